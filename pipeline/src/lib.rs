@@ -1,1 +1,8 @@
-//! Framework.
+//! Streaming audio pipelines: a YAML graph, typed edges, bounded memory, write-once shards.
+
+pub mod columns;
+pub mod engine;
+pub mod row;
+pub mod schema;
+pub mod stage;
+pub mod stages;

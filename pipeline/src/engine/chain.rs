@@ -1,0 +1,285 @@
+//! A chain of Map stages, fused: a row goes through all of them in one worker before the next row starts.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use ajepa_ops::{AudioRead, OpError, seed};
+use arrow::array::RecordBatch;
+
+use super::clock;
+use crate::columns::RowBuilder;
+use crate::row::{Audio, Row, Samples};
+use crate::schema::Schema;
+use crate::stage::{ClipError, Map, MapError, Reject, StageError};
+
+/// A batch that leaves a chain early grows to about this size; so one clip of ten hours does not become one batch.
+const FLUSH_BYTES: usize = 4 << 20;
+
+/// Buffers kept for reuse in one worker; more are freed.
+const SPARE_BUFFERS: usize = 8;
+
+/// What a chain needs to know of the run.
+#[derive(Debug, Clone, Copy)]
+pub struct ChainSettings {
+    /// Seed of the run.
+    pub seed: u64,
+    /// Pass over the data, from 0.
+    pub epoch: u64,
+    /// Bytes that one clip may take in memory.
+    pub clip_cap_bytes: u64,
+}
+
+/// One stage of a chain: its number in the graph and its id.
+#[derive(Debug, Clone)]
+pub struct Link {
+    /// Index in the graph's stages.
+    pub stage: usize,
+    /// `id` in the YAML.
+    pub id: Arc<str>,
+}
+
+/// Everything a worker needs to run one chain; forked from a prototype.
+pub struct Chain {
+    links: Vec<(Link, Box<dyn Map>)>,
+    state: State,
+}
+
+struct State {
+    settings: ChainSettings,
+    builder: RowBuilder,
+    origin: Arc<RecordBatch>,
+    row: usize,
+    spare: Vec<Vec<f32>>,
+    rejects: Vec<Reject>,
+    names: Vec<Link>,
+}
+
+/// What a batch became.
+#[derive(Debug, Default)]
+pub struct ChainResult {
+    /// Rows that could not be used, in order.
+    pub rejects: Vec<Reject>,
+    /// Rows that came out.
+    pub rows_out: u64,
+}
+
+impl Chain {
+    /// A chain of `links` that takes rows of schema `input` and gives rows of schema `output`.
+    pub fn new(links: Vec<(Link, Box<dyn Map>)>, input: &Schema, output: &Schema, settings: ChainSettings) -> Self {
+        let origin = Arc::new(RecordBatch::new_empty(Arc::new(crate::columns::arrow_schema(input))));
+        let builder = RowBuilder::new(input, output);
+        let names = links.iter().map(|(link, _)| link.clone()).collect();
+        let state = State { settings, builder, origin, row: 0, spare: Vec::new(), rejects: Vec::new(), names };
+        Self { links, state }
+    }
+
+    /// Sends every row of `rows` through; `flush` gets the batches that come out, in order (at least one, maybe empty).
+    ///
+    /// # Errors
+    /// [`StageError`] from a stage or from `flush`. A bad clip is in [`ChainResult::rejects`] instead.
+    pub fn run(
+        &mut self,
+        rows: RecordBatch,
+        flush: &mut dyn FnMut(RecordBatch) -> Result<(), StageError>,
+    ) -> Result<ChainResult, StageError> {
+        self.state.origin = Arc::new(rows);
+        let mut rows_out = 0;
+        let mut counted = |batch: RecordBatch| {
+            rows_out += batch.num_rows() as u64;
+            flush(batch)
+        };
+        for row in 0..self.state.origin.num_rows() {
+            self.state.row = row;
+            self.run_row(&mut counted)?;
+        }
+        let last = self.state.builder.finish(&self.state.origin)?;
+        counted(last)?;
+        Ok(ChainResult { rejects: std::mem::take(&mut self.state.rejects), rows_out })
+    }
+
+    fn run_row(&mut self, flush: &mut dyn FnMut(RecordBatch) -> Result<(), StageError>) -> Result<(), StageError> {
+        let row = Row::new(self.state.origin.clone(), self.state.row);
+        let before = clock::current();
+        let state = &mut self.state;
+        let links = &mut self.links;
+        // A panic in a stage costs this row. The stage is forked anew, for its insides may be half changed.
+        let outcome = catch_unwind(AssertUnwindSafe(|| MapCx { rest: links, state, flush, here: None }.emit(row)));
+        match outcome {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(MapError::Stage(error))) => Err(error),
+            Ok(Err(MapError::Clip(error))) => {
+                self.state.reject(clock::take_blame(), error);
+                Ok(())
+            }
+            Err(panic) => {
+                let stage = clock::current();
+                clock::leave(before);
+                let message = panic_message(panic.as_ref());
+                self.state.reject(stage, ClipError::new("panicked", message));
+                for (_, map) in &mut self.links {
+                    *map = map.fork();
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+/// The words of a panic.
+pub fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic without words".to_owned())
+}
+
+impl State {
+    fn reject(&mut self, stage: Option<usize>, error: ClipError) {
+        let row = Row::new(self.origin.clone(), self.row);
+        let link = self.names.iter().find(|link| Some(link.stage) == stage).or(self.names.last());
+        self.rejects.push(Reject {
+            clip_id: row.str("clip_id").to_owned(),
+            source: row.str("source").to_owned(),
+            stage: link.map_or_else(String::new, |link| link.id.as_ref().to_owned()),
+            reason: error.code.into_owned(),
+            detail: error.detail,
+        });
+    }
+
+    fn recycle(spare: &mut Vec<Vec<f32>>, buffer: Vec<f32>) {
+        if spare.len() < SPARE_BUFFERS {
+            spare.push(buffer);
+        }
+    }
+}
+
+/// What a [`Map`] may do while it handles a row.
+pub struct MapCx<'a> {
+    rest: &'a mut [(Link, Box<dyn Map>)],
+    state: &'a mut State,
+    flush: &'a mut dyn FnMut(RecordBatch) -> Result<(), StageError>,
+    here: Option<Link>,
+}
+
+impl MapCx<'_> {
+    /// Gives `row` on: through the rest of the chain, at once.
+    ///
+    /// # Errors
+    /// Only what ends the run. A row that a later stage refuses is recorded, and `Ok` is returned: pass errors on with `?`.
+    pub fn emit(&mut self, row: Row) -> Result<(), MapError> {
+        let Some(((link, map), rest)) = self.rest.split_first_mut() else {
+            return self.collect(row);
+        };
+        let before = clock::enter(link.stage);
+        let mut inner = MapCx { rest, state: self.state, flush: self.flush, here: Some(link.clone()) };
+        let result = map.map(row, &mut inner);
+        clock::leave(before);
+        match result {
+            Err(MapError::Clip(error)) => {
+                self.state.reject(clock::take_blame().or(Some(link.stage)), error);
+                Ok(())
+            }
+            other => other,
+        }
+    }
+
+    /// A seed for what this stage draws for `row`: a function of the run's seed, the stage's id, the epoch, the clip and
+    /// its place in the recording.
+    pub fn seed(&self, row: &Row) -> u64 {
+        let offset = row.f64("offset_s").unwrap_or(0.0).to_bits();
+        let stage = self.here.as_ref().map_or(0, |link| seed::hash_str(&link.id));
+        let settings = &self.state.settings;
+        seed::derive(&[settings.seed, stage, settings.epoch, seed::hash_str(row.str("clip_id")), offset])
+    }
+
+    /// An empty buffer, with room from earlier clips.
+    pub fn buffer(&mut self) -> Vec<f32> {
+        let mut buffer = self.state.spare.pop().unwrap_or_default();
+        buffer.clear();
+        buffer
+    }
+
+    /// Gives a buffer back for the next clip.
+    pub fn recycle(&mut self, buffer: Vec<f32>) {
+        State::recycle(&mut self.state.spare, buffer);
+    }
+
+    /// Bytes that one clip may take in memory in this worker.
+    pub fn clip_cap_bytes(&self) -> u64 {
+        self.state.settings.clip_cap_bytes
+    }
+
+    /// Makes a stream part of a row; its time and its errors count as this stage's, whoever reads it.
+    pub fn stream(&self, inner: Box<dyn AudioRead>) -> Audio {
+        let stage = self.here.as_ref().map_or(0, |link| link.stage);
+        Audio::Stream(Box::new(Timed { inner, stage }))
+    }
+
+    /// Takes the row's waveform into memory.
+    ///
+    /// # Errors
+    /// `too_long` when it does not fit into [`MapCx::clip_cap_bytes`]; whatever its decoder says.
+    pub fn samples(&mut self, row: &mut Row) -> Result<Samples, ClipError> {
+        let audio = row.take_audio()?;
+        let max_frames = self.clip_cap_bytes() / 4 / audio.channels().max(1) as u64;
+        let buffer = self.buffer();
+        let too_long = |error: ClipError| {
+            if error.code != "too_long" {
+                return error;
+            }
+            let help = "it does not fit into memory whole: crop before this stage, or raise resources.memory";
+            ClipError::new("too_long", format!("{}; {help}", error.detail))
+        };
+        audio.into_samples(buffer, max_frames).map_err(too_long)
+    }
+
+    fn collect(&mut self, row: Row) -> Result<(), MapError> {
+        let state = &mut *self.state;
+        let spare = &mut state.spare;
+        let mut recycle = |buffer| State::recycle(spare, buffer);
+        state.builder.push(row, state.settings.clip_cap_bytes, &mut recycle)?;
+        if state.builder.bytes() >= FLUSH_BYTES {
+            let batch = state.builder.finish(&state.origin)?;
+            (self.flush)(batch)?;
+        }
+        Ok(())
+    }
+}
+
+/// A stream whose time belongs to the stage that made it.
+struct Timed {
+    inner: Box<dyn AudioRead>,
+    stage: usize,
+}
+
+impl Timed {
+    fn on_clock<T>(&mut self, work: impl FnOnce(&mut dyn AudioRead) -> Result<T, OpError>) -> Result<T, OpError> {
+        let before = clock::enter(self.stage);
+        let result = work(self.inner.as_mut());
+        if result.is_err() {
+            clock::blame(self.stage);
+        }
+        clock::leave(before);
+        result
+    }
+}
+
+impl AudioRead for Timed {
+    fn rate_hz(&self) -> u32 {
+        self.inner.rate_hz()
+    }
+
+    fn channels(&self) -> usize {
+        self.inner.channels()
+    }
+
+    fn n_frames_left(&self) -> Option<u64> {
+        self.inner.n_frames_left()
+    }
+
+    fn read(&mut self, out: &mut [f32]) -> Result<usize, OpError> {
+        self.on_clock(|inner| inner.read(out))
+    }
+
+    fn skip(&mut self, n: u64) -> Result<u64, OpError> {
+        self.on_clock(|inner| inner.skip(n))
+    }
+}

@@ -1,0 +1,88 @@
+//! The registry: a line per stage, then one thin file per stage.
+
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::stage::{StageConfig, StageKind};
+
+/// The stages a graph may name.
+#[derive(Clone, Default)]
+pub struct Registry {
+    entries: Vec<Entry>,
+}
+
+/// One YAML `type`.
+#[derive(Clone)]
+pub struct Entry {
+    /// The tag, snake_case.
+    pub name: &'static str,
+    /// Its threading contract.
+    pub kind: StageKind,
+    /// A stage of a graph, as people would write it.
+    pub example: &'static str,
+    /// JSON Schema of the config: titles, units, ranges and defaults come from the struct's doc comments.
+    pub schema: fn() -> schemars::Schema,
+    /// Reads the config from the YAML mapping of a stage (framework keys taken out).
+    pub parse: fn(&str) -> Result<Parsed, serde_saphyr::Error>,
+}
+
+/// A config as read, and the same with all defaults filled in.
+#[derive(Debug)]
+pub struct Parsed {
+    /// The config.
+    pub config: Box<dyn StageConfig>,
+    /// What the fingerprint is taken over.
+    pub json: serde_json::Value,
+}
+
+impl Registry {
+    /// No stage at all.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds the stage `name`; a later one of the same name takes its place.
+    #[must_use]
+    pub fn with<C>(mut self, name: &'static str, kind: StageKind, example: &'static str) -> Self
+    where
+        C: StageConfig + Serialize + DeserializeOwned + JsonSchema + 'static,
+    {
+        self.entries.retain(|entry| entry.name != name);
+        self.entries.push(Entry {
+            name,
+            kind,
+            example,
+            schema: || schemars::SchemaGenerator::default().into_root_schema_for::<C>(),
+            parse: |yaml| {
+                let config: C = serde_saphyr::from_str(yaml)?;
+                let json = serde_json::to_value(&config).unwrap_or_default();
+                Ok(Parsed { config: Box::new(config), json })
+            },
+        });
+        self
+    }
+
+    /// The stage of that name.
+    pub fn get(&self, name: &str) -> Option<&Entry> {
+        self.entries.iter().find(|entry| entry.name == name)
+    }
+
+    /// All stages, in the order they were added.
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+}
+
+impl fmt::Debug for Registry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.entries.iter().map(|entry| entry.name)).finish()
+    }
+}
+
+/// Every stage this build knows.
+pub fn builtin() -> Registry {
+    Registry::new()
+}
