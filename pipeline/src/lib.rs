@@ -2,6 +2,7 @@
 
 pub mod columns;
 pub mod engine;
+pub mod report;
 pub mod row;
 pub mod schema;
 pub mod stage;

@@ -1,0 +1,39 @@
+//! The run report: everything a run can say of itself afterwards, as JSON; `cli` draws the page from it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::engine::{Bottleneck, Snapshot};
+use crate::stage::{Reject, SinkReport};
+
+/// How a run went.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunReport {
+    /// Version of this layout.
+    pub format: u32,
+    /// Version of the program.
+    pub program: String,
+    /// `pipeline:` of the YAML.
+    pub pipeline: String,
+    /// Start, RFC 3339.
+    pub started_at: String,
+    /// `done`, `failed` or `interrupted`.
+    pub outcome: String,
+    /// Why it failed, when it did.
+    pub error: Option<String>,
+    /// The counters at the end.
+    pub end: Snapshot,
+    /// The counters over time; at most 600 points, evenly thinned.
+    pub timeline: Vec<Snapshot>,
+    /// The most resident memory seen.
+    pub peak_rss_bytes: u64,
+    /// What set the pace.
+    pub bottleneck: Option<Bottleneck>,
+    /// What each sink made: (id, report).
+    pub sinks: Vec<(String, SinkReport)>,
+    /// Rejects of this run by (stage, reason, count).
+    pub reject_counts: Vec<(String, String, u64)>,
+    /// The first of them, at most 100.
+    pub first_rejects: Vec<Reject>,
+    /// The graph as it ran: `explain --format svg`.
+    pub graph_svg: Option<String>,
+}
