@@ -91,6 +91,33 @@ pub fn tensor_values(value: &dyn Array) -> Option<Vec<f32>> {
     Some(halves.values().to_f32_vec())
 }
 
+/// Bytes of the values that `array` shows: a slice of a large table counts as the slice.
+pub fn array_bytes(array: &dyn Array) -> u64 {
+    let list = |first: i64, last: i64, values: &ArrayRef| {
+        let (first, last) = (first as usize, last as usize);
+        array_bytes(values.slice(first, last - first).as_ref()) + array.len() as u64 * 8
+    };
+    match array.data_type() {
+        DataType::Utf8 => {
+            let offsets = array.as_string::<i32>().value_offsets();
+            (offsets[array.len()] - offsets[0]) as u64 + array.len() as u64 * 4
+        }
+        DataType::List(_) => {
+            let array = array.as_list::<i32>();
+            list(array.value_offsets()[0].into(), array.value_offsets()[array.len()].into(), array.values())
+        }
+        DataType::LargeList(_) => {
+            let array = array.as_list::<i64>();
+            list(array.value_offsets()[0], array.value_offsets()[array.len()], array.values())
+        }
+        DataType::FixedSizeList(..) => array_bytes(array.as_fixed_size_list().values().as_ref()),
+        DataType::Struct(_) => array.as_struct().columns().iter().map(|column| array_bytes(column)).sum(),
+        kind => {
+            kind.primitive_width().map_or(array.get_array_memory_size() as u64, |width| (width * array.len()) as u64)
+        }
+    }
+}
+
 /// Collects the rows that leave a chain into one batch of the edge's schema.
 ///
 /// Carried columns are taken from the incoming batch (as they are, when every row passed); tensors are converted to the

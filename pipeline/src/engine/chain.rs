@@ -50,17 +50,29 @@ struct State {
     origin: Arc<RecordBatch>,
     row: usize,
     spare: Vec<Vec<f32>>,
-    rejects: Vec<Reject>,
+    rejects: Vec<StagedReject>,
     names: Vec<Link>,
+    /// Whether the present row gave a row or a reject; if neither, it was left out on purpose.
+    accounted: bool,
+    filtered: u64,
+}
+
+/// A reject, and the stage's index in the graph.
+#[derive(Debug)]
+pub struct StagedReject {
+    /// Index of the stage.
+    pub stage: usize,
+    /// The reject.
+    pub reject: Reject,
 }
 
 /// What a batch became.
 #[derive(Debug, Default)]
 pub struct ChainResult {
     /// Rows that could not be used, in order.
-    pub rejects: Vec<Reject>,
-    /// Rows that came out.
-    pub rows_out: u64,
+    pub rejects: Vec<StagedReject>,
+    /// Rows that neither came out nor were refused.
+    pub filtered: u64,
 }
 
 impl Chain {
@@ -69,7 +81,17 @@ impl Chain {
         let origin = Arc::new(RecordBatch::new_empty(Arc::new(crate::columns::arrow_schema(input))));
         let builder = RowBuilder::new(input, output);
         let names = links.iter().map(|(link, _)| link.clone()).collect();
-        let state = State { settings, builder, origin, row: 0, spare: Vec::new(), rejects: Vec::new(), names };
+        let state = State {
+            settings,
+            builder,
+            origin,
+            row: 0,
+            spare: Vec::new(),
+            rejects: Vec::new(),
+            names,
+            accounted: false,
+            filtered: 0,
+        };
         Self { links, state }
     }
 
@@ -83,18 +105,16 @@ impl Chain {
         flush: &mut dyn FnMut(RecordBatch) -> Result<(), StageError>,
     ) -> Result<ChainResult, StageError> {
         self.state.origin = Arc::new(rows);
-        let mut rows_out = 0;
-        let mut counted = |batch: RecordBatch| {
-            rows_out += batch.num_rows() as u64;
-            flush(batch)
-        };
         for row in 0..self.state.origin.num_rows() {
             self.state.row = row;
-            self.run_row(&mut counted)?;
+            self.state.accounted = false;
+            self.run_row(flush)?;
+            self.state.filtered += u64::from(!self.state.accounted);
         }
         let last = self.state.builder.finish(&self.state.origin)?;
-        counted(last)?;
-        Ok(ChainResult { rejects: std::mem::take(&mut self.state.rejects), rows_out })
+        flush(last)?;
+        let state = &mut self.state;
+        Ok(ChainResult { rejects: std::mem::take(&mut state.rejects), filtered: std::mem::take(&mut state.filtered) })
     }
 
     fn run_row(&mut self, flush: &mut dyn FnMut(RecordBatch) -> Result<(), StageError>) -> Result<(), StageError> {
@@ -135,13 +155,15 @@ impl State {
     fn reject(&mut self, stage: Option<usize>, error: ClipError) {
         let row = Row::new(self.origin.clone(), self.row);
         let link = self.names.iter().find(|link| Some(link.stage) == stage).or(self.names.last());
-        self.rejects.push(Reject {
+        self.accounted = true;
+        let reject = Reject {
             clip_id: row.str("clip_id").to_owned(),
             source: row.str("source").to_owned(),
             stage: link.map_or_else(String::new, |link| link.id.as_ref().to_owned()),
             reason: error.code.into_owned(),
             detail: error.detail,
-        });
+        };
+        self.rejects.push(StagedReject { stage: link.map_or(0, |link| link.stage), reject });
     }
 
     fn recycle(spare: &mut Vec<Vec<f32>>, buffer: Vec<f32>) {
@@ -168,6 +190,8 @@ impl MapCx<'_> {
         let Some(((link, map), rest)) = self.rest.split_first_mut() else {
             return self.collect(row);
         };
+        let here = self.here.as_ref().map(|link| link.stage);
+        clock::count_row(here, Some(link.stage));
         let before = clock::enter(link.stage);
         let mut inner = MapCx { rest, state: self.state, flush: self.flush, here: Some(link.clone()) };
         let result = map.map(row, &mut inner);
@@ -232,7 +256,9 @@ impl MapCx<'_> {
     }
 
     fn collect(&mut self, row: Row) -> Result<(), MapError> {
+        clock::count_row(self.here.as_ref().map(|link| link.stage), None);
         let state = &mut *self.state;
+        state.accounted = true;
         let spare = &mut state.spare;
         let mut recycle = |buffer| State::recycle(spare, buffer);
         state.builder.push(row, state.settings.clip_cap_bytes, &mut recycle)?;

@@ -6,8 +6,19 @@
 use std::cell::RefCell;
 use std::time::Instant;
 
+/// What a stage did on one thread.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Time at work.
+    pub busy_ns: u64,
+    /// Rows it took.
+    pub rows_in: u64,
+    /// Rows it gave on.
+    pub rows_out: u64,
+}
+
 struct Clock {
-    busy_ns: Vec<u64>,
+    usage: Vec<Usage>,
     current: Option<usize>,
     since: Instant,
     blamed: Option<usize>,
@@ -15,7 +26,7 @@ struct Clock {
 
 thread_local! {
     static CLOCK: RefCell<Clock> =
-        RefCell::new(Clock { busy_ns: Vec::new(), current: None, since: Instant::now(), blamed: None });
+        RefCell::new(Clock { usage: Vec::new(), current: None, since: Instant::now(), blamed: None });
 }
 
 /// Time runs for `stage` from now on; returns who ran before, for [`leave`].
@@ -45,25 +56,49 @@ pub fn take_blame() -> Option<usize> {
     CLOCK.with_borrow_mut(|clock| clock.blamed.take())
 }
 
-/// Hands over the nanoseconds of each stage since the last call.
-pub fn drain(mut each: impl FnMut(usize, u64)) {
+/// Stops the time of everybody, while the thread does something else; the answer goes into [`leave`].
+pub fn pause() -> Option<usize> {
+    switch(None)
+}
+
+/// A row goes into `stage`, given by `from`.
+pub fn count_row(from: Option<usize>, stage: Option<usize>) {
     CLOCK.with_borrow_mut(|clock| {
-        for (stage, busy_ns) in clock.busy_ns.iter_mut().enumerate() {
-            if *busy_ns > 0 {
-                each(stage, std::mem::take(busy_ns));
+        if let Some(from) = from {
+            clock.usage_of(from).rows_out += 1;
+        }
+        if let Some(stage) = stage {
+            clock.usage_of(stage).rows_in += 1;
+        }
+    });
+}
+
+/// Hands over what each stage did since the last call.
+pub fn drain(mut each: impl FnMut(usize, Usage)) {
+    CLOCK.with_borrow_mut(|clock| {
+        for (stage, usage) in clock.usage.iter_mut().enumerate() {
+            if *usage != Usage::default() {
+                each(stage, std::mem::take(usage));
             }
         }
     });
+}
+
+impl Clock {
+    fn usage_of(&mut self, stage: usize) -> &mut Usage {
+        if self.usage.len() <= stage {
+            self.usage.resize(stage + 1, Usage::default());
+        }
+        &mut self.usage[stage]
+    }
 }
 
 fn switch(to: Option<usize>) -> Option<usize> {
     CLOCK.with_borrow_mut(|clock| {
         let now = Instant::now();
         if let Some(stage) = clock.current {
-            if clock.busy_ns.len() <= stage {
-                clock.busy_ns.resize(stage + 1, 0);
-            }
-            clock.busy_ns[stage] += (now - clock.since).as_nanos() as u64;
+            let busy_ns = (now - clock.since).as_nanos() as u64;
+            clock.usage_of(stage).busy_ns += busy_ns;
         }
         clock.since = now;
         std::mem::replace(&mut clock.current, to)
@@ -87,7 +122,7 @@ mod tests {
         leave(inner);
         leave(outer);
         let mut busy = [0_u64; 2];
-        drain(|stage, ns| busy[stage] = ns);
+        drain(|stage, usage| busy[stage] = usage.busy_ns);
         assert!(busy[0] >= 8_000_000 && busy[1] >= 4_000_000, "{busy:?}");
         assert!(busy[1] < busy[0], "the caller's time holds the callee's: {busy:?}");
         assert_eq!(current(), None);

@@ -1,8 +1,21 @@
 //! The only place that spawns threads.
+//!
+//! A [`Network`] is segments with queues between them. [`run`] gives a thread to every source, fold, merge and sink, and
+//! a pool of `jobs` workers to all [`Chain`]s together: a worker takes whatever work lies furthest downstream, so cores
+//! flow to the bottleneck by themselves. The [`board::Board`] decides, under one lock.
 
+pub mod board;
 mod chain;
 pub mod clock;
 mod metrics;
+mod network;
+mod run;
+mod segments;
 
-pub use chain::{Chain, ChainResult, ChainSettings, Link, MapCx, panic_message};
+pub use chain::{Chain, ChainResult, ChainSettings, Link, MapCx, StagedReject, panic_message};
 pub use metrics::{Bottleneck, Metrics, QueueSnapshot, Snapshot, StageCounters, StageSnapshot, resident_bytes};
+pub use network::{Network, QueueSpec, Segment, SegmentWork};
+pub use run::{ErrorPolicy, Outcome, RejectLog, RunError, RunOptions, StopSignal, clip_cap_bytes, run};
+
+#[cfg(test)]
+mod tests;
