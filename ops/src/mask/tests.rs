@@ -242,13 +242,23 @@ fn a_context_block_keeps_its_scale_on_a_grid_far_from_square() {
 }
 
 #[test]
-fn a_context_of_fixed_length_stacks() {
-    let mut masker = kaldi(&MaskConfig { n_context: Some(100), ..of(MaskStrategy::MultiBlock) });
-    assert_eq!(masker.counts().context, 100..=100);
-    for clip in 0..300 {
-        // Four blocks apart leave fewer than 100 of 192 now and then: placements are redrawn, blocks never seen.
-        assert_eq!(masker.draw(clip, clip)[0].context.len(), 100);
+fn a_context_of_fixed_length_stacks_up_to_what_the_refusal_names() {
+    let help = refused(r#"{"strategy": "multi_block", "n_context": 190}"#).help;
+    let largest: u32 = help.strip_prefix("1 to ").unwrap().parse().unwrap();
+    let config = |n_context| MaskConfig { n_context: Some(n_context), ..of(MaskStrategy::MultiBlock) };
+    assert!(config(largest + 1).build(KALDI, TimeAxis::Rows).is_err());
+    // Four blocks apart cover up to 152 of 192 tokens, so the largest context asks for redraws and for gathered targets.
+    let mut gathered = 0;
+    for n_context in [60, largest] {
+        let mut masker = kaldi(&config(n_context));
+        for clip in 0..300 {
+            let mask = &masker.draw(clip, clip)[0];
+            assert_eq!(mask.context.len(), n_context as usize);
+            let blocks: std::collections::BTreeSet<&[u32]> = mask.target_blocks().collect();
+            gathered += u32::from(n_context == largest && blocks.len() < 4);
+        }
     }
+    assert!(gathered > 30, "{gathered}");
 }
 
 #[test]
