@@ -1,0 +1,279 @@
+//! From a planned graph to a finished run: builds the stages, wires the network, runs it, writes the report.
+//!
+//! This is the library's front door: the command line, and any program that has a [`Graph`], call [`run`].
+
+use std::sync::Arc;
+
+use crossbeam::channel::Receiver;
+use thiserror::Error;
+
+use crate::engine::{
+    self, ErrorPolicy, Link, Metrics, Network, Outcome, RunError, RunOptions, SegmentWork, Snapshot, clip_cap_bytes,
+};
+use crate::plan::{Graph, Node, Policy, Segments};
+use crate::report::{RunReport, Timeline};
+use crate::schema::Schema;
+use crate::stage::{BuildCx, BuildError, RunInfo, Stage, StageKind};
+
+/// What is asked of one run beside the graph.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct JobOptions {
+    /// Worker threads; the graph's `resources.jobs`, else one per core, when `None`.
+    pub jobs: Option<usize>,
+    /// `(I, N)`: this process does every N-th unit from the I-th (from 0).
+    pub part: Option<(usize, usize)>,
+    /// Nothing counts as done.
+    pub fresh: bool,
+}
+
+/// Why a job failed.
+#[derive(Debug, Error)]
+pub enum JobError {
+    /// A stage could not be made.
+    #[error("stage {stage}: {source}")]
+    Build {
+        /// Its id.
+        stage: String,
+        /// Its line in the YAML.
+        line: Option<usize>,
+        /// Why, and the cure.
+        source: BuildError,
+    },
+    /// The run failed.
+    #[error(transparent)]
+    Run(#[from] RunError),
+}
+
+/// Runs `graph` to its end. The report is there however the run ended, as long as it began.
+///
+/// `observe` sees the counters ten times a second; a message on `stop` (a signal's number) ends the run in good order.
+///
+/// # Errors
+/// [`JobError`]; what is committed by then stays and is not done again.
+pub fn run(
+    graph: &Graph,
+    options: JobOptions,
+    stop: &Receiver<i32>,
+    observe: &mut dyn FnMut(&Snapshot),
+) -> (RunReport, Result<(), JobError>) {
+    let started_at = jiff::Timestamp::now().to_string();
+    let mut timeline = Timeline::default();
+    let (outcome, result) = run_network(graph, options, stop, &mut |snapshot| {
+        timeline.push(snapshot);
+        observe(snapshot);
+    });
+    let report = RunReport::new(graph, started_at, timeline, outcome, &result);
+    (report, result)
+}
+
+fn run_network(
+    graph: &Graph,
+    options: JobOptions,
+    stop: &Receiver<i32>,
+    observe: &mut dyn FnMut(&Snapshot),
+) -> (Outcome, Result<(), JobError>) {
+    let run_options = run_options(graph, options);
+    let network = match network(graph, &run_options) {
+        Ok(network) => network,
+        Err(error) => return (Outcome::default(), Err(error)),
+    };
+    let stages = graph.nodes.iter().map(|n| (n.id.clone(), n.type_name.clone(), n.kind())).collect();
+    let metrics = Arc::new(Metrics::new(stages));
+    let describe = |sink: usize| run_info(graph, sink, options.fresh);
+    let (outcome, result) = engine::run(network, &run_options, &metrics, &describe, stop, observe);
+    let result = result.and_then(|()| within_budget(graph, &outcome));
+    (outcome, result.map_err(JobError::from))
+}
+
+/// What the engine is told: the graph's settings under the command line's.
+pub fn run_options(graph: &Graph, options: JobOptions) -> RunOptions {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let (part, parts) = options.part.unwrap_or((0, 1));
+    RunOptions {
+        jobs: options.jobs.or(graph.resources.jobs).unwrap_or(cores).max(1),
+        memory_bytes: graph.resources.memory_bytes,
+        seed: graph.seed,
+        on_error: ErrorPolicy {
+            fail: graph.on_error.policy == Policy::Fail,
+            max_fraction: graph.on_error.max_fraction,
+            max_count: graph.on_error.max_count,
+        },
+        part,
+        parts,
+    }
+}
+
+fn run_info(graph: &Graph, sink: usize, fresh: bool) -> RunInfo {
+    let fingerprint = graph.fingerprint(sink);
+    RunInfo {
+        pipeline: graph.pipeline.clone(),
+        fingerprint: fingerprint.hash,
+        graph: fingerprint.readable,
+        units: Vec::new(),
+        mine: Vec::new(),
+        fresh,
+        quarantine: graph.on_error.policy == Policy::Quarantine,
+    }
+}
+
+/// The limit holds for the whole job, earlier runs included, and is checked again when all units are there.
+fn within_budget(graph: &Graph, outcome: &Outcome) -> Result<(), RunError> {
+    let policy = ErrorPolicy {
+        fail: false,
+        max_fraction: graph.on_error.max_fraction,
+        max_count: graph.on_error.max_count,
+    };
+    for (_, sink) in &outcome.sinks {
+        let clips = sink.rows + sink.rejects;
+        if let Some(limit) = policy.limit_passed(sink.rejects, clips) {
+            let last = "see rejects.parquet".to_owned();
+            return Err(RunError::TooManyRejects { rejects: sink.rejects, clips, limit, last });
+        }
+    }
+    Ok(())
+}
+
+/// Builds every stage of `graph` and wires them up.
+///
+/// # Errors
+/// [`JobError::Build`] for the first stage that cannot be made.
+pub fn network(graph: &Graph, options: &RunOptions) -> Result<Network, JobError> {
+    let mut stages = build_stages(graph, options)?;
+    let first_units = first_units(graph, &stages);
+    let segments = graph.segments();
+    let mut network = Network::default();
+    // Edges keep their numbers as queues; casts get new ones behind them.
+    for edge in &segments.edges {
+        let id = |segment: usize, last: bool| segment_id(graph, &segments, segment, last);
+        network.queue(&id(edge.from, true), &id(edge.to, false), &edge.schema);
+    }
+    for (at, segment) in segments.segments.iter().enumerate() {
+        let stage = segment.nodes.first().copied().unwrap_or_else(|| cast_stage(&segments, at));
+        if segment.kind == StageKind::Map {
+            wire_chain(graph, &segments, at, stage, &mut stages, &mut network);
+            continue;
+        }
+        let work = match stages[stage].take() {
+            Some(Stage::Source(source)) => SegmentWork::Source { source, first_unit: first_units[stage] },
+            Some(Stage::Fold(fold)) => SegmentWork::Fold(fold),
+            Some(Stage::Merge(merge)) => SegmentWork::Merge(merge),
+            Some(Stage::Sink(sink)) => SegmentWork::Sink(sink),
+            Some(Stage::Map(_)) | None => return Err(wrong_kind(&graph.nodes[stage])),
+        };
+        network.segment(work, stage, segment.inputs.clone(), segment.outputs.clone());
+    }
+    Ok(network)
+}
+
+fn build_stages(graph: &Graph, options: &RunOptions) -> Result<Vec<Option<Stage>>, JobError> {
+    let build = |node: &Node| {
+        let nothing = Schema::default();
+        let output = node.plan.output.as_ref().or(node.plan.stored.as_ref()).unwrap_or(&nothing);
+        let cx = BuildCx {
+            id: &node.id,
+            inputs: &node.inputs,
+            output,
+            seed: options.seed,
+            clips_per_unit: graph.resources.clips_per_shard as usize,
+            clip_cap_bytes: clip_cap_bytes(options.memory_bytes, options.jobs),
+        };
+        let fault = |source| JobError::Build { stage: node.id.clone(), line: node.line, source };
+        node.config.build(&cx).map(Some).map_err(fault)
+    };
+    graph.nodes.iter().map(build).collect()
+}
+
+fn wrong_kind(node: &Node) -> JobError {
+    let problem = format!("{} built another kind of stage than it planned", node.type_name);
+    JobError::Build {
+        stage: node.id.clone(),
+        line: node.line,
+        source: BuildError::new(problem, "this is a bug in the stage: plan() and build() must agree"),
+    }
+}
+
+/// Where each source's units begin: at 0, or behind those of the earlier inputs of a `concat`.
+fn first_units(graph: &Graph, stages: &[Option<Stage>]) -> Vec<usize> {
+    let mut first = vec![0; graph.nodes.len()];
+    let n_units = |i: usize| match &stages[i] {
+        Some(Stage::Source(source)) => source.units().len(),
+        _ => 0,
+    };
+    for node in graph.nodes.iter().filter(|node| node.type_name == "concat") {
+        let mut next = 0;
+        for &input in &node.from {
+            let above = sources_above(graph, input);
+            let mut end = next;
+            for &source in &above {
+                first[source] += next;
+                end = end.max(first[source] + n_units(source));
+            }
+            next = end;
+        }
+    }
+    first
+}
+
+fn sources_above(graph: &Graph, node: usize) -> Vec<usize> {
+    if graph.nodes[node].from.is_empty() {
+        return vec![node];
+    }
+    let mut found: Vec<usize> = graph.nodes[node].from.iter().flat_map(|&i| sources_above(graph, i)).collect();
+    found.sort_unstable();
+    found.dedup();
+    found
+}
+
+fn segment_id(graph: &Graph, segments: &Segments, segment: usize, last: bool) -> String {
+    let nodes = &segments.segments[segment].nodes;
+    let node = if last { nodes.last() } else { nodes.first() };
+    node.map_or_else(|| "cast".to_owned(), |&i| graph.nodes[i].id.clone())
+}
+
+/// The stage that a chain without stages is told of: the one that feeds it.
+fn cast_stage(segments: &Segments, at: usize) -> usize {
+    let edge = segments.segments[at].inputs.first().map(|&edge| &segments.edges[edge]);
+    edge.and_then(|edge| segments.segments[edge.from].nodes.last().copied()).unwrap_or(0)
+}
+
+fn wire_chain(
+    graph: &Graph,
+    segments: &Segments,
+    at: usize,
+    stage: usize,
+    stages: &mut [Option<Stage>],
+    network: &mut Network,
+) {
+    let segment = &segments.segments[at];
+    let link = |&i: &usize| match stages[i].take() {
+        Some(Stage::Map(map)) => Some((Link { stage: i, id: graph.nodes[i].id.as_str().into() }, map)),
+        _ => None,
+    };
+    let links = segment.nodes.iter().filter_map(link).collect();
+    let input = segments.edges[segment.inputs[0]].schema.clone();
+    let wanted = |&edge: &usize| &segments.edges[edge].schema;
+    let first = wanted(&segment.outputs[0]);
+    if segment.outputs.iter().all(|edge| wanted(edge) == first) {
+        let work = SegmentWork::Chain { links, input, output: first.clone() };
+        network.segment(work, stage, segment.inputs.clone(), segment.outputs.clone());
+        return;
+    }
+    // Consumers want different forms: the chain gives its own, and a cast stands before each that wants another.
+    let own = segment.nodes.last().and_then(|&i| graph.nodes[i].plan.output.clone()).unwrap_or_else(|| first.clone());
+    let mut outputs = Vec::new();
+    let mut casts = Vec::new();
+    for &edge in &segment.outputs {
+        if *wanted(&edge) == own {
+            outputs.push(edge);
+            continue;
+        }
+        let between = network.queue(&segment_id(graph, segments, at, true), "cast", &own);
+        outputs.push(between);
+        casts.push((between, edge));
+    }
+    network.segment(SegmentWork::Chain { links, input, output: own.clone() }, stage, segment.inputs.clone(), outputs);
+    for (between, edge) in casts {
+        let work = SegmentWork::Chain { links: Vec::new(), input: own.clone(), output: wanted(&edge).clone() };
+        network.segment(work, stage, vec![between], vec![edge]);
+    }
+}
