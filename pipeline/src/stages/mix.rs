@@ -15,13 +15,13 @@ use crate::stage::{BuildCx, BuildError, PlanError, Stage, StageConfig, StageKind
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MixConfig {
-    /// A weight for each input, in the order of `from`: more than 0, of any sum. `[3, 1]` draws three rows of four from the
+    /// A weight for each input, in the order of `from`: more than 0, of any sum, none below a thousandth of it. `[3, 1]` draws three rows of four from the
     /// first.
     pub weights: Vec<f64>,
 }
 
-/// A smaller share than this would be drawn so seldom that a run waits for it.
-const MIN_SHARE: f64 = 1e-6;
+/// Once the others are over, an input of a smaller share would be drawn so seldom that the run waits for it.
+const MIN_SHARE: f64 = 1e-3;
 
 impl StageConfig for MixConfig {
     fn plan(&self, inputs: &[Schema]) -> Result<StagePlan, PlanError> {
@@ -32,7 +32,7 @@ impl StageConfig for MixConfig {
         }
         let sum: f64 = self.weights.iter().sum();
         if let Some(bad) = self.weights.iter().find(|w| !(w.is_finite() && **w / sum >= MIN_SHARE)) {
-            let help = "finite weights, each at least a millionth of their sum; leave an unwanted input out of `from`";
+            let help = "finite weights, each at least a thousandth of their sum; leave an unwanted input out of `from`";
             return Err(PlanError::field("weights", format!("{bad} cannot be drawn by"), help));
         }
         Ok(StagePlan::new(StageKind::Merge, output))
