@@ -18,11 +18,7 @@ pub struct ConfigError {
 
 impl ConfigError {
     /// A fault of `field`: `problem` says what is wrong, `help` what would do.
-    pub fn new(
-        field: &'static str,
-        problem: impl Into<String>,
-        help: impl Into<String>,
-    ) -> Self {
+    pub fn new(field: &'static str, problem: impl Into<String>, help: impl Into<String>) -> Self {
         Self { field, problem: problem.into(), help: help.into() }
     }
 }
