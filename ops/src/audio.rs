@@ -83,6 +83,38 @@ pub trait AudioRead: Send {
     }
 }
 
+macro_rules! forward_audio_read {
+    ($($pointer:ty),*) => {$(
+        impl<R: AudioRead + ?Sized> AudioRead for $pointer {
+            fn rate_hz(&self) -> u32 {
+                (**self).rate_hz()
+            }
+
+            fn channels(&self) -> usize {
+                (**self).channels()
+            }
+
+            fn n_frames_left(&self) -> Option<u64> {
+                (**self).n_frames_left()
+            }
+
+            fn read(&mut self, out: &mut [f32]) -> Result<usize, OpError> {
+                (**self).read(out)
+            }
+
+            fn skip(&mut self, n: u64) -> Result<u64, OpError> {
+                (**self).skip(n)
+            }
+
+            fn read_to_end(&mut self, out: &mut Vec<f32>, max_frames: u64) -> Result<usize, OpError> {
+                (**self).read_to_end(out, max_frames)
+            }
+        }
+    )*};
+}
+
+forward_audio_read!(Box<R>, &mut R);
+
 /// Samples that are already in memory, as a stream.
 #[derive(Debug, Clone)]
 pub struct MemoryAudio {

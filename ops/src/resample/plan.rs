@@ -1,0 +1,173 @@
+//! One pair of rates, planned: block sizes, FFTs and the filter's transfer function.
+
+use std::sync::Arc;
+
+use realfft::num_complex::Complex32;
+use realfft::{ComplexToReal, RealFftPlanner, RealToComplex};
+
+use super::Quality;
+use super::filter::Prototype;
+
+/// Blocks beyond this many samples leave the second-level cache and gain nothing.
+const MAX_BLOCK: usize = 1 << 14;
+
+/// Everything about a pair of rates that does not change from clip to clip.
+///
+/// Overlap-save: a window of `n_in` input frames is transformed, its spectrum multiplied by the filter and cut (or
+/// zero-extended) to the bins of `n_out` frames, and transformed back. The middle `hop_out` frames are free of the
+/// circular wrap; windows follow each other `hop_in` frames apart. Windows start at input time `block * hop_in - lead_in`,
+/// and output frame `block * hop_out - head_out` is the first of a block.
+pub(super) struct Plan {
+    /// Output rate over input rate, in lowest terms.
+    pub(super) num: usize,
+    pub(super) den: usize,
+    pub(super) n_in: usize,
+    pub(super) hop_in: usize,
+    /// Zeros that stand before the clip in the first window.
+    pub(super) lead_in: usize,
+    pub(super) hop_out: usize,
+    /// Frames at the front of the first block that lie before time zero.
+    pub(super) head_out: usize,
+    n_out: usize,
+    /// Index of a block's first valid frame after the inverse transform.
+    first_valid: usize,
+    response: Vec<f32>,
+    forward: Arc<dyn RealToComplex<f32>>,
+    inverse: Arc<dyn ComplexToReal<f32>>,
+}
+
+/// What [`Plan::convert`] writes into; one per running conversion.
+pub(super) struct Buffers {
+    pub(super) input: Vec<f32>,
+    spectrum: Vec<Complex32>,
+    output: Vec<f32>,
+    scratch: Vec<Complex32>,
+}
+
+impl Plan {
+    /// Plans `rate_in_hz -> rate_out_hz`; both positive and different.
+    pub(super) fn new(rate_in_hz: u32, rate_out_hz: u32, quality: Quality) -> Self {
+        let divisor = gcd(rate_in_hz, rate_out_hz);
+        let (num, den) = ((rate_out_hz / divisor) as usize, (rate_in_hz / divisor) as usize);
+        let (low, high) = (num.min(den), num.max(den));
+        let prototype = Prototype::new(quality, num, den);
+        // The kernel's reach on one side, in frames of each rate.
+        let reach_in = prototype.half_len * den as f64 / low as f64;
+        let reach_out = (prototype.half_len * num as f64 / low as f64).ceil() as usize;
+        // Windows and hops are whole multiples of (den, num), so that block boundaries fall on frames at both rates.
+        let overlap = (2 * reach_out).div_ceil(num);
+        let lead = (reach_in / den as f64).ceil() as usize;
+        let multiple = best_multiple(num, den, overlap);
+        let (n_in, n_out) = (multiple * den, multiple * num);
+        let mut planner = RealFftPlanner::<f32>::new();
+        let n_bins = multiple * low / 2 + 1;
+        // The inverse transform of realfft is unscaled; the forward one saw `n_in` frames.
+        let mut response = prototype.response(multiple * high, high as f64 / low as f64, n_bins, 1.0 / n_in as f64);
+        // At the lower Nyquist frequency both spectra are real; the filter is at its floor there, so nothing is lost.
+        response[n_bins - 1] = 0.0;
+        Self {
+            num,
+            den,
+            n_in,
+            hop_in: (multiple - overlap) * den,
+            lead_in: lead * den,
+            hop_out: (multiple - overlap) * num,
+            head_out: lead * num - reach_out,
+            n_out,
+            first_valid: reach_out,
+            response,
+            forward: planner.plan_fft_forward(n_in),
+            inverse: planner.plan_fft_inverse(n_out),
+        }
+    }
+
+    /// Frames that `n_in` input frames become: `ceil(n_in * num / den)`.
+    pub(super) fn n_frames_out(&self, n_in: u64) -> u64 {
+        (u128::from(n_in) * self.num as u128).div_ceil(self.den as u128) as u64
+    }
+
+    pub(super) fn buffers(&self) -> Buffers {
+        let scratch_len = self.forward.get_scratch_len().max(self.inverse.get_scratch_len());
+        Buffers {
+            input: vec![0.0; self.n_in],
+            spectrum: vec![Complex32::default(); self.n_in.max(self.n_out) / 2 + 1],
+            output: vec![0.0; self.n_out],
+            scratch: vec![Complex32::default(); scratch_len],
+        }
+    }
+
+    /// Converts the window in `buffers.input` (destroyed); returns its `hop_out` valid frames.
+    pub(super) fn convert<'a>(&self, buffers: &'a mut Buffers) -> &'a [f32] {
+        let Buffers { input, spectrum, output, scratch } = buffers;
+        let scratch_len = self.forward.get_scratch_len();
+        self.forward
+            .process_with_scratch(input, &mut spectrum[..self.n_in / 2 + 1], &mut scratch[..scratch_len])
+            .expect("buffers come from this plan");
+        for (bin, &gain) in spectrum.iter_mut().zip(&self.response) {
+            *bin *= gain;
+        }
+        spectrum[self.response.len()..].fill(Complex32::default());
+        // Products of real numbers stay real; the inverse transform asks for +0, not -0 or a rounding.
+        spectrum[0].im = 0.0;
+        let scratch_len = self.inverse.get_scratch_len();
+        self.inverse
+            .process_with_scratch(&mut spectrum[..self.n_out / 2 + 1], output, &mut scratch[..scratch_len])
+            .expect("buffers come from this plan");
+        &output[self.first_valid..self.first_valid + self.hop_out]
+    }
+}
+
+/// The even block multiple that costs least per output frame. A fixed formula rather than a measurement: the choice
+/// decides the rounding of every sample, so it may not differ from run to run.
+fn best_multiple(num: usize, den: usize, overlap: usize) -> usize {
+    let first = (overlap + 2) / 2 * 2;
+    let cost = |k: usize| (fft_cost(k * num) + fft_cost(k * den)) / ((k - overlap) * num) as f64;
+    let fits = |k: usize| k == first || k == first + 2 || k * num.max(den) <= MAX_BLOCK;
+    (first..).step_by(2).take_while(|&k| fits(k)).min_by(|&a, &b| cost(a).total_cmp(&cost(b))).unwrap_or(first)
+}
+
+/// Relative cost of a real FFT of `n` points: RustFFT is fast on factors 2 and 3, good up to 11, slow beyond.
+fn fft_cost(n: usize) -> f64 {
+    let mut rest = n;
+    let mut factor_cost = 0.0;
+    for (prime, cost) in [(2, 1.0), (3, 1.7), (5, 2.8), (7, 3.6), (11, 6.0)] {
+        while rest.is_multiple_of(prime) {
+            rest /= prime;
+            factor_cost += cost;
+        }
+    }
+    // What is left goes through Bluestein's or Rader's algorithm: two more transforms of about twice the length.
+    if rest > 1 {
+        factor_cost += 5.0 * (rest as f64).log2() + 10.0;
+    }
+    n as f64 * (factor_cost + 4.0)
+}
+
+fn gcd(a: u32, b: u32) -> u32 {
+    if b == 0 { a } else { gcd(b, a % b) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_hold_the_kernel_and_boundaries_fall_on_frames() {
+        for (rate_in, rate_out) in
+            [(44_100, 32_000), (48_000, 32_000), (16_000, 32_000), (12_345, 32_000), (96_000, 7_999)]
+        {
+            let plan = Plan::new(rate_in, rate_out, Quality::SoxrHq);
+            let reach = plan.first_valid;
+            assert_eq!(plan.hop_in * plan.num, plan.hop_out * plan.den, "{rate_in}");
+            assert!(reach + plan.hop_out + reach <= plan.n_out, "{rate_in}");
+            assert!(plan.head_out < plan.hop_out && plan.lead_in < plan.n_in, "{rate_in}");
+            assert_eq!(plan.lead_in * plan.num / plan.den, plan.head_out + reach, "{rate_in}");
+        }
+    }
+
+    #[test]
+    fn coprime_rates_stay_within_a_few_megabytes() {
+        let plan = Plan::new(44_101, 32_000, Quality::SoxrHq);
+        assert!(plan.n_in <= 4 * 44_101, "{}", plan.n_in);
+    }
+}
