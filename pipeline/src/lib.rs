@@ -1,5 +1,6 @@
 //! Streaming audio pipelines: a YAML graph, typed edges, bounded memory, write-once shards.
 
+pub mod cli;
 pub mod columns;
 pub mod corpus;
 pub mod engine;

@@ -1,0 +1,252 @@
+//! The command line: verbs, options, and what is refused before anything is opened.
+
+mod value;
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub use value::{Override, Part, PatchSize, ReportFile, ReportFormat};
+
+use super::progress::ProgressMode;
+
+/// Streaming audio pipelines: from a YAML graph to memory-mapped log-mel shards.
+#[derive(Debug, Clone, PartialEq, Parser)]
+#[command(name = "ajepa-pipe", version, propagate_version = true, arg_required_else_help = true)]
+#[command(after_help = "\
+A first run:
+  ajepa-pipe check pipeline.yaml          is it sound? touches no audio
+  ajepa-pipe explain pipeline.yaml        what will flow where, and how much memory it takes
+  ajepa-pipe run pipeline.yaml            do it; run it again to go on after a stop
+  ajepa-pipe inspect out/mel --png look   what came out, with pictures
+
+Exit codes: 0 done, 1 the run failed or damage was found, 2 bad config or usage,
+130 or 143 stopped by a signal (the same command goes on from there).
+Results go to stdout, everything else to stderr.")]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// The verbs.
+#[derive(Debug, Clone, PartialEq, Subcommand)]
+pub enum Verb {
+    /// Run a graph: read, transform, write shards
+    Run(RunArgs),
+    /// Check a graph without touching any audio
+    Check(CheckArgs),
+    /// Show what flows on every edge, what runs fused, and what it costs
+    Explain(ExplainArgs),
+    /// List the stages, or show one with its fields, units, ranges and defaults
+    Stages(StagesArgs),
+    /// Print the JSON Schema of the YAML, for editors
+    Schema(SchemaArgs),
+    /// Show what is in a folder of shards; draw clips with their masks
+    Inspect(InspectArgs),
+    /// Check every checksum of a folder of shards
+    Verify(VerifyArgs),
+    /// Measure each stage alone and the fused graph
+    Bench(BenchArgs),
+}
+
+/// A graph and what to change in it: shared by the verbs that read YAML.
+#[derive(Debug, Clone, PartialEq, Args)]
+pub struct GraphArgs {
+    /// The graph, in YAML
+    #[arg(value_name = "FILE.yaml")]
+    pub file: PathBuf,
+
+    /// Change one value of the graph before it is checked; may be given several times
+    ///
+    /// The key is a path through the YAML, where a stage is named by its id (or its type); the value is YAML.
+    /// The fingerprint covers it: shards made with another value are not mixed with these.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub overrides: Vec<Override>,
+}
+
+/// `run FILE.yaml`.
+#[derive(Debug, Clone, PartialEq, Args)]
+#[command(after_help = "\
+Examples:
+  ajepa-pipe run audioset.yaml
+  ajepa-pipe run audioset.yaml --set stages.mel.n_mels=96 --set seed=7
+  ajepa-pipe run audioset.yaml --jobs 8 --report run.html --report run.json
+  ajepa-pipe run audioset.yaml --part 3/8          one of eight machines, all writing to one folder
+  sbatch --array=1-8 --wrap 'ajepa-pipe run audioset.yaml --part $SLURM_ARRAY_TASK_ID/8 --progress plain'
+
+A run that was stopped, killed or cut off is finished by running it again: whole shards are kept.")]
+pub struct RunArgs {
+    /// The graph.
+    #[command(flatten)]
+    pub graph: GraphArgs,
+
+    /// Worker threads [default: `resources.jobs` of the graph, else one per core]
+    #[arg(long, short, value_name = "N")]
+    pub jobs: Option<NonZeroUsize>,
+
+    /// Do only part I of N, counted from 1; the parts can run on different machines at once
+    #[arg(long, value_name = "I/N")]
+    pub part: Option<Part>,
+
+    /// Write the run report as a page (.html) or as data (.json); may be given several times
+    #[arg(long = "report", value_name = "FILE")]
+    pub reports: Vec<ReportFile>,
+
+    /// How to show progress on stderr
+    #[arg(long, value_enum, value_name = "HOW", default_value_t)]
+    pub progress: ProgressMode,
+
+    /// Count nothing as done: make every shard anew
+    #[arg(long)]
+    pub fresh: bool,
+}
+
+/// `check FILE.yaml`.
+#[derive(Debug, Clone, PartialEq, Args)]
+#[command(after_help = "\
+Examples:
+  ajepa-pipe check audioset.yaml
+  ajepa-pipe check audioset.yaml --set stages.resample.rate_hz=16000
+
+Every fault is reported at once, each with its line, its column and what would fit.")]
+pub struct CheckArgs {
+    /// The graph.
+    #[command(flatten)]
+    pub graph: GraphArgs,
+}
+
+/// `explain FILE.yaml`.
+#[derive(Debug, Clone, PartialEq, Args)]
+#[command(after_help = "\
+Examples:
+  ajepa-pipe explain audioset.yaml
+  ajepa-pipe explain audioset.yaml --format svg > graph.svg
+  ajepa-pipe explain audioset.yaml --format json | jq '.edges[].schema'
+  ajepa-pipe explain audioset.yaml --format dot | dot -Tpdf > graph.pdf")]
+pub struct ExplainArgs {
+    /// The graph.
+    #[command(flatten)]
+    pub graph: GraphArgs,
+
+    /// Form of the answer
+    #[arg(long, short, value_enum, value_name = "FORM", default_value_t)]
+    pub format: ExplainFormat,
+}
+
+/// In which form `explain` answers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum ExplainFormat {
+    /// For reading in a terminal
+    #[default]
+    Text,
+    /// For programs
+    Json,
+    /// A flow chart for Markdown pages
+    Mermaid,
+    /// For Graphviz
+    Dot,
+    /// A drawing for the browser
+    Svg,
+}
+
+/// `stages [NAME]`.
+#[derive(Debug, Clone, PartialEq, Args)]
+#[command(after_help = "\
+Examples:
+  ajepa-pipe stages                       one line per stage
+  ajepa-pipe stages log_mel               its fields, units, ranges, defaults, and an example to paste")]
+pub struct StagesArgs {
+    /// One stage, by its `type` in the YAML
+    #[arg(value_name = "NAME")]
+    pub name: Option<String>,
+}
+
+/// `schema`.
+#[derive(Debug, Clone, PartialEq, Args)]
+#[command(after_help = "\
+Examples:
+  ajepa-pipe schema > ajepa-pipe.schema.json
+
+Then, as the first line of a graph, for editors with the YAML language server:
+  # yaml-language-server: $schema=ajepa-pipe.schema.json")]
+pub struct SchemaArgs {}
+
+/// `inspect PATH`.
+#[derive(Debug, Clone, PartialEq, Args)]
+#[command(after_help = "\
+Examples:
+  ajepa-pipe inspect out/mel                       rows, columns, front end, labels, sizes
+  ajepa-pipe inspect out/mel --png look            and a picture of each of the first 12 clips
+  ajepa-pipe inspect out/mel --png look --clip Y1a2b3c --clip Yx9y8z7
+  ajepa-pipe inspect out/mel --png look --clips 4 --mask 'ratio: [0.4, 0.6]' --seed 7")]
+pub struct InspectArgs {
+    /// A folder of shards, or one shard
+    #[arg(value_name = "PATH")]
+    pub path: PathBuf,
+
+    /// Draw clips as PNG files into this folder
+    #[arg(long, value_name = "DIR")]
+    pub png: Option<PathBuf>,
+
+    /// How many clips to draw, from the first
+    #[arg(long, value_name = "N", default_value = "12", requires = "png", conflicts_with = "clip_ids")]
+    pub clips: NonZeroUsize,
+
+    /// Draw this clip; may be given several times
+    #[arg(long = "clip", value_name = "CLIP_ID", requires = "png")]
+    pub clip_ids: Vec<String>,
+
+    /// Draw a mask over each clip: the fields of a `mask` stage, in YAML
+    #[arg(long, value_name = "FIELDS", requires = "png")]
+    pub mask: Option<String>,
+
+    /// Draw the grid of patches of this size, frames x mels
+    #[arg(long, value_name = "FxM", requires = "png")]
+    pub patch: Option<PatchSize>,
+
+    /// Seed of the masks
+    #[arg(long, value_name = "SEED", default_value_t = 0, requires = "mask")]
+    pub seed: u64,
+}
+
+/// `verify PATH`.
+#[derive(Debug, Clone, PartialEq, Args)]
+#[command(after_help = "\
+Examples:
+  ajepa-pipe verify out/mel
+  ajepa-pipe verify out/mel && rsync -a out/mel cluster:data/
+
+One pass over every byte. Each damaged shard and clip is named on stdout, and the exit code is then 1.")]
+pub struct VerifyArgs {
+    /// A folder of shards
+    #[arg(value_name = "PATH")]
+    pub path: PathBuf,
+}
+
+/// `bench FILE.yaml`.
+#[derive(Debug, Clone, PartialEq, Args)]
+#[command(after_help = "\
+Examples:
+  ajepa-pipe bench audioset.yaml
+  ajepa-pipe bench audioset.yaml --clips 1000 --jobs 1
+  ajepa-pipe bench audioset.yaml --set stages.resample.quality=fast
+
+Nothing is written: sinks take the clips and forget them.")]
+pub struct BenchArgs {
+    /// The graph.
+    #[command(flatten)]
+    pub graph: GraphArgs,
+
+    /// How many clips to run, from the first
+    #[arg(long, value_name = "N", default_value = "256")]
+    pub clips: NonZeroUsize,
+
+    /// Worker threads for the fused graph [default: one per core]
+    #[arg(long, short, value_name = "N")]
+    pub jobs: Option<NonZeroUsize>,
+}
+
+#[cfg(test)]
+mod tests;

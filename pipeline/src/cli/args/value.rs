@@ -1,0 +1,110 @@
+//! Values of options that have a form of their own, each with a message that says what would fit.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+/// `--set stages.mel.n_mels=96`: where in the YAML, and what to put there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Override {
+    /// The path's segments, none of them empty.
+    pub path: Vec<String>,
+    /// The value, as YAML text; may be empty, which is YAML's null.
+    pub value: String,
+}
+
+impl FromStr for Override {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let example = "write it like stages.mel.n_mels=96";
+        let (key, value) = text.split_once('=').ok_or_else(|| format!("no `=` in it: {example}"))?;
+        let path: Vec<String> = key.split('.').map(|segment| segment.trim().to_owned()).collect();
+        if path.iter().any(String::is_empty) {
+            return Err(format!("the key {key:?} has an empty segment: {example}"));
+        }
+        Ok(Self { path, value: value.trim().to_owned() })
+    }
+}
+
+/// `--part 3/8`: which share of the units this process does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Part {
+    /// Which one, counted from 0 (the command line counts from 1).
+    pub index: usize,
+    /// Of how many; more than `index`.
+    pub of: usize,
+}
+
+impl FromStr for Part {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let form = "write it I/N, like 3/8 for the third of eight";
+        let (part, of) = text.split_once('/').ok_or_else(|| format!("no `/` in it: {form}"))?;
+        let number = |word: &str| word.trim().parse::<usize>().map_err(|_| format!("{word:?} is no whole number: {form}"));
+        let (part, of) = (number(part)?, number(of)?);
+        if of == 0 {
+            return Err(format!("there are no parts of zero: {form}"));
+        }
+        if part == 0 {
+            return Err(format!("parts are counted from 1: use 1/{of} to {of}/{of}"));
+        }
+        if part > of {
+            return Err(format!("there is no part {part} of {of}: use 1/{of} to {of}/{of}"));
+        }
+        Ok(Self { index: part - 1, of })
+    }
+}
+
+/// `--patch 16x16`: the size of a patch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PatchSize {
+    /// Frames of one patch.
+    pub frames: usize,
+    /// Mel bins of one patch.
+    pub mels: usize,
+}
+
+impl FromStr for PatchSize {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let form = "write it FxM, like 16x16: frames, then mel bins, both at least 1";
+        let (frames, mels) = text.split_once('x').ok_or_else(|| form.to_owned())?;
+        let number = |word: &str| word.parse::<usize>().ok().filter(|n| *n > 0).ok_or_else(|| form.to_owned());
+        Ok(Self { frames: number(frames)?, mels: number(mels)? })
+    }
+}
+
+/// `--report run.html`: a file, and what to write into it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReportFile {
+    /// The file.
+    pub path: PathBuf,
+    /// By its extension.
+    pub format: ReportFormat,
+}
+
+/// What a report file holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReportFormat {
+    /// A page for people.
+    Html,
+    /// [`RunReport`](crate::report::RunReport) as JSON.
+    Json,
+}
+
+impl FromStr for ReportFile {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let path = PathBuf::from(text);
+        let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default().to_ascii_lowercase();
+        let format = match extension.as_str() {
+            "html" | "htm" => ReportFormat::Html,
+            "json" => ReportFormat::Json,
+            _ => return Err("its name must end in .html (a page) or .json (data)".to_owned()),
+        };
+        Ok(Self { path, format })
+    }
+}

@@ -1,0 +1,179 @@
+//! How the program ends: exit codes, and signals that first ask for a stop and then insist.
+
+use std::io;
+use std::process::{ExitCode, Termination};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::thread::JoinHandle;
+
+use crossbeam::channel::{Receiver, bounded};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::{Handle, Signals};
+
+/// How the program ended, as scripts see it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// 0: everything asked for is done.
+    Done,
+    /// 1: the run failed, or `verify` found damage.
+    Failed,
+    /// 2: the config or the command line is wrong; nothing was started.
+    Usage,
+    /// 130 or 143: stopped by a signal; the same command goes on where it stopped.
+    Stopped(StopSignal),
+}
+
+impl Exit {
+    /// The process's exit code: 0, 1, 2, or 128 plus the signal.
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Failed => 1,
+            Self::Usage => 2,
+            Self::Stopped(signal) => signal.exit_code(),
+        }
+    }
+}
+
+impl Termination for Exit {
+    fn report(self) -> ExitCode {
+        ExitCode::from(self.code())
+    }
+}
+
+/// A signal that asks for a stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StopSignal {
+    /// SIGINT: Ctrl-C.
+    Interrupt,
+    /// SIGTERM: `kill`, Slurm, Kubernetes.
+    Terminate,
+}
+
+impl StopSignal {
+    /// 128 plus the signal's number: 130 or 143.
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Self::Interrupt => 130,
+            Self::Terminate => 143,
+        }
+    }
+
+    /// `SIGINT` or `SIGTERM`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Interrupt => "SIGINT",
+            Self::Terminate => "SIGTERM",
+        }
+    }
+
+    fn from_number(number: i32) -> Option<Self> {
+        match number {
+            SIGINT => Some(Self::Interrupt),
+            SIGTERM => Some(Self::Terminate),
+            _ => None,
+        }
+    }
+}
+
+/// What to say on stderr when the first signal comes.
+pub const STOPPING: &str =
+    "stopping: finished shards are kept, the same command goes on from here (once more to stop at once)";
+
+/// Listens for SIGINT and SIGTERM from its making until it is dropped.
+///
+/// The first signal arrives as a message on [`StopWatch::stops`]. The second one, of either kind, ends the process at once
+/// with 130 or 143, from the signal handler itself, so that it works however stuck the program is. Nothing is torn by that:
+/// shards are committed by rename. After the drop signals are ignored until another watch is made.
+#[derive(Debug)]
+pub struct StopWatch {
+    stops: Receiver<StopSignal>,
+    handle: Handle,
+    thread: Option<JoinHandle<()>>,
+    hooks: Vec<signal_hook::SigId>,
+}
+
+impl StopWatch {
+    /// Starts to listen.
+    ///
+    /// # Errors
+    /// When the system refuses the handlers or the thread.
+    pub fn start() -> io::Result<Self> {
+        let asked = Arc::new(AtomicBool::new(false));
+        let mut hooks = Vec::with_capacity(4);
+        for (number, code) in [(SIGINT, 130), (SIGTERM, 143)] {
+            // Hooks run in the order they were made: the first signal finds the flag down and raises it, the second exits.
+            hooks.push(signal_hook::flag::register_conditional_shutdown(number, code, Arc::clone(&asked))?);
+            hooks.push(signal_hook::flag::register(number, Arc::clone(&asked))?);
+        }
+        let mut signals = Signals::new([SIGINT, SIGTERM])?;
+        let handle = signals.handle();
+        let (to, stops) = bounded(1);
+        let thread = std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
+            for signal in signals.forever().filter_map(StopSignal::from_number) {
+                // A full channel means that the stop is already asked for.
+                let _ = to.try_send(signal);
+            }
+        })?;
+        Ok(Self { stops, handle, thread: Some(thread), hooks })
+    }
+
+    /// Gives the first signal, once. Select on it, or poll it with `try_recv`.
+    pub fn stops(&self) -> &Receiver<StopSignal> {
+        &self.stops
+    }
+}
+
+impl Drop for StopWatch {
+    fn drop(&mut self) {
+        for hook in self.hooks.drain(..) {
+            signal_hook::low_level::unregister(hook);
+        }
+        self.handle.close();
+        if let Some(thread) = self.thread.take() {
+            // The thread only forwards; a panic in it has nothing left to lose.
+            let _ = thread.join();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Command, Stdio};
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn codes_are_what_the_manual_says() {
+        let all =
+            [Exit::Done, Exit::Failed, Exit::Usage, Exit::Stopped(StopSignal::Interrupt), Exit::Stopped(StopSignal::Terminate)];
+        assert_eq!(all.map(Exit::code), [0, 1, 2, 130, 143]);
+    }
+
+    /// The child: this test binary again, told by its environment to wait for signals that it sends itself.
+    #[test]
+    fn child_that_signals_itself() {
+        let Ok(second) = std::env::var("AJEPA_TEST_SECOND_SIGNAL") else { return };
+        let watch = StopWatch::start().unwrap();
+        signal_hook::low_level::raise(SIGTERM).unwrap();
+        let first = watch.stops().recv_timeout(Duration::from_secs(20)).unwrap();
+        if second == "none" {
+            std::process::exit(i32::from(Exit::Stopped(first).code()));
+        }
+        signal_hook::low_level::raise(SIGINT).unwrap();
+        unreachable!("the second signal ends the process");
+    }
+
+    fn child(second: &str) -> Option<i32> {
+        let mut child = Command::new(std::env::current_exe().unwrap());
+        child.args(["--exact", "cli::exit::tests::child_that_signals_itself"]).env("AJEPA_TEST_SECOND_SIGNAL", second);
+        child.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().code()
+    }
+
+    #[test]
+    fn first_signal_asks_second_insists() {
+        assert_eq!(child("none"), Some(143));
+        assert_eq!(child("int"), Some(130));
+    }
+}
