@@ -8,10 +8,11 @@ use crossbeam::channel::Receiver;
 use thiserror::Error;
 
 use crate::engine::{
-    self, ErrorPolicy, Link, Metrics, Network, Outcome, RunError, RunOptions, SegmentWork, Snapshot, clip_cap_bytes,
+    self, ErrorPolicy, Link, Metrics, Network, Outcome, RunError, RunOptions, SegmentWork, Snapshot, StopSignal, clip_cap_bytes,
 };
 use crate::plan::{Graph, Node, Policy, Segments};
-use crate::report::{RunReport, Timeline};
+use crate::cli::progress::Timeline;
+use crate::report::RunReport;
 use crate::schema::Schema;
 use crate::stage::{BuildCx, BuildError, RunInfo, Stage, StageKind};
 
@@ -46,30 +47,30 @@ pub enum JobError {
 
 /// Runs `graph` to its end. The report is there however the run ended, as long as it began.
 ///
-/// `observe` sees the counters ten times a second; a message on `stop` (a signal's number) ends the run in good order.
+/// `observe` sees the counters ten times a second; a message on `stop` ends the run in good order.
 ///
 /// # Errors
 /// [`JobError`]; what is committed by then stays and is not done again.
 pub fn run(
     graph: &Graph,
     options: JobOptions,
-    stop: &Receiver<i32>,
+    stop: &Receiver<StopSignal>,
     observe: &mut dyn FnMut(&Snapshot),
 ) -> (RunReport, Result<(), JobError>) {
     let started_at = jiff::Timestamp::now().to_string();
     let mut timeline = Timeline::default();
     let (outcome, result) = run_network(graph, options, stop, &mut |snapshot| {
-        timeline.push(snapshot);
+        timeline.push(snapshot.clone());
         observe(snapshot);
     });
-    let report = RunReport::new(graph, started_at, timeline, outcome, &result);
+    let report = RunReport::new(graph, started_at, &timeline, outcome, &result);
     (report, result)
 }
 
 fn run_network(
     graph: &Graph,
     options: JobOptions,
-    stop: &Receiver<i32>,
+    stop: &Receiver<StopSignal>,
     observe: &mut dyn FnMut(&Snapshot),
 ) -> (Outcome, Result<(), JobError>) {
     let run_options = run_options(graph, options);

@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::engine::{Bottleneck, Snapshot};
+use crate::cli::progress::Timeline;
+use crate::engine::{Bottleneck, Outcome, RunError, Snapshot};
+use crate::job::JobError;
+use crate::plan::Graph;
 use crate::stage::{Reject, SinkReport};
 
 /// How a run went.
@@ -36,4 +39,41 @@ pub struct RunReport {
     pub first_rejects: Vec<Reject>,
     /// The graph as it ran: `explain --format svg`.
     pub graph_svg: Option<String>,
+}
+
+impl RunReport {
+    /// The report of a run of `graph` that ended in `result`.
+    pub fn new(
+        graph: &Graph,
+        started_at: String,
+        timeline: &Timeline,
+        outcome: Outcome,
+        result: &Result<(), JobError>,
+    ) -> Self {
+        let points = timeline.points();
+        let end = points.last().cloned().unwrap_or_default();
+        let (ended, error) = match result {
+            Ok(()) => ("done", None),
+            Err(JobError::Run(RunError::Interrupted(_))) => ("interrupted", None),
+            Err(error) => ("failed", Some(error.to_string())),
+        };
+        let sinks = outcome.sinks.into_iter().map(|(stage, sink)| (graph.nodes[stage].id.clone(), sink)).collect();
+        let counts = outcome.rejects.counts.into_iter().map(|((stage, reason), n)| (stage, reason, n)).collect();
+        Self {
+            format: 1,
+            program: env!("CARGO_PKG_VERSION").to_owned(),
+            pipeline: graph.pipeline.clone(),
+            started_at,
+            outcome: ended.to_owned(),
+            error,
+            bottleneck: end.bottleneck(),
+            end,
+            timeline: points,
+            peak_rss_bytes: timeline.peak_rss_bytes(),
+            sinks,
+            reject_counts: counts,
+            first_rejects: outcome.rejects.first,
+            graph_svg: None,
+        }
+    }
 }

@@ -10,6 +10,8 @@ use crossbeam::channel::{Receiver, bounded};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::{Handle, Signals};
 
+pub use crate::engine::StopSignal;
+
 /// How the program ended, as scripts see it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
@@ -30,7 +32,8 @@ impl Exit {
             Self::Done => 0,
             Self::Failed => 1,
             Self::Usage => 2,
-            Self::Stopped(signal) => signal.exit_code(),
+            Self::Stopped(StopSignal::Interrupt) => 130,
+            Self::Stopped(StopSignal::Terminate) => 143,
         }
     }
 }
@@ -41,38 +44,11 @@ impl Termination for Exit {
     }
 }
 
-/// A signal that asks for a stop.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StopSignal {
-    /// SIGINT: Ctrl-C.
-    Interrupt,
-    /// SIGTERM: `kill`, Slurm, Kubernetes.
-    Terminate,
-}
-
-impl StopSignal {
-    /// 128 plus the signal's number: 130 or 143.
-    pub fn exit_code(self) -> u8 {
-        match self {
-            Self::Interrupt => 130,
-            Self::Terminate => 143,
-        }
-    }
-
-    /// `SIGINT` or `SIGTERM`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Interrupt => "SIGINT",
-            Self::Terminate => "SIGTERM",
-        }
-    }
-
-    fn from_number(number: i32) -> Option<Self> {
-        match number {
-            SIGINT => Some(Self::Interrupt),
-            SIGTERM => Some(Self::Terminate),
-            _ => None,
-        }
+fn signal_of(number: i32) -> Option<StopSignal> {
+    match number {
+        SIGINT => Some(StopSignal::Interrupt),
+        SIGTERM => Some(StopSignal::Terminate),
+        _ => None,
     }
 }
 
@@ -110,9 +86,11 @@ impl StopWatch {
         let handle = signals.handle();
         let (to, stops) = bounded(1);
         let thread = std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
-            for signal in signals.forever().filter_map(StopSignal::from_number) {
+            for signal in signals.forever().filter_map(signal_of) {
                 // A full channel means that the stop is already asked for.
-                let _ = to.try_send(signal);
+                if to.try_send(signal).is_ok() {
+                    eprintln!("{STOPPING}");
+                }
             }
         })?;
         Ok(Self { stops, handle, thread: Some(thread), hooks })

@@ -18,6 +18,9 @@ use super::segments::{ChainPrototype, Worker, run_fold, run_merge, run_sink, run
 use crate::schema::Schema;
 use crate::stage::{Map, Reject, RunInfo, SinkReport, StageError, Unit};
 
+/// Name of every thread of a run.
+pub const WORKER_NAME: &str = "ajepa-run";
+
 /// How often the observer is called.
 const TICK: Duration = Duration::from_millis(100);
 
@@ -112,17 +115,21 @@ pub enum RunError {
     Interrupted(StopSignal),
 }
 
-/// Who asked the run to stop.
+/// A signal that asks for a stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct StopSignal(pub i32);
+pub enum StopSignal {
+    /// SIGINT: Ctrl-C.
+    Interrupt,
+    /// SIGTERM: `kill`, Slurm, Kubernetes.
+    Terminate,
+}
 
 impl std::fmt::Display for StopSignal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.0 {
-            2 => f.write_str("SIGINT"),
-            15 => f.write_str("SIGTERM"),
-            other => write!(f, "signal {other}"),
-        }
+        f.write_str(match self {
+            Self::Interrupt => "SIGINT",
+            Self::Terminate => "SIGTERM",
+        })
     }
 }
 
@@ -195,7 +202,7 @@ pub fn run(
     options: &RunOptions,
     metrics: &Arc<Metrics>,
     describe: &dyn Fn(usize) -> RunInfo,
-    stop: &Receiver<i32>,
+    stop: &Receiver<StopSignal>,
     observe: &mut dyn FnMut(&Snapshot),
 ) -> (Outcome, Result<(), RunError>) {
     let mut outcome = Outcome::default();
@@ -225,7 +232,7 @@ pub fn run(
     outcome.rejects = shared.log.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let result = match (first_fault.try_recv(), signal) {
         (Ok(fault), _) => Err(fault),
-        (Err(_), Some(signal)) => Err(RunError::Interrupted(StopSignal(signal))),
+        (Err(_), Some(signal)) => Err(RunError::Interrupted(signal)),
         (Err(_), None) if shared.board.is_stuck() => Err(RunError::Stuck { queues: queue_words(&shared, &names) }),
         (Err(_), None) => Ok(()),
     };
@@ -323,9 +330,9 @@ fn drive(
     shared: &Shared,
     todo: &Todo,
     sinks: &mut Vec<(usize, SinkReport)>,
-    stop: &Receiver<i32>,
+    stop: &Receiver<StopSignal>,
     observe: &mut dyn FnMut(&Shared),
-) -> Option<i32> {
+) -> Option<StopSignal> {
     let settings = ChainSettings {
         seed: options.seed,
         epoch: 0,
@@ -392,10 +399,10 @@ fn prototype(links: Vec<(Link, Box<dyn Map>)>, input: Schema, output: Schema) ->
 /// Waits on the calling thread until every thread has dropped its `done`; passes ticks and signals on.
 fn watch(
     shared: &Shared,
-    stop: &Receiver<i32>,
+    stop: &Receiver<StopSignal>,
     all_done: &Receiver<()>,
     observe: &mut dyn FnMut(&Shared),
-) -> Option<i32> {
+) -> Option<StopSignal> {
     let mut signal = None;
     let never = crossbeam::channel::never();
     let mut stop = stop;
@@ -406,8 +413,8 @@ fn watch(
                 return signal;
             }
             recv(stop) -> message => {
-                if let Ok(number) = message {
-                    signal = Some(number);
+                if let Ok(asked) = message {
+                    signal = Some(asked);
                     shared.board.stop();
                 }
                 // One is enough; a closed channel would be ready for ever.
@@ -425,7 +432,7 @@ fn spawn<'scope, 'env>(
     done: Sender<()>,
     work: impl FnOnce() -> Result<(), (usize, StageError)> + Send + 'scope,
 ) {
-    scope.spawn(move || {
+    let body = move || {
         let outcome = catch_unwind(AssertUnwindSafe(work));
         let name = |stage: usize| shared.metrics.id(stage).to_owned();
         match outcome {
@@ -437,7 +444,14 @@ fn spawn<'scope, 'env>(
         }
         shared.board.leave();
         drop(done);
-    });
+    };
+    // A thread that cannot be had is a fault of the machine; the run ends, and says so.
+    if let Err(source) = thread::Builder::new().name(WORKER_NAME.to_owned()).spawn_scoped(scope, body) {
+        let what = "cannot start a thread".to_owned();
+        let stage = shared.metrics.id(stage).to_owned();
+        shared.fail(RunError::Stage { stage, source: StageError::Io { what, source } });
+        shared.board.leave();
+    }
 }
 
 fn snapshot(shared: &Shared, names: &[(String, String)]) -> Snapshot {

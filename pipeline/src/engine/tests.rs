@@ -386,10 +386,10 @@ fn a_signal_stops_the_run_in_good_order() {
     let (_, result) = run(network, &options(2), &metrics(8), &info, &stopped, &mut |_| {
         ticks += 1;
         if ticks == 2 {
-            stop.send(15).unwrap();
+            stop.send(StopSignal::Terminate).unwrap();
         }
     });
-    assert!(matches!(result, Err(RunError::Interrupted(StopSignal(15)))), "{result:?}");
+    assert!(matches!(result, Err(RunError::Interrupted(StopSignal::Terminate))), "{result:?}");
 }
 
 #[test]

@@ -1,0 +1,24 @@
+//! `explain`: what flows on every edge, what runs fused, what it costs.
+
+use super::{load, print};
+use crate::cli::args::{ExplainArgs, ExplainFormat};
+use crate::cli::exit::Exit;
+use crate::plan::explain;
+use crate::stages::Registry;
+
+/// Prints the graph in the form asked for.
+pub fn explain(args: &ExplainArgs, registry: &Registry) -> Exit {
+    let graph = match load(&args.graph, registry) {
+        Ok(graph) => graph,
+        Err(exit) => return exit,
+    };
+    let explained = explain::explain(&graph);
+    let text = match args.format {
+        ExplainFormat::Text => explained.text(),
+        ExplainFormat::Json => explained.json(),
+        ExplainFormat::Mermaid => explained.mermaid(),
+        ExplainFormat::Dot => explained.dot(),
+        ExplainFormat::Svg => explained.svg(),
+    };
+    print(&text)
+}

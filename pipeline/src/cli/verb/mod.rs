@@ -1,0 +1,53 @@
+//! One file per verb. A verb prints its result to stdout, talks on stderr, and says how it ended.
+
+pub mod bench;
+pub mod check;
+pub mod explain;
+pub mod inspect;
+pub mod run;
+pub mod stages;
+pub mod verify;
+
+use std::fmt::Display;
+use std::io::{IsTerminal, Write};
+
+use super::args::GraphArgs;
+use super::exit::Exit;
+use crate::config;
+use crate::plan::Graph;
+use crate::stages::Registry;
+
+/// Loads the graph of a verb; the faults are on stderr when there are any.
+///
+/// # Errors
+/// [`Exit::Usage`].
+pub fn load(args: &GraphArgs, registry: &Registry) -> Result<Graph, Exit> {
+    let overrides: Vec<String> = args.overrides.iter().map(ToString::to_string).collect();
+    config::load(&args.file, &overrides, registry).map_err(|errors| {
+        let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+        let width = terminal_width();
+        eprint!("{}", errors.render(colour, width));
+        let n = errors.faults().len();
+        eprintln!("{} in {}; nothing was started", super::format::counted(n as u64, "fault"), args.file.display());
+        Exit::Usage
+    })
+}
+
+fn terminal_width() -> usize {
+    std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok()).unwrap_or(110)
+}
+
+/// Writes a result to stdout. A reader that went away (`| head`) is no fault.
+pub fn print(text: &str) -> Exit {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => fail(format!("cannot write to stdout: {error}")),
+        _ => Exit::Done,
+    }
+}
+
+/// Says why a verb failed.
+pub fn fail(why: impl Display) -> Exit {
+    eprintln!("error: {why}");
+    Exit::Failed
+}

@@ -1,0 +1,149 @@
+//! `run`: does what the graph says, shows how it goes, and says what came of it.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use super::{fail, load, print};
+use crate::cli::args::{ReportFile, ReportFormat, RunArgs};
+use crate::cli::exit::{Exit, StopWatch};
+use crate::cli::format::{bytes, count, counted, duration, percent, rate};
+use crate::cli::progress::Progress;
+use crate::cli::report_html;
+use crate::engine::RunError;
+use crate::job::{self, JobError, JobOptions};
+use crate::plan::explain;
+use crate::report::RunReport;
+use crate::stages::Registry;
+
+/// Runs the graph; exit 0, 1, 2, 130 or 143.
+pub fn run(args: &RunArgs, registry: &Registry) -> Exit {
+    let graph = match load(&args.graph, registry) {
+        Ok(graph) => graph,
+        Err(exit) => return exit,
+    };
+    let watch = match StopWatch::start() {
+        Ok(watch) => watch,
+        Err(error) => return fail(format!("cannot listen for signals: {error}")),
+    };
+    let options = JobOptions {
+        jobs: args.jobs.map(std::num::NonZero::get),
+        part: args.part.map(|part| (part.index, part.of)),
+        fresh: args.fresh,
+    };
+    quiet_workers();
+    let mut progress = Progress::new(args.progress);
+    let (mut report, result) = job::run(&graph, options, watch.stops(), &mut |snapshot| progress.update(snapshot));
+    progress.finish(&report.end);
+    report.graph_svg = Some(explain::explain(&graph).svg());
+    let exit = conclude(&report, result);
+    for file in &args.reports {
+        if let Err(error) = write_report(file, &report) {
+            return fail(format!("cannot write the report {}: {error}", file.path.display()));
+        }
+    }
+    exit
+}
+
+/// A panic in a worker is reported as the reject it becomes; its trace would only tear the progress line.
+fn quiet_workers() {
+    let loud = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        if std::thread::current().name() != Some(crate::engine::WORKER_NAME) {
+            loud(info);
+        }
+    }));
+}
+
+fn conclude(report: &RunReport, result: Result<(), JobError>) -> Exit {
+    match result {
+        Ok(()) => print(&summary(report)),
+        Err(JobError::Build { stage, line, source }) => {
+            let place = line.map_or_else(String::new, |line| format!(" (line {line})"));
+            eprintln!("error: stage {stage}{place}: {}\n  help: {}", source.problem, source.help);
+            Exit::Usage
+        }
+        Err(JobError::Run(RunError::Interrupted(signal))) => {
+            eprintln!("stopped; {}", done_so_far(report));
+            Exit::Stopped(signal)
+        }
+        Err(JobError::Run(error)) => {
+            let exit = fail(&error);
+            if matches!(error, RunError::TooManyRejects { .. }) {
+                for (stage, reason, n) in &report.reject_counts {
+                    eprintln!("  {}: {stage}: {reason}", count(*n));
+                }
+                eprintln!("  help: mend the clips, raise on_error.max_fraction, or leave them out with `exclude`");
+            }
+            if matches!(error, RunError::BadClip(_)) {
+                eprintln!("  help: on_error: {{ policy: quarantine }} would put it aside and go on");
+            }
+            eprintln!("  {}", done_so_far(report));
+            exit
+        }
+    }
+}
+
+fn done_so_far(report: &RunReport) -> String {
+    let end = &report.end;
+    format!(
+        "{} of {} committed and kept; the same command goes on from there",
+        count(end.units_done),
+        counted(end.units_total, "shard")
+    )
+}
+
+/// What came of it, on stdout.
+fn summary(report: &RunReport) -> String {
+    let mut out = String::new();
+    let end = &report.end;
+    for (id, sink) in &report.sinks {
+        let place = sink.path.as_deref().map_or_else(|| id.clone(), |path| path.display().to_string());
+        let state = if sink.complete { "complete" } else { "not complete: other parts are to come" };
+        let _ = writeln!(
+            out,
+            "{place}: {} in {}, {}, {state}",
+            counted(sink.rows, "row"),
+            counted(sink.units, "shard"),
+            bytes(sink.bytes)
+        );
+        for note in &sink.notes {
+            let _ = writeln!(out, "  {note}");
+        }
+    }
+    if end.clips_done == 0 {
+        let _ = writeln!(out, "nothing to do: {} done by earlier runs", counted(end.clips_kept, "clip"));
+        return out;
+    }
+    let per_s = end.clips_done as f64 / end.elapsed_s.max(1e-9);
+    let _ = writeln!(
+        out,
+        "{} in {} with {}: {} clips/s, peak memory {}",
+        counted(end.clips_done, "clip"),
+        duration(end.elapsed_s),
+        counted(end.jobs, "worker"),
+        rate(per_s),
+        bytes(report.peak_rss_bytes)
+    );
+    if end.rejects > 0 {
+        let _ = writeln!(out, "{} refused:", counted(end.rejects, "clip"));
+        for (stage, reason, n) in &report.reject_counts {
+            let _ = writeln!(out, "  {} by {stage}: {reason}", count(*n));
+        }
+    }
+    if let Some(bottleneck) = &report.bottleneck {
+        let share = percent(bottleneck.share);
+        let _ = writeln!(out, "pace set by {} ({share} of the capacity it can use): {}", bottleneck.stage, bottleneck.advice);
+    }
+    out
+}
+
+fn write_report(file: &ReportFile, report: &RunReport) -> std::io::Result<()> {
+    let text = match file.format {
+        ReportFormat::Json => serde_json::to_string_pretty(report).map_err(std::io::Error::other)?,
+        ReportFormat::Html => report_html::render(report),
+    };
+    if let Some(folder) = file.path.parent().filter(|folder| *folder != Path::new("")) {
+        std::fs::create_dir_all(folder)?;
+    }
+    std::fs::write(&file.path, text)
+}

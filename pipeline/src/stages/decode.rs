@@ -1,0 +1,192 @@
+//! `decode`: encoded bytes to a waveform, pulled as it is needed.
+
+use std::fs::File;
+use std::io::{BufReader, Cursor, Read, Seek, SeekFrom};
+use std::path::Path;
+use std::sync::Arc;
+
+use ajepa_ops::decode::{Channels, Decode, DecodeConfig, ReadSeek};
+use ajepa_ops::{AudioRead, OpError};
+use arrow::datatypes::DataType;
+use twox_hash::XxHash3_128;
+
+use crate::columns::MediaPlace;
+use crate::engine::MapCx;
+use crate::row::{Cell, Row};
+use crate::schema::{AudioType, ColumnType, Schema};
+use crate::stage::{BuildCx, BuildError, ClipError, Map, MapError, PlanError, Stage, StageConfig, StageKind, StagePlan};
+
+/// Files up to this size are read in one go; larger ones are read as they are decoded.
+const WHOLE_FILE_BYTES: u64 = 64 << 20;
+
+impl StageConfig for DecodeConfig {
+    fn plan(&self, inputs: &[Schema]) -> Result<StagePlan, PlanError> {
+        let given = inputs.first().cloned().unwrap_or_default();
+        if !given.columns.iter().any(|column| column.kind == ColumnType::Media) {
+            let problem = format!("it needs encoded audio, and is given {given}");
+            return Err(PlanError::new(problem, "put it right behind a source of files"));
+        }
+        DecodeConfig::build(self)?;
+        let channels = match self.channels {
+            Channels::Mono => Some(1),
+            Channels::All => None,
+        };
+        let audio = AudioType { rate_hz: None, channels, max_s: None };
+        let output = given
+            .without("media")
+            .with("content_hash", ColumnType::Plain(DataType::FixedSizeBinary(16)))
+            .with("audio", ColumnType::Audio(audio));
+        Ok(StagePlan::new(StageKind::Map, output))
+    }
+
+    fn build(&self, _: &BuildCx<'_>) -> Result<Stage, BuildError> {
+        Ok(Stage::Map(Box::new(DecodeMap { decode: DecodeConfig::build(self)?, last: None })))
+    }
+}
+
+struct DecodeMap {
+    decode: Decode,
+    /// The file read last: segments of one long file follow each other in a manifest.
+    last: Option<(MediaPlace, Encoded)>,
+}
+
+/// The bytes of a file or member, or the way to them, and their hash.
+#[derive(Clone)]
+struct Encoded {
+    bytes: Option<Arc<Vec<u8>>>,
+    hash: [u8; 16],
+}
+
+impl Map for DecodeMap {
+    fn fork(&self) -> Box<dyn Map> {
+        Box::new(Self { decode: self.decode.clone(), last: None })
+    }
+
+    fn map(&mut self, mut row: Row, cx: &mut MapCx<'_>) -> Result<(), MapError> {
+        let place = MediaPlace::of(&row).ok_or_else(|| ClipError::missing_column("media"))?;
+        let file = MediaPlace { start_s: None, end_s: None, ..place.clone() };
+        let encoded = match &self.last {
+            Some((known, encoded)) if *known == file => encoded.clone(),
+            _ => read(&file)?,
+        };
+        let source: Box<dyn ReadSeek> = match &encoded.bytes {
+            Some(bytes) => Box::new(Cursor::new(SharedBytes(bytes.clone()))),
+            None => Box::new(BufReader::with_capacity(1 << 20, open(&file)?)),
+        };
+        row.set("content_hash", Cell::Hash(encoded.hash));
+        self.last = place.start_s.is_some().then_some((file, encoded));
+        let decoder = self.decode.open(source, &extension(row.str("source"), &place.path))?;
+        let mut audio: Box<dyn AudioRead> = Box::new(decoder);
+        if place.start_s.is_some() || place.end_s.is_some() {
+            audio = Box::new(Section::new(audio, place.start_s.unwrap_or(0.0), place.end_s)?);
+        }
+        row.set("offset_s", Cell::F64(place.start_s.unwrap_or(0.0)));
+        if let Some(n) = audio.n_frames_left() {
+            row.set("duration_s", Cell::F64(n as f64 / f64::from(audio.rate_hz())));
+        }
+        row.set("audio", Cell::Audio(cx.stream(audio)));
+        cx.emit(row)
+    }
+}
+
+/// The hint for the container: from the clip's name, which for a member of an archive is not the file's.
+fn extension(source: &str, path: &str) -> String {
+    let of = |name: &str| Path::new(name).extension().map(|ext| ext.to_string_lossy().to_ascii_lowercase());
+    of(source).or_else(|| of(path)).unwrap_or_default()
+}
+
+fn open(place: &MediaPlace) -> Result<File, ClipError> {
+    File::open(&place.path).map_err(|error| unreadable(&error, place))
+}
+
+fn unreadable(error: &std::io::Error, place: &MediaPlace) -> ClipError {
+    let code = if error.kind() == std::io::ErrorKind::NotFound { "missing" } else { "io" };
+    ClipError::new(code, format!("{}: {error}", place.path))
+}
+
+/// Reads and hashes the bytes; keeps them when they are few.
+fn read(place: &MediaPlace) -> Result<Encoded, ClipError> {
+    let io = |error: std::io::Error| unreadable(&error, place);
+    let mut file = open(place)?;
+    let size = file.metadata().map_err(io)?;
+    if size.is_dir() {
+        return Err(ClipError::new("io", format!("{} is a folder", place.path)));
+    }
+    let (offset, len) = place.bytes.unwrap_or((0, size.len()));
+    if offset.checked_add(len).is_none_or(|end| end > size.len()) {
+        let detail = format!("{} ends before byte {} of the member", place.path, offset.saturating_add(len));
+        return Err(ClipError::new("truncated", detail));
+    }
+    file.seek(SeekFrom::Start(offset)).map_err(io)?;
+    if len <= WHOLE_FILE_BYTES {
+        let mut bytes = Vec::with_capacity(len as usize);
+        file.take(len).read_to_end(&mut bytes).map_err(io)?;
+        let hash = XxHash3_128::oneshot(&bytes).to_be_bytes();
+        return Ok(Encoded { bytes: Some(Arc::new(bytes)), hash });
+    }
+    if place.bytes.is_some() {
+        let detail = format!("a member of {len} bytes; unpack it, or keep members under {WHOLE_FILE_BYTES} bytes");
+        return Err(ClipError::new("too_large", detail));
+    }
+    let mut hasher = XxHash3_128::new();
+    let mut block = vec![0; 1 << 20];
+    loop {
+        match file.read(&mut block).map_err(io)? {
+            0 => break,
+            n => hasher.write(&block[..n]),
+        }
+    }
+    Ok(Encoded { bytes: None, hash: hasher.finish_128().to_be_bytes() })
+}
+
+/// Bytes that several readers share.
+struct SharedBytes(Arc<Vec<u8>>);
+
+impl AsRef<[u8]> for SharedBytes {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// From one second to another of a stream.
+struct Section {
+    inner: Box<dyn AudioRead>,
+    left: Option<u64>,
+}
+
+impl Section {
+    fn new(mut inner: Box<dyn AudioRead>, start_s: f64, end_s: Option<f64>) -> Result<Self, OpError> {
+        let frames = |seconds: f64| (seconds * f64::from(inner.rate_hz())).round() as u64;
+        let (start, end) = (frames(start_s), end_s.map(frames));
+        let skipped = inner.skip(start)?;
+        if skipped < start {
+            let rate_hz = f64::from(inner.rate_hz());
+            let detail = format!("the segment starts at {start_s} s, the clip ends at {:.3} s", skipped as f64 / rate_hz);
+            return Err(OpError::Truncated { detail });
+        }
+        Ok(Self { inner, left: end.map(|end| end.saturating_sub(start)) })
+    }
+}
+
+impl AudioRead for Section {
+    fn rate_hz(&self) -> u32 {
+        self.inner.rate_hz()
+    }
+
+    fn channels(&self) -> usize {
+        self.inner.channels()
+    }
+
+    fn n_frames_left(&self) -> Option<u64> {
+        let inner = self.inner.n_frames_left()?;
+        Some(self.left.map_or(inner, |left| left.min(inner)))
+    }
+
+    fn read(&mut self, out: &mut [f32]) -> Result<usize, OpError> {
+        let channels = self.channels();
+        let wanted = self.left.map_or(out.len(), |left| out.len().min((left as usize).saturating_mul(channels)));
+        let got = self.inner.read(&mut out[..wanted])?;
+        self.left = self.left.map(|left| left - got as u64);
+        Ok(got)
+    }
+}
