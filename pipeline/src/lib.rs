@@ -4,5 +4,6 @@ pub mod columns;
 pub mod engine;
 pub mod row;
 pub mod schema;
+pub mod shard;
 pub mod stage;
 pub mod stages;
