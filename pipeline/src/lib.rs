@@ -7,5 +7,6 @@ pub mod engine;
 pub mod report;
 pub mod row;
 pub mod schema;
+pub mod shard;
 pub mod stage;
 pub mod stages;

@@ -1,0 +1,204 @@
+//! Files that appear whole or not at all: temporary name, fsync, rename, fsync of the folder.
+
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use twox_hash::XxHash3_64;
+
+use super::error::ShardError;
+use super::fs::{Fs, FsFile};
+
+/// Bytes collected before they are handed to the system.
+const WRITE_BUFFER_BYTES: usize = 1 << 20;
+
+/// A file on its way to its name. Dropped before [`PendingFile::commit`], it is taken away again.
+pub struct PendingFile {
+    fs: Arc<dyn Fs>,
+    temp: PathBuf,
+    target: PathBuf,
+    out: Option<BufWriter<Box<dyn FsFile>>>,
+    left_over: bool,
+}
+
+impl PendingFile {
+    /// Starts a file that will be `target`.
+    pub fn create(fs: &Arc<dyn Fs>, target: PathBuf) -> Result<Self, ShardError> {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        loop {
+            let n = COUNT.fetch_add(1, Ordering::Relaxed);
+            let name = target.file_name().unwrap_or_default().to_string_lossy();
+            let temp = target.with_file_name(format!(".{name}.tmp-{:08x}-{}-{n}", scope(), std::process::id()));
+            match fs.create_new(&temp) {
+                Ok(file) => {
+                    let out = BufWriter::with_capacity(WRITE_BUFFER_BYTES, file);
+                    return Ok(Self { fs: fs.clone(), temp, target, out: Some(out), left_over: true });
+                }
+                // A dead process of the same number left it; it is not ours to judge here.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(ShardError::io("create", &temp, error)),
+            }
+        }
+    }
+
+    /// Makes the file durable and gives it its name, in the place of what had it.
+    pub fn commit(mut self) -> Result<(), ShardError> {
+        self.sync()?;
+        self.fs.rename(&self.temp, &self.target).map_err(|e| ShardError::io("rename to", &self.target, e))?;
+        self.left_over = false;
+        self.sync_dir()
+    }
+
+    /// Makes the file durable and gives it its name if that is free; `false` when it is not.
+    pub fn commit_new(mut self) -> Result<bool, ShardError> {
+        self.sync()?;
+        match self.fs.hard_link(&self.temp, &self.target) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(false),
+            // File systems without hard links: the check and the rename are two steps, the best they offer.
+            Err(error) if matches!(error.kind(), io::ErrorKind::Unsupported | io::ErrorKind::PermissionDenied) => {
+                if self.fs.len(&self.target).is_ok() {
+                    return Ok(false);
+                }
+                self.fs.rename(&self.temp, &self.target).map_err(|e| ShardError::io("rename to", &self.target, e))?;
+                self.left_over = false;
+            }
+            Err(error) => return Err(ShardError::io("create", &self.target, error)),
+        }
+        self.sync_dir()?;
+        Ok(true)
+    }
+
+    fn sync(&mut self) -> Result<(), ShardError> {
+        let Some(mut out) = self.out.take() else { return Ok(()) };
+        out.flush().map_err(|e| ShardError::io("write", &self.target, e))?;
+        out.get_mut().sync().map_err(|e| ShardError::io("write", &self.target, e))
+    }
+
+    fn sync_dir(&self) -> Result<(), ShardError> {
+        let dir = self.target.parent().unwrap_or(Path::new("."));
+        self.fs.sync_dir(dir).map_err(|e| ShardError::io("sync", dir, e))
+    }
+}
+
+impl Write for PendingFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match &mut self.out {
+            Some(out) => out.write(bytes),
+            None => Err(io::Error::other("the file is closed")),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        // Flushed once, by `sync`: the writers above flush more often than a file needs.
+        Ok(())
+    }
+}
+
+impl Drop for PendingFile {
+    fn drop(&mut self) {
+        if let Some(out) = self.out.take() {
+            // What is buffered is of a file that nobody wants any more.
+            drop(out.into_parts());
+        }
+        if self.left_over {
+            let _ = self.fs.remove(&self.temp);
+        }
+    }
+}
+
+/// Commits `bytes` as `target`.
+pub fn commit_bytes(fs: &Arc<dyn Fs>, target: PathBuf, bytes: &[u8]) -> Result<(), ShardError> {
+    let mut file = PendingFile::create(fs, target)?;
+    file.write_all(bytes).map_err(|e| ShardError::io("write", &file.target, e))?;
+    file.commit()
+}
+
+/// Commits `bytes` as `target` unless that exists; `false` when it does.
+pub fn commit_bytes_new(fs: &Arc<dyn Fs>, target: PathBuf, bytes: &[u8]) -> Result<bool, ShardError> {
+    let mut file = PendingFile::create(fs, target)?;
+    file.write_all(bytes).map_err(|e| ShardError::io("write", &file.target, e))?;
+    file.commit_new()
+}
+
+/// Takes away temporary files of processes that are provably dead; returns how many others there are.
+///
+/// Proof: the name says which boot, host and process namespace made it, that is this one, and no process of that number runs.
+pub fn sweep(fs: &dyn Fs, dir: &Path) -> u64 {
+    let mut kept = 0;
+    for name in fs.list(dir).unwrap_or_default() {
+        let Some((owner_scope, pid)) = parse_temp(&name) else { continue };
+        let dead = owner_scope == scope() && Path::new("/proc/self").exists() && !Path::new(&format!("/proc/{pid}")).exists();
+        if !dead || fs.remove(&dir.join(&name)).is_err() {
+            kept += u64::from(pid != std::process::id() || owner_scope != scope());
+        }
+    }
+    kept
+}
+
+/// Scope and process of a temporary file's name.
+fn parse_temp(name: &str) -> Option<(u32, u32)> {
+    let (_, owner) = name.strip_prefix('.')?.rsplit_once(".tmp-")?;
+    let mut words = owner.split('-');
+    let scope = u32::from_str_radix(words.next()?, 16).ok()?;
+    let pid = words.next()?.parse().ok()?;
+    words.next()?.parse::<u64>().ok()?;
+    words.next().is_none().then_some((scope, pid))
+}
+
+/// Names this boot of this host and this process namespace: only inside it do process numbers mean anything.
+fn scope() -> u32 {
+    static SCOPE: OnceLock<u32> = OnceLock::new();
+    *SCOPE.get_or_init(|| {
+        let mut words = Vec::new();
+        for path in ["/proc/sys/kernel/random/boot_id", "/proc/sys/kernel/hostname"] {
+            words.extend(std::fs::read(path).unwrap_or_default());
+        }
+        let namespace = std::fs::read_link("/proc/self/ns/pid").unwrap_or_default();
+        words.extend(namespace.to_string_lossy().bytes());
+        XxHash3_64::oneshot(&words) as u32
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shard::fs::RealFs;
+
+    #[test]
+    fn sweeps_only_what_is_provably_dead() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let dead = child.id();
+        child.wait().unwrap();
+        let here = scope();
+        let names = [
+            (format!(".part-00000.arrow.tmp-{here:08x}-{dead}-0"), false),
+            (format!(".part-00001.arrow.tmp-{here:08x}-{}-0", std::process::id()), true),
+            (format!(".part-00002.arrow.tmp-{here:08x}-1-0"), true),
+            (format!(".part-00003.arrow.tmp-{:08x}-{dead}-0", here ^ 1), true),
+            (format!(".notes.tmp-{dead}"), true),
+            ("part-00000.arrow".to_owned(), true),
+        ];
+        for (name, _) in &names {
+            std::fs::write(dir.path().join(name), b"x").unwrap();
+        }
+        assert_eq!(sweep(&RealFs, dir.path()), 2);
+        for (name, stays) in &names {
+            assert_eq!(dir.path().join(name).exists(), *stays, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_second_claim_finds_the_first() {
+        let dir = tempfile::tempdir().unwrap();
+        let fs: Arc<dyn Fs> = Arc::new(RealFs);
+        let target = dir.path().join("job.json");
+        assert!(commit_bytes_new(&fs, target.clone(), b"one").unwrap());
+        assert!(!commit_bytes_new(&fs, target.clone(), b"two").unwrap());
+        assert_eq!(std::fs::read(&target).unwrap(), b"one");
+        assert_eq!(RealFs.list(dir.path()).unwrap(), ["job.json"]);
+    }
+}

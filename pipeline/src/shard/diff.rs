@@ -1,0 +1,89 @@
+//! What changed between two graphs, in the words of the YAML.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+/// Longest value that is shown whole.
+const SHOWN_CHARS: usize = 60;
+
+/// The differences of two JSON values, as lines like `stages.mel.n_mels: 96 -> 128`; at most `cap` of them.
+pub fn differences(old: &Value, new: &Value, cap: usize) -> Vec<String> {
+    let mut lines = Vec::new();
+    walk("", Some(old), Some(new), &mut lines);
+    if lines.len() > cap {
+        let more = lines.len() - cap;
+        lines.truncate(cap);
+        lines.push(format!("and {more} more"));
+    }
+    lines
+}
+
+fn walk(path: &str, old: Option<&Value>, new: Option<&Value>, lines: &mut Vec<String>) {
+    if old == new {
+        return;
+    }
+    let entries = |value: Option<&Value>| value.and_then(keyed);
+    match (entries(old), entries(new)) {
+        (Some(a), Some(b)) => {
+            let find = |list: &[(String, Value)], key: &str| list.iter().find(|(k, _)| k == key).map(|(_, v)| v.clone());
+            let keys: BTreeSet<&String> = a.iter().chain(&b).map(|(key, _)| key).collect();
+            let before = lines.len();
+            for key in keys {
+                let deeper = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+                walk(&deeper, find(&a, key).as_ref(), find(&b, key).as_ref(), lines);
+            }
+            if lines.len() == before {
+                lines.push(format!("{path}: in another order"));
+            }
+        }
+        _ => lines.push(format!("{path}: {} -> {}", shown(old), shown(new))),
+    }
+}
+
+/// The entries of an object; of an array too, by `id` where every element has one of its own.
+fn keyed(value: &Value) -> Option<Vec<(String, Value)>> {
+    match value {
+        Value::Object(map) => Some(map.iter().map(|(k, v)| (k.clone(), v.clone())).collect()),
+        Value::Array(items) if !items.is_empty() => {
+            let id = |item: &Value| Some((item.get("id")?.as_str()?.to_owned(), item.clone()));
+            let entries: Vec<(String, Value)> = items.iter().map(id).collect::<Option<_>>()?;
+            let distinct: BTreeSet<&String> = entries.iter().map(|(key, _)| key).collect();
+            (distinct.len() == entries.len()).then_some(entries)
+        }
+        _ => None,
+    }
+}
+
+fn shown(value: Option<&Value>) -> String {
+    let Some(value) = value else { return "(absent)".to_owned() };
+    let text = value.to_string();
+    match text.char_indices().nth(SHOWN_CHARS) {
+        Some((at, _)) => format!("{}...", &text[..at]),
+        None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn names_what_changed_as_the_yaml_does() {
+        let old = json!({"seed": 0, "stages": [{"id": "mel", "n_mels": 96, "hop": 1}, {"id": "crop", "seconds": 10}]});
+        let new = json!({"seed": 0, "stages": [{"id": "mel", "n_mels": 128, "hop": 1}, {"id": "gain", "db": [1, 2]}]});
+        assert_eq!(
+            differences(&old, &new, 9),
+            [
+                r#"stages.crop: {"id":"crop","seconds":10} -> (absent)"#,
+                r#"stages.gain: (absent) -> {"db":[1,2],"id":"gain"}"#,
+                "stages.mel.n_mels: 96 -> 128",
+            ]
+        );
+        assert_eq!(differences(&old, &new, 1).last().unwrap(), "and 2 more");
+        let swapped = json!({"stages": [{"id": "b"}, {"id": "a"}]});
+        assert_eq!(differences(&json!({"stages": [{"id": "a"}, {"id": "b"}]}), &swapped, 9), ["stages: in another order"]);
+        assert!(differences(&old, &old, 9).is_empty());
+    }
+}

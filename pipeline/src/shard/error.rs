@@ -1,0 +1,137 @@
+//! What can be wrong with a shard set, each fault with the part it is in.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+use crate::stage::StageError;
+
+/// Why a shard set, or one part of it, cannot be read or written.
+#[derive(Debug, Error)]
+pub enum ShardError {
+    /// No `manifest.json`: another kind of folder, or a run that has not finished.
+    #[error("{} is not a finished shard set: {problem}", dir.display())]
+    NotAShardSet {
+        /// The folder.
+        dir: PathBuf,
+        /// What is missing, and what to do.
+        problem: String,
+    },
+    /// A manifest or a unit record that is torn, edited, or contradicts itself.
+    #[error("{}: {problem}", path.display())]
+    Manifest {
+        /// The JSON file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// Reading or writing failed.
+    #[error("{what}: {source}")]
+    Io {
+        /// What was tried, with the path.
+        what: String,
+        /// The system's word.
+        source: io::Error,
+    },
+    /// A part is not as long as the manifest says.
+    #[error("{part}: {found} bytes, the manifest says {expected}: it was cut short or replaced")]
+    Size {
+        /// File name of the part.
+        part: String,
+        /// Bytes by the manifest.
+        expected: u64,
+        /// Bytes on disk.
+        found: u64,
+    },
+    /// A page does not have the checksum it was written with.
+    #[error("{part}: bytes {start}..{end} are damaged (checksum)")]
+    Checksum {
+        /// File name of the part.
+        part: String,
+        /// First byte of the damaged page.
+        start: u64,
+        /// Byte behind it.
+        end: u64,
+    },
+    /// A part is no longer what it was when it was opened.
+    #[error("{part} changed while it was being read: {problem}")]
+    Changed {
+        /// File name of the part.
+        part: String,
+        /// What differs.
+        problem: String,
+    },
+    /// The bytes of a part contradict the Arrow IPC format or the manifest.
+    #[error("{part}: {problem}")]
+    Format {
+        /// File name of the part.
+        part: String,
+        /// What was found.
+        problem: String,
+    },
+    /// Columns that do not fit together, or that shards cannot hold.
+    #[error("{part}: column {column:?}: {problem}")]
+    Column {
+        /// File name of the part, or of the set.
+        part: String,
+        /// The column.
+        column: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A row or part beyond the end.
+    #[error("{what} {index} of {len}")]
+    OutOfRange {
+        /// "row" or "part".
+        what: &'static str,
+        /// What was asked for.
+        index: u64,
+        /// How many there are.
+        len: u64,
+    },
+}
+
+impl ShardError {
+    /// Reading or writing failed: `what` was tried on `path`.
+    pub(super) fn io(what: &str, path: &Path, source: io::Error) -> Self {
+        Self::Io { what: format!("cannot {what} {}", path.display()), source }
+    }
+
+    pub(super) fn format(part: &str, problem: impl Into<String>) -> Self {
+        Self::Format { part: part.to_owned(), problem: problem.into() }
+    }
+
+    pub(super) fn manifest(path: &Path, problem: impl Into<String>) -> Self {
+        Self::Manifest { path: path.to_owned(), problem: problem.into() }
+    }
+
+    pub(super) fn column(part: &str, column: &str, problem: impl Into<String>) -> Self {
+        Self::Column { part: part.to_owned(), column: column.to_owned(), problem: problem.into() }
+    }
+}
+
+impl From<ShardError> for StageError {
+    fn from(error: ShardError) -> Self {
+        match error {
+            ShardError::Io { what, source } => {
+                let help = io_help(&source);
+                Self::Io { what: format!("{what}{help}"), source }
+            }
+            other => Self::Other(other.to_string()),
+        }
+    }
+}
+
+/// What a person can do about the faults of full and closed disks.
+fn io_help(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            " (free space, then run again: finished shards are kept)"
+        }
+        io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => {
+            " (the output folder must be writable; finished shards are kept)"
+        }
+        _ => "",
+    }
+}

@@ -1,0 +1,262 @@
+//! Which generation of a folder a run writes: the one of the same graph over the same inputs, else a new one.
+//!
+//! A generation belongs to the job in its `job.json`, claimed by a hard link that only one process can make. Nothing of
+//! another generation is ever changed. Units that a new generation has in common with an earlier one of the same graph
+//! (same number, same key) are taken over by a record that names the earlier part.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::commit::{commit_bytes, commit_bytes_new};
+use super::diff::differences;
+use super::error::ShardError;
+use super::fs::Fs;
+use super::layout;
+use super::manifest::{FORMAT, Job, MAX_JSON_BYTES, Manifest, UnitRecord};
+use super::page::PAGE_BYTES;
+use super::sealed::{self, to_hex};
+use crate::stage::{RunInfo, Unit};
+
+/// Lines about a changed graph that a report shows.
+const SHOWN_DIFFERENCES: usize = 12;
+
+/// One generation of a shard set, as one job sees it.
+#[derive(Debug)]
+pub(super) struct Generation {
+    pub number: u32,
+    pub job: Job,
+    root: PathBuf,
+    fs: Arc<dyn Fs>,
+}
+
+/// What became of a unit's record.
+pub(super) enum RecordState {
+    Done(Box<UnitRecord>),
+    Absent,
+    /// There is a file, but it proves nothing; the reason.
+    Unusable(String),
+}
+
+impl Job {
+    /// The job of `run` with a sink that stores as `sink` says.
+    pub fn new(run: &RunInfo, sink: serde_json::Value) -> Self {
+        let mut inputs = blake3::Hasher::new();
+        for unit in &run.units {
+            inputs.update(&unit.n_clips.to_le_bytes()).update(&unit.key);
+        }
+        let content = blake3::hash(format!("{FORMAT}\n{}\n{sink}", run.fingerprint).as_bytes());
+        Self {
+            format: FORMAT,
+            pipeline: run.pipeline.clone(),
+            fingerprint: run.fingerprint.clone(),
+            content: to_hex(&content.as_bytes()[..16]),
+            inputs: to_hex(&inputs.finalize().as_bytes()[..16]),
+            units: run.units.len() as u64,
+            graph: run.graph.clone(),
+            sink,
+            fresh: run.fresh,
+        }
+    }
+
+    fn same_as(&self, other: &Self) -> bool {
+        self.content == other.content && self.inputs == other.inputs
+    }
+}
+
+/// Finds or claims the generation of `job` in `root`, takes over what is the same, and says what changed.
+pub(super) fn choose(
+    fs: &Arc<dyn Fs>,
+    root: &Path,
+    job: Job,
+    run: &RunInfo,
+    notes: &mut Vec<String>,
+) -> Result<Generation, ShardError> {
+    let of = |number, job| Generation { number, job, root: root.to_owned(), fs: fs.clone() };
+    loop {
+        let known = jobs(fs.as_ref(), root)?;
+        let mut earlier: Vec<Generation> = Vec::new();
+        for (number, found) in &known {
+            match found {
+                Ok(Some(found)) => earlier.push(of(*number, found.clone())),
+                Ok(None) => {}
+                Err(problem) => {
+                    let file = layout::generation_dir(root, *number).join(layout::JOB);
+                    notes.push(format!("{}: {problem}; generation {number} is left as it is", file.display()));
+                }
+            }
+        }
+        let latest_same = earlier.iter().rposition(|g| g.job.same_as(&job));
+        if let Some(at) = latest_same
+            && (!run.fresh || !earlier[at].has_any_of(run))
+        {
+            let chosen = earlier.swap_remove(at);
+            chosen.take_over(&earlier, run, notes)?;
+            return Ok(chosen);
+        }
+        let number = next_number(fs.as_ref(), root, &known)?;
+        let chosen = of(number, job.clone());
+        if chosen.claim()? {
+            if let Some(last) = earlier.last() {
+                notes.extend(what_changed(last, &job, number));
+            }
+            chosen.take_over(&earlier, run, notes)?;
+            return Ok(chosen);
+        }
+        // Another process was quicker: it may have claimed the number for this very job.
+    }
+}
+
+/// The jobs under `_units`, by number: `None` where a folder has no claim yet.
+#[allow(clippy::type_complexity)]
+fn jobs(fs: &dyn Fs, root: &Path) -> Result<Vec<(u32, Result<Option<Job>, String>)>, ShardError> {
+    let dir = layout::units_dir(root);
+    let names = fs.list(&dir).map_err(|e| ShardError::io("list", &dir, e))?;
+    let mut numbers: Vec<u32> = names.iter().filter_map(|name| layout::parse_generation(name)).collect();
+    numbers.sort_unstable();
+    let read = |number: u32| {
+        let path = layout::generation_dir(root, number).join(layout::JOB);
+        match fs.read(&path, MAX_JSON_BYTES) {
+            Ok(bytes) => Ok((number, sealed::unseal(&bytes, FORMAT).map(Some))),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok((number, Ok(None))),
+            Err(error) => Err(ShardError::io("read", &path, error)),
+        }
+    };
+    numbers.into_iter().map(read).collect()
+}
+
+/// The first number that nothing in the folder belongs to.
+#[allow(clippy::type_complexity)]
+fn next_number(
+    fs: &dyn Fs,
+    root: &Path,
+    known: &[(u32, Result<Option<Job>, String>)],
+) -> Result<u32, ShardError> {
+    let names = fs.list(root).map_err(|e| ShardError::io("list", root, e))?;
+    // Parts without a claim (a set copied without `_units`) are somebody's too.
+    let of_part = |name: &String| match name.strip_prefix("part-g") {
+        _ if !layout::is_part_name(name) => None,
+        Some(rest) => rest.split('-').next()?.parse().ok(),
+        None => Some(1),
+    };
+    let parts = names.iter().filter_map(of_part).max().unwrap_or(0);
+    let manifest = Manifest::read(root).map_or(0, |manifest| manifest.generation);
+    let claimed = known.iter().filter(|(_, job)| !matches!(job, Ok(None))).map(|(number, _)| *number).max().unwrap_or(0);
+    Ok(parts.max(manifest).max(claimed).saturating_add(1))
+}
+
+fn what_changed(last: &Generation, job: &Job, number: u32) -> Vec<String> {
+    let old = &last.job;
+    let mut lines = differences(&old.graph, &job.graph, SHOWN_DIFFERENCES);
+    let sink = differences(&old.sink, &job.sink, SHOWN_DIFFERENCES);
+    lines.extend(sink.into_iter().map(|line| format!("sink.{line}")));
+    if lines.is_empty() && old.fingerprint != job.fingerprint {
+        lines.push(format!("fingerprint: {} -> {}", old.fingerprint, job.fingerprint));
+    }
+    let mut notes = Vec::new();
+    if !lines.is_empty() {
+        notes.push(format!("the graph changed since generation {}: {}", last.number, lines.join("; ")));
+    }
+    if old.inputs != job.inputs {
+        notes.push(format!("the inputs changed since generation {} ({} units, now {})", last.number, old.units, job.units));
+    }
+    if notes.is_empty() {
+        notes.push("everything is made afresh, as asked".to_owned());
+    }
+    notes.push(format!("this run writes generation {number}; generation {} is kept beside it", last.number));
+    notes
+}
+
+impl Generation {
+    /// Folder of the records.
+    pub fn dir(&self) -> PathBuf {
+        layout::generation_dir(&self.root, self.number)
+    }
+
+    /// Writes `job.json`, unless another process has.
+    fn claim(&self) -> Result<bool, ShardError> {
+        let dir = self.dir();
+        self.fs.create_dir_all(&dir).map_err(|e| ShardError::io("create", &dir, e))?;
+        let path = dir.join(layout::JOB);
+        let bytes = sealed::seal(&self.job).map_err(|e| ShardError::manifest(&path, e.to_string()))?;
+        commit_bytes_new(&self.fs, path, &bytes)
+    }
+
+    /// Whether a unit of this process has a record here.
+    fn has_any_of(&self, run: &RunInfo) -> bool {
+        let mut mine = run.mine.iter().enumerate().filter(|(_, mine)| **mine);
+        mine.any(|(unit, _)| self.fs.len(&self.dir().join(layout::record_name(unit))).is_ok())
+    }
+
+    /// Reads and judges the record of a unit: of this job, and its part is there with the right length.
+    pub fn record(&self, unit: usize, wanted: &Unit) -> Result<RecordState, ShardError> {
+        let path = self.dir().join(layout::record_name(unit));
+        let bytes = match self.fs.read(&path, MAX_JSON_BYTES) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(RecordState::Absent),
+            Err(error) => return Err(ShardError::io("read", &path, error)),
+        };
+        let judged = sealed::unseal::<UnitRecord>(&bytes, FORMAT).and_then(|record| self.judge(record, unit, wanted));
+        Ok(match judged {
+            Ok(record) => RecordState::Done(Box::new(record)),
+            Err(problem) => RecordState::Unusable(format!("{}: {problem}", path.display())),
+        })
+    }
+
+    fn judge(&self, record: UnitRecord, unit: usize, wanted: &Unit) -> Result<UnitRecord, String> {
+        if record.content != self.job.content || record.unit != unit as u64 || record.key != to_hex(&wanted.key) {
+            return Err("it is of another graph or other inputs".to_owned());
+        }
+        let Some(part) = &record.part else { return Ok(record) };
+        part.check(PAGE_BYTES)?;
+        match self.fs.len(&self.root.join(&part.file)) {
+            Ok(bytes) if bytes == part.bytes => Ok(record),
+            Ok(bytes) => Err(format!("{} has {bytes} bytes instead of {}", part.file, part.bytes)),
+            Err(error) => Err(format!("{}: {error}", part.file)),
+        }
+    }
+
+    /// Commits the record of a unit; a file in its place that proves nothing is kept under another name.
+    pub fn commit(&self, record: &UnitRecord) -> Result<(), ShardError> {
+        let path = self.dir().join(layout::record_name(record.unit as usize));
+        keep_aside(self.fs.as_ref(), &path)?;
+        let bytes = sealed::seal(record).map_err(|e| ShardError::manifest(&path, e.to_string()))?;
+        commit_bytes(&self.fs, path, &bytes)
+    }
+
+    /// Takes over units of `earlier` generations of the same graph whose inputs are the same.
+    fn take_over(&self, earlier: &[Self], run: &RunInfo, notes: &mut Vec<String>) -> Result<(), ShardError> {
+        if self.job.fresh {
+            return Ok(());
+        }
+        let mut n_taken = 0;
+        for generation in earlier.iter().rev().filter(|g| g.job.content == self.job.content) {
+            for (unit, wanted) in run.units.iter().enumerate().filter(|(unit, _)| run.mine[*unit]) {
+                if let RecordState::Done(_) = self.record(unit, wanted)? {
+                    continue;
+                }
+                if let RecordState::Done(record) = generation.record(unit, wanted)? {
+                    self.commit(&record)?;
+                    n_taken += 1;
+                }
+            }
+        }
+        if n_taken > 0 {
+            notes.push(format!("{n_taken} of {} units are unchanged and were taken over", run.units.len()));
+        }
+        Ok(())
+    }
+}
+
+/// Gives a file that is about to be replaced, and that cannot be proved worthless, a second name.
+pub(super) fn keep_aside(fs: &dyn Fs, path: &Path) -> Result<(), ShardError> {
+    let Ok(bytes) = fs.read(path, MAX_JSON_BYTES) else { return Ok(()) };
+    if sealed::unseal::<serde_json::Value>(&bytes, FORMAT).is_ok() {
+        return Ok(());
+    }
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let aside = path.with_file_name(format!("{name}.torn-{}", &to_hex(blake3::hash(&bytes).as_bytes())[..8]));
+    match fs.hard_link(path, &aside) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => Err(ShardError::io("keep", &aside, error)),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,90 @@
+//! Names inside a shard set.
+//!
+//! ```text
+//! manifest.json                  names the generation that readers get; the last thing to be renamed
+//! manifest.g001.json             what manifest.json was before a newer generation took its place
+//! part-00000.arrow               rows of unit 0, generation 1
+//! part-g002-00000.arrow          the same unit, generation 2
+//! rejects.parquet                clips that could not be used, when bad clips are quarantined
+//! _units/g001/job.json           whose generation this is: fingerprint, graph, units
+//! _units/g001/00000.json         commit record of unit 0
+//! .NAME.tmp-SCOPE-PID-N          a file on its way to NAME
+//! ```
+
+use std::path::{Path, PathBuf};
+
+/// Name of the manifest.
+pub const MANIFEST: &str = "manifest.json";
+/// Name of the table of rejected clips.
+pub const REJECTS: &str = "rejects.parquet";
+const UNITS: &str = "_units";
+
+/// File name of the part of a unit.
+pub fn part_name(generation: u32, unit: usize) -> String {
+    match generation {
+        1 => format!("part-{unit:05}.arrow"),
+        g => format!("part-g{g:03}-{unit:05}.arrow"),
+    }
+}
+
+/// Whether `name` is a part of any generation: so a manifest cannot point out of its folder.
+pub fn is_part_name(name: &str) -> bool {
+    let Some(stem) = name.strip_prefix("part-").and_then(|rest| rest.strip_suffix(".arrow")) else { return false };
+    let digits = |text: &str, at_least: usize| {
+        (at_least..=20).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit())
+    };
+    match stem.strip_prefix('g').map(|rest| rest.split_once('-')) {
+        None => digits(stem, 5),
+        Some(Some((generation, unit))) => digits(generation, 3) && digits(unit, 5),
+        Some(None) => false,
+    }
+}
+
+/// Where the manifest of an earlier generation is kept.
+pub fn old_manifest_name(generation: u32) -> String {
+    format!("manifest.g{generation:03}.json")
+}
+
+/// Folder of the generations.
+pub fn units_dir(dir: &Path) -> PathBuf {
+    dir.join(UNITS)
+}
+
+/// Folder of one generation's records.
+pub fn generation_dir(dir: &Path, generation: u32) -> PathBuf {
+    units_dir(dir).join(format!("g{generation:03}"))
+}
+
+/// The generation a folder under `_units` is of.
+pub fn parse_generation(name: &str) -> Option<u32> {
+    let number = name.strip_prefix('g')?;
+    (number.len() >= 3 && number.bytes().all(|byte| byte.is_ascii_digit())).then(|| number.parse().ok())?
+}
+
+/// File name of the claim on a generation.
+pub const JOB: &str = "job.json";
+
+/// File name of a unit's commit record.
+pub fn record_name(unit: usize) -> String {
+    format!("{unit:05}.json")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn part_names_stay_in_their_folder() {
+        assert_eq!(part_name(1, 3), "part-00003.arrow");
+        assert_eq!(part_name(12, 123_456), "part-g012-123456.arrow");
+        for name in [part_name(1, 0), part_name(1, 999_999), part_name(2, 7), part_name(1000, 7)] {
+            assert!(is_part_name(&name), "{name}");
+        }
+        for name in ["../part-00000.arrow", "part-../../x.arrow", "part-1.arrow", "part-g2-00000.arrow", "manifest.json"] {
+            assert!(!is_part_name(name), "{name}");
+        }
+        assert_eq!(parse_generation("g002"), Some(2));
+        assert_eq!(parse_generation("g99999999999"), None);
+        assert_eq!(parse_generation("g2"), None);
+    }
+}

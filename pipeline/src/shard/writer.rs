@@ -1,0 +1,311 @@
+//! [`ShardWriter`]: the sink that makes a shard set, unit by unit, each committed whole or absent.
+//!
+//! # Protocol
+//! 1. [`Sink::open`] finds or claims the generation of the job, and reads which units have a valid record.
+//! 2. A unit's rows go to a temporary file in the same folder. At its end: fsync, rename to `part-*.arrow`, fsync of the
+//!    folder; then its record in the same way. A unit is done when its record is.
+//! 3. [`Sink::finish`] reads all records back. When none is missing, `rejects.parquet` and then `manifest.json` are
+//!    written. Processes that each do some of the units need no other agreement: whoever is last finds all records, and
+//!    two that are last together write the same bytes.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use serde_json::json;
+
+use super::commit::{commit_bytes, sweep};
+use super::error::ShardError;
+use super::fs::{Fs, RealFs};
+use super::generation::{self, Generation, RecordState, keep_aside};
+use super::layout;
+use super::manifest::{ColumnInfo, Compression, FORMAT, Job, MAX_JSON_BYTES, Manifest, TensorInfo, UnitRecord};
+use super::page::PAGE_BYTES;
+use super::part_writer::{PartWriter, batch_rows, check_same};
+use super::rejects::write_rejects;
+use super::sealed::{self, to_hex};
+use super::stats::Moments;
+use crate::schema::{Column, ColumnType, Schema};
+use crate::stage::{RunInfo, Sink, SinkReport, StageError, UnitTally};
+
+/// Notes on records that cannot be used; the rest is counted.
+const SHOWN_RECORDS: usize = 5;
+
+/// Writes a shard set.
+#[derive(Debug)]
+pub struct ShardWriter {
+    fs: Arc<dyn Fs>,
+    root: PathBuf,
+    stored: Arc<Schema>,
+    compression: Compression,
+    open: Option<Open>,
+}
+
+struct Open {
+    run: RunInfo,
+    generation: Generation,
+    /// Columns of the set, and the part that set them.
+    columns: Option<(String, Vec<ColumnInfo>)>,
+    current: Option<(usize, PartWriter)>,
+    notes: Vec<String>,
+}
+
+impl std::fmt::Debug for Open {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Open").field("generation", &self.generation.number).finish_non_exhaustive()
+    }
+}
+
+impl ShardWriter {
+    /// A writer into the folder `root` of rows whose columns are at least those of `stored`.
+    ///
+    /// # Errors
+    /// [`ShardError::Column`] for columns that are places of encoded audio.
+    pub fn new(root: impl Into<PathBuf>, stored: Schema, compression: Compression) -> Result<Self, ShardError> {
+        Self::with_fs(root, stored, compression, Arc::new(RealFs))
+    }
+
+    /// The same over other file operations.
+    ///
+    /// # Errors
+    /// As [`ShardWriter::new`].
+    pub fn with_fs(
+        root: impl Into<PathBuf>,
+        stored: Schema,
+        compression: Compression,
+        fs: Arc<dyn Fs>,
+    ) -> Result<Self, ShardError> {
+        let root = root.into();
+        if let Some(media) = stored.columns.iter().find(|column| column.kind == ColumnType::Media) {
+            let problem = "it says where encoded audio lies; decode it before it is stored";
+            return Err(ShardError::column(&root.display().to_string(), &media.name, problem));
+        }
+        Ok(Self { fs, root, stored: Arc::new(stored), compression, open: None })
+    }
+
+    /// The part of the sink's settings that decides what is in the files.
+    fn sink_json(&self) -> serde_json::Value {
+        let columns: Vec<String> = self.stored.columns.iter().map(|c| format!("{} {}", c.name, c.kind)).collect();
+        let batch_rows = batch_rows(&self.stored);
+        json!({ "compression": self.compression, "columns": columns, "page_bytes": PAGE_BYTES, "batch_rows": batch_rows })
+    }
+
+    fn begin(&mut self, run: &RunInfo) -> Result<Vec<bool>, ShardError> {
+        let units = layout::units_dir(&self.root);
+        self.fs.create_dir_all(&units).map_err(|e| ShardError::io("create", &units, e))?;
+        let mut notes = Vec::new();
+        let job = Job::new(run, self.sink_json());
+        let generation = generation::choose(&self.fs, &self.root, job, run, &mut notes)?;
+        let left = sweep(self.fs.as_ref(), &self.root) + sweep(self.fs.as_ref(), &generation.dir());
+        if left > 0 {
+            let root = self.root.display();
+            notes.push(format!("{left} temporary files in {root} are of other runs, which may be alive: left as they are"));
+        }
+        let mut columns = None;
+        let mut done = Vec::with_capacity(run.units.len());
+        let mut unusable = Vec::new();
+        for (unit, wanted) in run.units.iter().enumerate() {
+            let state = generation.record(unit, wanted)?;
+            done.push(matches!(state, RecordState::Done(_)));
+            match state {
+                RecordState::Done(record) => columns = columns.or_else(|| columns_of(&record)),
+                RecordState::Unusable(problem) => unusable.push(problem),
+                RecordState::Absent => {}
+            }
+        }
+        let more = unusable.len().saturating_sub(SHOWN_RECORDS);
+        notes.extend(unusable.into_iter().take(SHOWN_RECORDS).map(|problem| format!("{problem}; the unit is done again")));
+        if more > 0 {
+            notes.push(format!("and {more} more records like these"));
+        }
+        self.open = Some(Open { run: run.clone(), generation, columns, current: None, notes });
+        Ok(done)
+    }
+
+    fn opened(&mut self) -> Result<&mut Open, ShardError> {
+        self.open.as_mut().ok_or_else(|| ShardError::format("shards", "the sink was not opened"))
+    }
+
+    fn push(&mut self, unit: usize, rows: &RecordBatch) -> Result<(), ShardError> {
+        let Self { fs, root, stored, compression, .. } = self;
+        let (fs, root, stored, compression) = (fs.clone(), root.clone(), stored.clone(), *compression);
+        let open = self.opened()?;
+        let part = open.part(unit, stored)?;
+        part.push(rows, &fs, &root, compression)
+    }
+
+    fn commit_unit(&mut self, unit: usize, tally: UnitTally) -> Result<(), ShardError> {
+        let stored = self.stored.clone();
+        let open = self.opened()?;
+        open.part(unit, stored)?;
+        let Some((_, part)) = open.current.take() else { return Ok(()) };
+        let key = to_hex(&open.run.units[unit].key);
+        let finished = part.finish(unit, key.clone())?;
+        let record = UnitRecord {
+            format: FORMAT,
+            content: open.generation.job.content.clone(),
+            unit: unit as u64,
+            key,
+            part: finished.part,
+            columns: finished.columns,
+            moments: finished.moments,
+            tally,
+        };
+        match (&open.columns, columns_of(&record)) {
+            (Some((whose, expected)), Some((name, found))) => check_same(&name, expected, &found, whose)?,
+            (None, found) => open.columns = found,
+            (Some(_), None) => {}
+        }
+        open.generation.commit(&record)
+    }
+
+    fn close(&mut self) -> Result<SinkReport, ShardError> {
+        let open = self.opened()?;
+        let mut records = Vec::new();
+        for (unit, wanted) in open.run.units.iter().enumerate() {
+            if let RecordState::Done(record) = open.generation.record(unit, wanted)? {
+                records.push(*record);
+            }
+        }
+        let complete = records.len() == open.run.units.len();
+        let (run, number, job) = (open.run.clone(), open.generation.number, open.generation.job.clone());
+        let mut notes = std::mem::take(&mut open.notes);
+        if complete {
+            if run.quarantine {
+                let rejects = records.iter().flat_map(|record| &record.tally.rejects);
+                write_rejects(&self.fs, self.root.join(layout::REJECTS), rejects)?;
+            }
+            let manifest = self.manifest(&records, &job, number)?;
+            self.commit_manifest(&manifest)?;
+        } else {
+            let missing = run.units.len() - records.len();
+            notes.push(format!("{missing} of {} units are not there yet: no manifest is written", run.units.len()));
+        }
+        let sum = |of: &dyn Fn(&UnitRecord) -> u64| records.iter().map(of).sum();
+        Ok(SinkReport {
+            path: Some(self.root.clone()),
+            rows: sum(&|record| record.part.as_ref().map_or(0, |part| part.rows)),
+            bytes: sum(&|record| record.part.as_ref().map_or(0, |part| part.bytes)),
+            units: records.len() as u64,
+            complete,
+            rejects: sum(&|record| record.tally.rejects.len() as u64),
+            notes,
+        })
+    }
+
+    fn manifest(&self, records: &[UnitRecord], job: &Job, generation: u32) -> Result<Manifest, ShardError> {
+        let mut columns: Option<(String, Vec<ColumnInfo>)> = None;
+        for (name, found) in records.iter().filter_map(columns_of) {
+            match &columns {
+                Some((whose, expected)) => check_same(&name, expected, &found, whose)?,
+                None => columns = Some((name, found)),
+            }
+        }
+        let parts: Vec<_> = records.iter().filter_map(|record| record.part.clone()).collect();
+        Ok(Manifest {
+            format: FORMAT,
+            generation,
+            pipeline: job.pipeline.clone(),
+            fingerprint: job.fingerprint.clone(),
+            graph: job.graph.clone(),
+            rows: parts.iter().map(|part| part.rows).sum(),
+            bytes: parts.iter().map(|part| part.bytes).sum(),
+            clips: records.iter().map(|record| record.tally.clips).sum(),
+            filtered: records.iter().map(|record| record.tally.filtered).sum(),
+            rejects: records.iter().map(|record| record.tally.rejects.len() as u64).sum(),
+            columns: columns.map(|(_, columns)| columns).unwrap_or_default(),
+            tensors: self.stored.columns.iter().filter_map(|column| tensor_info(column, records)).collect(),
+            compression: self.compression,
+            page_bytes: PAGE_BYTES,
+            units: records.len() as u64,
+            parts,
+        })
+    }
+
+    /// Writes the manifest last of all; the manifest of another generation is kept under its number.
+    fn commit_manifest(&self, manifest: &Manifest) -> Result<(), ShardError> {
+        let path = self.root.join(layout::MANIFEST);
+        let bytes = sealed::seal(manifest).map_err(|e| ShardError::manifest(&path, e.to_string()))?;
+        let there = self.fs.read(&path, MAX_JSON_BYTES);
+        if there.is_ok_and(|there| there == bytes) {
+            return Ok(());
+        }
+        match Manifest::read(&self.root) {
+            Ok(old) if old.generation != manifest.generation => {
+                let old_bytes = self.fs.read(&path, MAX_JSON_BYTES);
+                let old_bytes = old_bytes.map_err(|e| ShardError::io("read", &path, e))?;
+                let kept = self.root.join(layout::old_manifest_name(old.generation));
+                if self.fs.len(&kept).is_err() {
+                    commit_bytes(&self.fs, kept, &old_bytes)?;
+                }
+            }
+            Ok(_) => {}
+            Err(_) => keep_aside(self.fs.as_ref(), &path)?,
+        }
+        commit_bytes(&self.fs, path, &bytes)
+    }
+
+    /// The folder that is written.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+}
+
+impl Open {
+    fn part(&mut self, unit: usize, stored: Arc<Schema>) -> Result<&mut PartWriter, ShardError> {
+        if unit >= self.run.units.len() {
+            let len = self.run.units.len() as u64;
+            return Err(ShardError::OutOfRange { what: "unit", index: unit as u64, len });
+        }
+        let number = self.generation.number;
+        let new = || (unit, PartWriter::new(layout::part_name(number, unit), stored));
+        let (current, part) = self.current.get_or_insert_with(new);
+        if *current != unit {
+            return Err(ShardError::format("shards", format!("rows of unit {unit} before unit {current} has ended")));
+        }
+        Ok(part)
+    }
+}
+
+fn columns_of(record: &UnitRecord) -> Option<(String, Vec<ColumnInfo>)> {
+    record.part.as_ref().map(|part| (part.file.clone(), record.columns.clone()))
+}
+
+fn tensor_info(column: &Column, records: &[UnitRecord]) -> Option<TensorInfo> {
+    let ColumnType::Tensor(tensor) = &column.kind else { return None };
+    let mut moments = Moments::default();
+    // In the order of units, from what is on disk: every process that adds these up gets the same last bit.
+    for (_, of_unit) in records.iter().flat_map(|record| &record.moments).filter(|(name, _)| *name == column.name) {
+        moments.merge(of_unit);
+    }
+    let variance = moments.variance();
+    Some(TensorInfo {
+        column: column.name.clone(),
+        dtype: tensor.dtype,
+        shape: tensor.shape.clone(),
+        axes: tensor.axes.clone(),
+        front_end: tensor.front_end.clone(),
+        n_frames: moments.n_frames,
+        n_non_finite: moments.n_non_finite,
+        mean: moments.mean,
+        variance,
+    })
+}
+
+impl Sink for ShardWriter {
+    fn open(&mut self, run: &RunInfo) -> Result<Vec<bool>, StageError> {
+        Ok(self.begin(run)?)
+    }
+
+    fn write(&mut self, unit: usize, rows: RecordBatch) -> Result<(), StageError> {
+        Ok(self.push(unit, &rows)?)
+    }
+
+    fn end_unit(&mut self, unit: usize, tally: UnitTally) -> Result<(), StageError> {
+        Ok(self.commit_unit(unit, tally)?)
+    }
+
+    fn finish(&mut self) -> Result<SinkReport, StageError> {
+        Ok(self.close()?)
+    }
+}
