@@ -13,7 +13,7 @@ use super::progress::ProgressMode;
 
 /// Streaming audio pipelines: from a YAML graph to memory-mapped log-mel shards.
 #[derive(Debug, Clone, PartialEq, Parser)]
-#[command(name = "ajepa-pipe", version, propagate_version = true, arg_required_else_help = true)]
+#[command(name = "ajepa-pipe", version, arg_required_else_help = true)]
 #[command(after_help = "\
 A first run:
   ajepa-pipe check pipeline.yaml          is it sound? touches no audio
