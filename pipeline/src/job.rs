@@ -57,9 +57,23 @@ pub fn run(
     stop: &Receiver<StopSignal>,
     observe: &mut dyn FnMut(&Snapshot),
 ) -> (RunReport, Result<(), JobError>) {
+    run_changed(graph, options, &|_| (), stop, observe)
+}
+
+/// As [`run`], with a last word on the network before it starts: `bench` puts other ends on it.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_changed(
+    graph: &Graph,
+    options: JobOptions,
+    change: &dyn Fn(&mut Network),
+    stop: &Receiver<StopSignal>,
+    observe: &mut dyn FnMut(&Snapshot),
+) -> (RunReport, Result<(), JobError>) {
     let started_at = jiff::Timestamp::now().to_string();
     let mut timeline = Timeline::default();
-    let (outcome, result) = run_network(graph, options, stop, &mut |snapshot| {
+    let (outcome, result) = run_network(graph, options, change, stop, &mut |snapshot| {
         timeline.push(snapshot.clone());
         observe(snapshot);
     });
@@ -70,12 +84,16 @@ pub fn run(
 fn run_network(
     graph: &Graph,
     options: JobOptions,
+    change: &dyn Fn(&mut Network),
     stop: &Receiver<StopSignal>,
     observe: &mut dyn FnMut(&Snapshot),
 ) -> (Outcome, Result<(), JobError>) {
     let run_options = run_options(graph, options);
     let network = match network(graph, &run_options) {
-        Ok(network) => network,
+        Ok(mut network) => {
+            change(&mut network);
+            network
+        }
         Err(error) => return (Outcome::default(), Err(error)),
     };
     let stages = graph.nodes.iter().map(|n| (n.id.clone(), n.type_name.clone(), n.kind())).collect();

@@ -24,8 +24,9 @@ impl StageConfig for SinkNullConfig {
     }
 }
 
-#[derive(Default)]
-struct SinkNull {
+#[derive(Debug, Default)]
+/// The sink itself.
+pub struct SinkNull {
     report: SinkReport,
     n_units: usize,
 }

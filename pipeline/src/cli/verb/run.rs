@@ -13,6 +13,7 @@ use crate::engine::RunError;
 use crate::job::{self, JobError, JobOptions};
 use crate::plan::explain;
 use crate::report::RunReport;
+use crate::stage::BuildError;
 use crate::stages::Registry;
 
 /// Runs the graph; exit 0, 1, 2, 130 or 143.
@@ -57,11 +58,7 @@ fn quiet_workers() {
 fn conclude(report: &RunReport, result: Result<(), JobError>) -> Exit {
     match result {
         Ok(()) => print(&summary(report)),
-        Err(JobError::Build { stage, line, source }) => {
-            let place = line.map_or_else(String::new, |line| format!(" (line {line})"));
-            eprintln!("error: stage {stage}{place}: {}\n  help: {}", source.problem, source.help);
-            Exit::Usage
-        }
+        Err(JobError::Build { stage, line, source }) => build_fault(&stage, line, &source),
         Err(JobError::Run(RunError::Interrupted(signal))) => {
             eprintln!("stopped; {}", done_so_far(report));
             Exit::Stopped(signal)
@@ -81,6 +78,13 @@ fn conclude(report: &RunReport, result: Result<(), JobError>) -> Exit {
             exit
         }
     }
+}
+
+/// Says what a stage found wrong outside the config when it was built.
+pub(super) fn build_fault(stage: &str, line: Option<usize>, fault: &BuildError) -> Exit {
+    let place = line.map_or_else(String::new, |line| format!(" (line {line})"));
+    eprintln!("error: stage {stage}{place}: {}\n  help: {}", fault.problem, fault.help);
+    Exit::Usage
 }
 
 fn done_so_far(report: &RunReport) -> String {
