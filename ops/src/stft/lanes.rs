@@ -1,0 +1,150 @@
+//! Eight frames side by side: four complex FFTs of two real frames each, power spectra out in lanes.
+
+use std::sync::Arc;
+
+use rustfft::num_complex::Complex;
+use rustfft::{Fft, FftPlanner};
+
+/// Frames transformed together; the innermost dimension of [`PowerLanes::rows`].
+pub(crate) const LANES: usize = 8;
+
+/// Power spectra of [`LANES`] real frames, bin-major so that work across frames is plain vector arithmetic.
+///
+/// Two real frames a and b go through one complex FFT as a + ib; since Z(k) and the conjugate of Z(N-k) are
+/// A(k) +- iB(k), both powers fall out of sums and differences. The error of an f32 FFT is relative to the louder of the
+/// two, so each frame is first scaled by a power of two to unit energy, which costs no precision, and scaled back after.
+#[derive(Clone)]
+pub(crate) struct PowerLanes {
+    fft: Arc<dyn Fft<f32>>,
+    frames: Vec<Vec<f32>>,
+    factors: [f32; LANES],
+    input: Vec<Complex<f32>>,
+    spectra: Vec<Complex<f32>>,
+    scratch: Vec<Complex<f32>>,
+    rows: Vec<[f32; LANES]>,
+}
+
+impl PowerLanes {
+    /// For frames of `window_len` samples, zero-padded to an even `n_fft`.
+    pub fn new(window_len: usize, n_fft: usize) -> Self {
+        let fft = FftPlanner::new().plan_fft_forward(n_fft);
+        Self {
+            frames: vec![vec![0.0; window_len]; LANES],
+            factors: [0.0; LANES],
+            input: vec![Complex::default(); n_fft],
+            spectra: vec![Complex::default(); n_fft * LANES / 2],
+            scratch: vec![Complex::default(); fft.get_outofplace_scratch_len()],
+            rows: vec![[0.0; LANES]; n_fft / 2 + 1],
+            fft,
+        }
+    }
+
+    /// The windowed samples of one lane, to be written before [`PowerLanes::transform`].
+    pub fn frame_mut(&mut self, lane: usize) -> &mut [f32] {
+        &mut self.frames[lane]
+    }
+
+    /// States the energy (sum of squares) of what was written to `lane`; 0 leaves the lane out.
+    pub fn set_energy(&mut self, lane: usize, energy: f32) {
+        self.factors[lane] = if energy > 0.0 { power_of_two_near(energy.sqrt().recip()) } else { 0.0 };
+    }
+
+    /// `|rfft|^2` of every lane for bins `first..last`; a lane left out is all zero.
+    ///
+    /// # Panics
+    /// Where `last` exceeds `n_fft / 2 + 1`.
+    pub fn transform(&mut self, first: usize, last: usize) -> &[[f32; LANES]] {
+        let n = self.input.len();
+        for (pair, spectrum) in self.spectra.chunks_exact_mut(n).enumerate() {
+            let (a, b) = (&self.frames[2 * pair], &self.frames[2 * pair + 1]);
+            let (gain_a, gain_b) = (self.factors[2 * pair], self.factors[2 * pair + 1]);
+            let (head, tail) = self.input.split_at_mut(a.len());
+            for ((slot, a), b) in head.iter_mut().zip(a).zip(b) {
+                *slot = Complex::new(a * gain_a, b * gain_b);
+            }
+            tail.fill(Complex::default());
+            self.fft.process_outofplace_with_scratch(&mut self.input, spectrum, &mut self.scratch);
+        }
+        self.separate(first, last);
+        &self.rows
+    }
+
+    /// What [`PowerLanes::transform`] gives when every lane was left out.
+    pub fn silence(&mut self, first: usize, last: usize) -> &[[f32; LANES]] {
+        self.rows[first..last].fill([0.0; LANES]);
+        &self.rows
+    }
+
+    fn separate(&mut self, first: usize, last: usize) {
+        let n = self.input.len();
+        let restore = self.factors.map(|gain| if gain > 0.0 { 0.25 / (gain * gain) } else { 0.0 });
+        let (s0, rest) = self.spectra.split_at(n);
+        let (s1, rest) = rest.split_at(n);
+        let (s2, s3) = rest.split_at(n);
+        for (k, row) in self.rows[..last].iter_mut().enumerate().skip(first) {
+            let mirror = if k == 0 { 0 } else { n - k };
+            let z = [s0[k].re, s0[k].im, s1[k].re, s1[k].im, s2[k].re, s2[k].im, s3[k].re, s3[k].im];
+            let y = [&s0[mirror], &s1[mirror], &s2[mirror], &s3[mirror]];
+            let y = [y[0].re, y[0].im, y[1].re, y[1].im, y[2].re, y[2].im, y[3].re, y[3].im];
+            let mut plus = [0.0; LANES];
+            let mut minus = [0.0; LANES];
+            for i in 0..LANES {
+                plus[i] = (z[i] + y[i]) * (z[i] + y[i]);
+                minus[i] = (z[i] - y[i]) * (z[i] - y[i]);
+            }
+            for i in 0..LANES {
+                row[i] = (plus[i] + minus[i ^ 1]) * restore[i];
+            }
+        }
+    }
+}
+
+/// The power of two at or below `x > 0`: the number with its mantissa cleared.
+fn power_of_two_near(x: f32) -> f32 {
+    f32::from_bits(x.to_bits() & 0x7F80_0000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn energy(frame: &[f32]) -> f32 {
+        frame.iter().map(|x| x * x).sum()
+    }
+
+    #[test]
+    fn impulse_is_flat_and_dc_is_one_bin() {
+        let mut lanes = PowerLanes::new(16, 16);
+        lanes.frame_mut(0)[3] = 2.0;
+        lanes.frame_mut(1).fill(0.5);
+        lanes.set_energy(0, 4.0);
+        lanes.set_energy(1, 4.0);
+        let rows = lanes.transform(0, 9);
+        for (k, row) in rows.iter().enumerate() {
+            let dc = if k == 0 { 64.0 } else { 0.0 };
+            assert!((row[0] - 4.0).abs() < 1e-5 && (row[1] - dc).abs() < 1e-5, "{k}: {row:?}");
+            assert!(row[2..].iter().all(|&p| p == 0.0));
+        }
+    }
+
+    #[test]
+    fn parseval_holds_in_every_lane_whatever_its_neighbour_plays() {
+        let mut lanes = PowerLanes::new(60, 64);
+        for lane in 0..LANES {
+            // Neighbours are 120 dB apart.
+            let level = if lane % 2 == 0 { 1.0 } else { 1e-6 };
+            for (i, x) in lanes.frame_mut(lane).iter_mut().enumerate() {
+                *x = level * ((i * (lane + 3) * 7919 + lane) % 101) as f32 / 101.0;
+            }
+            let sum = energy(lanes.frame_mut(lane));
+            lanes.set_energy(lane, sum);
+        }
+        let rows = lanes.transform(0, 33).to_vec();
+        for lane in 0..LANES {
+            let inner: f32 = rows[1..32].iter().map(|row| row[lane]).sum();
+            let spectral = (rows[0][lane] + 2.0 * inner + rows[32][lane]) / 64.0;
+            let expected = energy(lanes.frame_mut(lane));
+            assert!((spectral / expected - 1.0).abs() < 1e-5, "lane {lane}: {spectral} {expected}");
+        }
+    }
+}

@@ -1,0 +1,311 @@
+//! The power spectrogram as an op, and the blocks of eight frames that the mel kernel feeds on.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::framing::{Edges, Framing};
+use super::lanes::{LANES, PowerLanes};
+use super::window::Window;
+use crate::{ConfigError, OpError};
+
+/// Largest FFT that is planned; 65,536 points are four seconds at 16 kHz.
+const MAX_FFT: usize = 65_536;
+
+/// Power spectrogram of a mono clip.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StftConfig {
+    /// Window length in samples, 2 to `n_fft`.
+    pub window_len: usize,
+    /// Samples from one frame to the next, at least 1.
+    pub hop_len: usize,
+    /// FFT length in samples, even, up to 65536. Default: the next power of two at or above `window_len`.
+    #[serde(default)]
+    pub n_fft: Option<usize>,
+    /// Window function. Default `hann` (symmetric).
+    #[serde(default)]
+    pub window: Window,
+    /// What happens at the ends of the clip. Default `snip`.
+    #[serde(default)]
+    pub edges: Edges,
+    /// Subtract each frame's mean before the window. Default false.
+    #[serde(default)]
+    pub remove_dc: bool,
+    /// Coefficient c of `x[i] - c x[i-1]` within each frame, 0 to 1 (Kaldi: 0.97). Default 0, off.
+    #[serde(default)]
+    pub preemphasis: f64,
+    /// Divide power by the window's energy, the sum of its squares. Default false.
+    #[serde(default)]
+    pub normalize_window: bool,
+}
+
+impl StftConfig {
+    /// Checks every field and plans the FFT.
+    ///
+    /// # Errors
+    /// Names the field that is out of range, and the range.
+    pub fn build(&self) -> Result<Stft, ConfigError> {
+        let within = |field, value: usize, low: usize, high: usize| {
+            if (low..=high).contains(&value) {
+                return Ok(());
+            }
+            Err(ConfigError::new(field, format!("{value} samples"), format!("{low} to {high}")))
+        };
+        within("window_len", self.window_len, 2, MAX_FFT)?;
+        within("hop_len", self.hop_len, 1, usize::MAX / 4)?;
+        let n_fft = self.n_fft.unwrap_or(self.window_len.next_power_of_two());
+        within("n_fft", n_fft, self.window_len, MAX_FFT)?;
+        if n_fft % 2 == 1 {
+            return Err(ConfigError::new(
+                "n_fft",
+                format!("{n_fft} is odd"),
+                "an even length; powers of two are fastest",
+            ));
+        }
+        if !(0.0..=1.0).contains(&self.preemphasis) {
+            return Err(ConfigError::new(
+                "preemphasis",
+                format!("{}", self.preemphasis),
+                "0 (off) to 1; Kaldi's is 0.97",
+            ));
+        }
+        let window = self.window.coefficients(self.window_len);
+        let norm = if self.normalize_window { window.iter().map(|w| w * w).sum() } else { 1.0 };
+        Ok(Stft {
+            framing: Framing { hop_len: self.hop_len, window_len: self.window_len, n_fft, edges: self.edges },
+            // The norm divides power: half of it in decibels goes into the window.
+            window: window.iter().map(|w| (w / f64::sqrt(norm)) as f32).collect(),
+            remove_dc: self.remove_dc,
+            preemphasis: self.preemphasis as f32,
+            lanes: PowerLanes::new(self.window_len, n_fft),
+            frame: vec![0.0; self.window_len],
+        })
+    }
+}
+
+/// A planned power spectrogram. Cheap to clone: one per thread.
+#[derive(Clone)]
+pub struct Stft {
+    framing: Framing,
+    window: Vec<f32>,
+    remove_dc: bool,
+    preemphasis: f32,
+    lanes: PowerLanes,
+    frame: Vec<f32>,
+}
+
+/// A run of frames of a clip that is `samples`, then zeros up to `extent_len`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Block<'a> {
+    pub samples: &'a [f32],
+    pub extent_len: usize,
+    pub first_frame: usize,
+    /// At most [`LANES`].
+    pub n_frames: usize,
+}
+
+impl Stft {
+    /// Frames of a clip of `n_samples`; 0 when it is too short for one.
+    pub fn n_frames(&self, n_samples: usize) -> usize {
+        self.framing.n_frames(n_samples)
+    }
+
+    /// Bins of a frame: `n_fft / 2 + 1`, from 0 Hz to Nyquist.
+    pub fn n_bins(&self) -> usize {
+        self.framing.n_fft / 2 + 1
+    }
+
+    /// FFT length in samples.
+    pub fn n_fft(&self) -> usize {
+        self.framing.n_fft
+    }
+
+    /// Writes `|X|^2` of every frame.
+    ///
+    /// # Shapes
+    /// `samples` [n], `out` [`n_frames(n)`, `n_bins()`], row-major.
+    ///
+    /// # Errors
+    /// [`OpError::TooShort`], [`OpError::Shape`] for an `out` of another size, [`OpError::NonFinite`].
+    ///
+    /// # Example: a tone lands in its bin
+    /// ```
+    /// use ajepa_ops::stft::StftConfig;
+    /// let config: StftConfig = serde_json::from_str(r#"{"window_len": 64, "hop_len": 32}"#)?;
+    /// let mut stft = config.build()?;
+    /// let tone: Vec<f32> = (0..128).map(|i| (i as f32 * std::f32::consts::TAU / 8.0).sin()).collect();
+    /// let mut power = vec![0.0; stft.n_frames(128) * stft.n_bins()];
+    /// stft.process(&tone, &mut power)?;
+    /// let loudest = (0..stft.n_bins()).max_by(|&a, &b| power[a].total_cmp(&power[b]));
+    /// assert_eq!(loudest, Some(64 / 8));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn process(&mut self, samples: &[f32], out: &mut [f32]) -> Result<(), OpError> {
+        let (n, n_bins) = (self.n_frames(samples.len()), self.n_bins());
+        if n == 0 {
+            return Err(OpError::TooShort { n_samples: samples.len(), needed: self.framing.min_samples() });
+        }
+        if out.len() != n * n_bins {
+            return Err(OpError::Shape { what: "stft output", expected: n * n_bins, got: out.len() });
+        }
+        for (i, rows) in out.chunks_mut(n_bins * LANES).enumerate() {
+            let n_frames = rows.len() / n_bins;
+            let block = Block { samples, extent_len: samples.len(), first_frame: i * LANES, n_frames };
+            let powers = self.powers(block, 0.0, (0, n_bins))?;
+            for (lane, row) in rows.chunks_exact_mut(n_bins).enumerate() {
+                row.iter_mut().zip(powers).for_each(|(out, power)| *out = power[lane]);
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn framing(&self) -> &Framing {
+        &self.framing
+    }
+
+    /// Powers of one block for `bins` (first, past the last); unused lanes are 0, and so is every frame whose total
+    /// power, by Parseval, cannot reach `negligible` in any sum over bins.
+    pub(crate) fn powers(
+        &mut self,
+        block: Block<'_>,
+        negligible: f32,
+        bins: (usize, usize),
+    ) -> Result<&[[f32; LANES]], OpError> {
+        let quiet = negligible / self.framing.n_fft as f32;
+        let mut any = false;
+        for lane in 0..LANES {
+            let mut energy = 0.0;
+            if lane < block.n_frames {
+                let t = block.first_frame + lane;
+                let frame = self.framing.frame(block.samples, block.extent_len, t, &mut self.frame);
+                let mean = if self.remove_dc { mean(frame) } else { 0.0 };
+                let windowed = self.lanes.frame_mut(lane);
+                apply_window(frame, mean, self.preemphasis, &self.window, windowed);
+                energy = sum_of_squares(windowed);
+                if !energy.is_finite() {
+                    return Err(OpError::NonFinite { index: first_unusable(block.samples) });
+                }
+                // Below f32's normal range a frame has no precision left; as a power it is nothing.
+                energy = if energy <= quiet.max(f32::MIN_POSITIVE * 1e6) { 0.0 } else { energy };
+            }
+            any |= energy > 0.0;
+            self.lanes.set_energy(lane, energy);
+        }
+        Ok(if any { self.lanes.transform(bins.0, bins.1) } else { self.lanes.silence(bins.0, bins.1) })
+    }
+}
+
+/// `(x[i] - mean - c (x[i-1] - mean)) w[i]` with x[-1] = x[0]: three passes of the textbook in one.
+fn apply_window(frame: &[f32], mean: f32, c: f32, window: &[f32], out: &mut [f32]) {
+    out[0] = (frame[0] - mean) * (1.0 - c) * window[0];
+    // The mean goes first, so that a large offset does not eat the digits of what is left.
+    for (((out, x), before), w) in out[1..].iter_mut().zip(&frame[1..]).zip(frame).zip(&window[1..]) {
+        *out = ((x - mean) - c * (before - mean)) * w;
+    }
+}
+
+/// The mean in eight running sums of at most 32 terms each, collected in f64.
+fn mean(frame: &[f32]) -> f32 {
+    let total: f64 = frame.chunks(256).map(|part| f64::from(in_lanes(part, |x| x))).sum();
+    (total / frame.len() as f64) as f32
+}
+
+fn sum_of_squares(frame: &[f32]) -> f32 {
+    in_lanes(frame, |x| x * x)
+}
+
+/// Sum of `term` over `frame` in an order that vectorises and errs less than a single running sum.
+fn in_lanes(frame: &[f32], term: impl Fn(f32) -> f32) -> f32 {
+    let mut sums = [0.0_f32; 16];
+    let parts = frame.chunks_exact(16);
+    let rest: f32 = parts.remainder().iter().map(|&x| term(x)).sum();
+    for part in parts {
+        for (sum, &x) in sums.iter_mut().zip(part) {
+            *sum += term(x);
+        }
+    }
+    sums.iter().sum::<f32>() + rest
+}
+
+/// The first sample that is not finite, or whose square is not.
+fn first_unusable(samples: &[f32]) -> usize {
+    samples.iter().position(|x| !(x * x * 1e6).is_finite()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(edges: Edges) -> StftConfig {
+        StftConfig {
+            window_len: 10,
+            hop_len: 5,
+            n_fft: Some(12),
+            window: Window::Hamming,
+            edges,
+            remove_dc: true,
+            preemphasis: 0.5,
+            normalize_window: true,
+        }
+    }
+
+    /// The definition, in f64 and O(n^2).
+    fn slow(config: &StftConfig, frame: &[f64], k: usize, n_fft: usize) -> f64 {
+        let mean = frame.iter().sum::<f64>() / frame.len() as f64;
+        let x: Vec<f64> = frame.iter().map(|x| x - mean).collect();
+        let w = config.window.coefficients(frame.len());
+        let (mut re, mut im) = (0.0, 0.0);
+        for i in 0..x.len() {
+            let v = (x[i] - config.preemphasis * x[i.saturating_sub(1)]) * w[i];
+            let angle = std::f64::consts::TAU * (i * k) as f64 / n_fft as f64;
+            re += v * angle.cos();
+            im -= v * angle.sin();
+        }
+        (re * re + im * im) / w.iter().map(|w| w * w).sum::<f64>()
+    }
+
+    #[test]
+    fn every_step_against_the_definition() {
+        let config = config(Edges::Snip);
+        let mut stft = config.build().unwrap();
+        let clip: Vec<f32> = (0..97).map(|i| ((i * i) as f32 * 0.37).sin() + 0.25).collect();
+        let (n, bins) = (stft.n_frames(97), stft.n_bins());
+        assert_eq!((n, bins), (18, 7));
+        let mut out = vec![0.0; n * bins];
+        stft.process(&clip, &mut out).unwrap();
+        for t in 0..n {
+            let frame: Vec<f64> = clip[t * 5..t * 5 + 10].iter().map(|&x| f64::from(x)).collect();
+            for k in 0..bins {
+                let (got, want) = (f64::from(out[t * bins + k]), slow(&config, &frame, k, 12));
+                assert!((got - want).abs() < 1e-6 * (1.0 + want), "frame {t} bin {k}: {got} {want}");
+            }
+        }
+    }
+
+    #[test]
+    fn faults_are_named() {
+        let bad = |edit: fn(&mut StftConfig)| {
+            let mut config = config(Edges::Reflect);
+            edit(&mut config);
+            config.build().err().map(|e| e.field)
+        };
+        assert_eq!(bad(|_| ()), None);
+        assert_eq!(bad(|c| c.n_fft = Some(8)), Some("n_fft"));
+        assert_eq!(bad(|c| c.n_fft = Some(13)), Some("n_fft"));
+        assert_eq!(bad(|c| c.hop_len = 0), Some("hop_len"));
+        assert_eq!(bad(|c| c.window_len = 1), Some("window_len"));
+        assert_eq!(bad(|c| c.preemphasis = f64::NAN), Some("preemphasis"));
+    }
+
+    #[test]
+    fn refuses_short_clips_wrong_sizes_and_nan() {
+        let mut stft = config(Edges::Snip).build().unwrap();
+        assert!(matches!(stft.process(&[0.0; 9], &mut []), Err(OpError::TooShort { n_samples: 9, needed: 10 })));
+        assert!(matches!(stft.process(&[0.0; 10], &mut [0.0; 6]), Err(OpError::Shape { expected: 7, got: 6, .. })));
+        let mut clip = [0.0; 10];
+        clip[6] = f32::NAN;
+        assert!(matches!(stft.process(&clip, &mut [0.0; 7]), Err(OpError::NonFinite { index: 6 })));
+        clip[6] = 1e30;
+        assert!(matches!(stft.process(&clip, &mut [0.0; 7]), Err(OpError::NonFinite { index: 6 })));
+    }
+}
