@@ -7,7 +7,7 @@ use super::{Html, css_percent, number};
 /// Width of the plot area in SVG units; the page scales it.
 const WIDTH: f64 = 960.0;
 /// Room for the labels of the vertical axis.
-const LEFT: f64 = 76.0;
+const LEFT: f64 = 64.0;
 /// Height of the plot area.
 const HEIGHT: f64 = 170.0;
 
@@ -28,11 +28,16 @@ impl Unit {
         }
     }
 
-    fn tick_label(self, value: f64) -> String {
+    /// As many decimals as the step has, so that the labels of one axis look alike.
+    fn tick_label(self, value: f64, step: f64) -> String {
         match self {
-            Self::ClipsPerS => number::quantity(value),
-            Self::Bytes if value == 0.0 => "0".to_owned(),
-            Self::Bytes => number::bytes(value as u64),
+            _ if value == 0.0 => "0".to_owned(),
+            Self::ClipsPerS if step >= 1.0 && value < 1e15 => number::count(value.round() as u64),
+            Self::ClipsPerS if step >= 1e-3 && value < 1e15 => {
+                format!("{value:.*}", -step.log10().floor() as usize)
+            }
+            Self::ClipsPerS => format!("{value:.0e}"),
+            Self::Bytes => number::bytes(value as u64).replace(".0 ", " "),
         }
     }
 
@@ -61,15 +66,17 @@ pub(super) fn area(points: &[(f64, f64)], end_s: f64, unit: Unit, mark: Option<(
     let max = (top / step).ceil().max(1.0) * step;
     let x = |s: f64| LEFT + s / end_s * WIDTH;
     let y = |v: f64| 8.0 + HEIGHT * (1.0 - (v / max).clamp(0.0, 1.0));
-    let (w, h) = (LEFT + WIDTH + 24.0, HEIGHT + 36.0);
+    let (w, h) = (LEFT + WIDTH, HEIGHT + 36.0);
     let _ = write!(svg.0, "<svg class=\"plot\" viewBox=\"0 0 {w} {h}\" role=\"img\">");
     for i in 0..=(max / step).round() as usize {
         let value = i as f64 * step;
         let _ = write!(svg.0, "<path class=\"grid\" d=\"M{LEFT} {0:.1}H{1}\"/>", y(value), LEFT + WIDTH);
-        let _ = write!(svg.0, "<text x=\"{}\" y=\"{:.1}\" class=\"ty\">{}</text>", LEFT - 10.0, y(value) + 4.0, unit.tick_label(value));
+        let _ = write!(svg.0, "<text x=\"{}\" y=\"{:.1}\" class=\"ty\">{}</text>", LEFT - 10.0, y(value) + 4.0, unit.tick_label(value, step));
     }
     for (s, label) in time_ticks(end_s) {
-        let _ = write!(svg.0, "<text x=\"{:.1}\" y=\"{}\" class=\"tx\">{label}</text>", x(s), HEIGHT + 28.0);
+        // A label at the very end would stick out.
+        let class = if x(s) > LEFT + WIDTH - 20.0 { "ty" } else { "tx" };
+        let _ = write!(svg.0, "<text x=\"{:.1}\" y=\"{}\" class=\"{class}\">{label}</text>", x(s), HEIGHT + 28.0);
     }
     let line = path(points, x, y);
     let (first, last) = (points[0].0, points[points.len() - 1].0);

@@ -131,16 +131,21 @@ fn workers(end: &Snapshot) -> Option<Section> {
     for (i, stage) in maps.iter().enumerate() {
         let part = share(stage, end) / scale;
         let _ = write!(body.0, "<span class=\"c{}\" style=\"width:{}%\" title=\"", i % 6, css_percent(part));
-        body.text(&stage.id).raw(" ").raw(number::percent(part)).raw("\"><b>").text(&stage.id);
-        body.raw("</b> ").raw(number::percent(part)).raw("</span>");
+        body.text(&stage.id).raw(" ").raw(number::percent(part)).raw("\">");
+        // Half a letter says less than none.
+        if part > 0.05 {
+            body.raw("<b>").text(&stage.id).raw("</b> ").raw(number::percent(part));
+        }
+        body.raw("</span>");
     }
     let idle = (1.0 - busy / scale).max(0.0);
     if idle > 0.001 {
         let _ = write!(
             body.0,
-            "<span class=\"idle\" style=\"width:{}%\" title=\"waiting {1}\">waiting {1}</span>",
+            "<span class=\"idle\" style=\"width:{}%\" title=\"waiting {1}\">{2}</span>",
             css_percent(idle),
-            number::percent(idle)
+            number::percent(idle),
+            if idle > 0.05 { format!("waiting {}", number::percent(idle)) } else { String::new() }
         );
     }
     body.raw("</div>");
@@ -171,9 +176,10 @@ fn stage_row(body: &mut Html, stage: &StageSnapshot, end: &Snapshot, slow: bool)
         body.raw(" <small>").text(&stage.type_name).raw("</small>");
     }
     body.raw("<td>").text(&stage.kind);
-    for n in [stage.rows_in, stage.rows_out, stage.rejects] {
+    for (n, none) in [(stage.rows_in, stage.kind == "source"), (stage.rows_out, stage.kind == "sink"), (stage.rejects, false)] {
         let zero = if n == 0 { " zero" } else { "" };
-        let _ = write!(body.0, "<td class=\"n{zero}\">{}", number::count(n));
+        let text = if none && n == 0 { number::NO_NUMBER.to_owned() } else { number::count(n) };
+        let _ = write!(body.0, "<td class=\"n{zero}\">{text}");
     }
     let rows = stage.rows_in.max(stage.rows_out);
     let per_row = if rows == 0 { number::NO_NUMBER.to_owned() } else { per_row(stage.busy_s / rows as f64) };

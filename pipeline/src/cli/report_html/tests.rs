@@ -11,7 +11,7 @@ fn stage(id: &str, type_name: &str, kind: &str, rows: (u64, u64), busy_s: f64, w
         kind: kind.to_owned(),
         rows_in: rows.0,
         rows_out: rows.1,
-        rejects: rows.0.saturating_sub(rows.1),
+        rejects: if kind == "map" { rows.0 - rows.1 } else { 0 },
         busy_s,
         starved_s: waits_s.0,
         blocked_s: waits_s.1,
@@ -48,7 +48,7 @@ fn at(elapsed_s: f64) -> Snapshot {
             stage("resample", "resample", "map", (rows, rows), elapsed_s * 1.3, (0.0, 0.0)),
             stage("normalize", "normalize", "map", (rows, rows), elapsed_s * 0.12, (0.0, 0.0)),
             stage("mel", "log_mel", "map", (rows, rows), elapsed_s * 0.6, (0.0, 0.0)),
-            stage("shards", "sink_shards", "sink", (rows, done), elapsed_s * 0.21, (elapsed_s * 0.74, 0.0)),
+            stage("shards", "sink_shards", "sink", (rows, 0), elapsed_s * 0.21, (elapsed_s * 0.74, 0.0)),
         ],
         queues: vec![
             queue("clips", "decode", 0.86 + wobble * 0.01, 64 << 20),
