@@ -7,16 +7,21 @@ const SHOWN: usize = 10;
 /// Collects faults while a list is read.
 #[derive(Debug, Default)]
 pub struct Faults {
-    shown: Vec<String>,
+    shown: Vec<(usize, String)>,
     n: usize,
 }
 
 impl Faults {
     /// Counts a fault; `words` is called only while there is room to show it.
     pub fn push(&mut self, words: impl FnOnce() -> String) {
+        self.push_at(self.n, words);
+    }
+
+    /// The same for a fault that has a place: what is shown is told in the order of places.
+    pub fn push_at(&mut self, place: usize, words: impl FnOnce() -> String) {
         self.n += 1;
         if self.shown.len() < SHOWN {
-            self.shown.push(words());
+            self.shown.push((place, words()));
         }
     }
 
@@ -29,7 +34,7 @@ impl Faults {
     ///
     /// # Errors
     /// [`BuildError`] that starts with `what` (it names the file) and lists the faults; `help` is the cure.
-    pub fn into_result(self, what: &str, help: &str) -> Result<(), BuildError> {
+    pub fn into_result(mut self, what: &str, help: &str) -> Result<(), BuildError> {
         if self.n == 0 {
             return Ok(());
         }
@@ -37,6 +42,8 @@ impl Faults {
             0 => String::new(),
             more => format!("\n  and {more} more"),
         };
-        Err(BuildError::new(format!("{what}:\n  {}{more}", self.shown.join("\n  ")), help))
+        self.shown.sort_by_key(|(place, _)| *place);
+        let lines: String = self.shown.iter().map(|(_, words)| format!("\n  {words}")).collect();
+        Err(BuildError::new(format!("{what}:{lines}{more}"), help))
     }
 }

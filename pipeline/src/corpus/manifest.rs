@@ -120,9 +120,10 @@ impl Roles<'_> {
         let names: Vec<&str> = self.table.schema_ref().fields().iter().map(|f| f.name().as_str()).collect();
         let nearest =
             names.iter().max_by(|a, b| strsim::jaro_winkler(a, name).total_cmp(&strsim::jaro_winkler(b, name)));
-        let like = nearest.map_or_else(String::new, |nearest| format!(", such as columns: {{ {role}: {nearest} }}"));
+        let like =
+            nearest.filter(|nearest| strsim::jaro_winkler(nearest, name) > 0.7).map_or("NAME", |nearest| nearest);
         let problem = format!("{}: there is no column {name:?} among {}", self.shown, names.join(", "));
-        BuildError::new(problem, format!("name the column that holds it{like}"))
+        BuildError::new(problem, format!("say which column holds it: columns: {{ {role}: {like} }}"))
     }
 
     fn wrong_type(&self, role: &str, column: &dyn Array, wanted: &str) -> BuildError {
@@ -153,7 +154,8 @@ impl Roles<'_> {
             let text = text.map(str::trim).filter(|text| !text.is_empty());
             let number = text.map(str::parse::<f64>);
             if number.as_ref().is_some_and(Result::is_err) {
-                faults.push(|| format!("row {}: {role} {:?} is not a number", row + 1, text.unwrap_or_default()));
+                faults
+                    .push_at(row, || format!("row {}: {role} {:?} is not a number", row + 1, text.unwrap_or_default()));
             }
             numbers.append_option(number.and_then(Result::ok));
         }
@@ -198,7 +200,7 @@ fn ends_of(start_s: &Float64Array, duration_s: &Float64Array) -> Float64Array {
 fn check_paths(paths: &StringArray, faults: &mut Faults) {
     for (row, path) in paths.iter().enumerate() {
         if path.is_none_or(|path| path.trim().is_empty()) {
-            faults.push(|| format!("row {}: no path", row + 1));
+            faults.push_at(row, || format!("row {}: no path", row + 1));
         }
     }
 }
@@ -215,9 +217,11 @@ fn check_parts(
         let (start, end, length) = (at(start_s, row), at(end_s, row), at(duration_s, row));
         let shown = row + 1;
         if let Some(bad) = [start, end, length].into_iter().flatten().find(|s| !s.is_finite() || *s < 0.0) {
-            faults.push(|| format!("row {shown}: {bad} s is not a time in a file"));
+            faults.push_at(row, || format!("row {shown}: {bad} s is not a time in a file"));
         } else if let Some(end) = end.filter(|end| *end <= start.unwrap_or(0.0)) {
-            faults.push(|| format!("row {shown}: the end {end} s is not behind the start {} s", start.unwrap_or(0.0)));
+            faults.push_at(row, || {
+                format!("row {shown}: the end {end} s is not behind the start {} s", start.unwrap_or(0.0))
+            });
         }
     }
 }
@@ -227,10 +231,10 @@ fn check_ids(ids: &StringArray, faults: &mut Faults) {
     for (row, id) in ids.iter().enumerate() {
         let shown = row + 1;
         match id {
-            None | Some("") => faults.push(|| format!("row {shown}: no clip_id")),
+            None | Some("") => faults.push_at(row, || format!("row {shown}: no clip_id")),
             Some(id) => {
                 if let Some(first) = seen.insert(id, shown) {
-                    faults.push(|| format!("row {shown}: clip_id {id:?} is that of row {first} too"));
+                    faults.push_at(row, || format!("row {shown}: clip_id {id:?} is that of row {first} too"));
                 }
             }
         }

@@ -155,12 +155,13 @@ impl Scan<'_> {
         Err(BuildError::new(format!("{} is compressed with {by}", self.path.display()), help))
     }
 
-    /// The next header, or `None` at the end: an empty block, or the end of the file.
+    /// The next header, or `None` at the end mark, an empty block. A file that ends without it may have lost members.
     fn header(&mut self) -> Result<Option<Header>, BuildError> {
         let mut header = Header::new_old();
         let left = self.file_len.saturating_sub(self.at);
         if left == 0 {
-            return Ok(None);
+            let help = "it was cut short: fetch or write it again; if it is whole, append 1024 zero bytes";
+            return Err(BuildError::new(format!("{} ends without its end mark", self.path.display()), help));
         }
         self.at += BLOCK;
         if left < BLOCK {

@@ -15,6 +15,9 @@ pub mod source_manifest;
 pub mod source_webdataset;
 pub mod zip;
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 
 use schemars::JsonSchema;

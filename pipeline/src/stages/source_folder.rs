@@ -102,8 +102,11 @@ impl SourceFolderConfig {
             return Err(BuildError::new(problem, "check `path`; a list of files is read by `source_manifest`"));
         }
         let depth = if self.recursive { usize::MAX } else { 1 };
-        let walk =
-            WalkDir::new(&self.path).min_depth(1).max_depth(depth).follow_links(self.links == LinkPolicy::Follow);
+        let walk = WalkDir::new(&self.path)
+            .min_depth(1)
+            .max_depth(depth)
+            .sort_by_file_name()
+            .follow_links(self.links == LinkPolicy::Follow);
         let mut paths: Vec<(Vec<u8>, String)> = Vec::new();
         let (mut links, mut unreadable) = (Faults::default(), Faults::default());
         for entry in walk.into_iter().filter_entry(|entry| !is_hidden(entry)) {
