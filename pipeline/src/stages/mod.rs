@@ -1,5 +1,20 @@
 //! The registry: a line per stage, then one thin file per stage.
 
+pub mod batch;
+mod checks;
+pub mod concat;
+pub mod filter;
+pub mod interleave;
+pub mod mix;
+mod row_merge;
+pub mod shuffle;
+pub mod sink_null;
+pub mod sink_webdataset;
+pub mod source_folder;
+pub mod source_manifest;
+pub mod source_webdataset;
+pub mod zip;
+
 use std::fmt;
 
 use schemars::JsonSchema;
@@ -84,5 +99,38 @@ impl fmt::Debug for Registry {
 
 /// Every stage this build knows.
 pub fn builtin() -> Registry {
+    use StageKind::{Fold, Map, Merge, Sink, Source};
     Registry::new()
+        .with::<source_folder::SourceFolderConfig>(
+            "source_folder",
+            Source,
+            "{ id: clips, type: source_folder, path: esc50/audio, labels: parent_dir }",
+        )
+        .with::<source_manifest::SourceManifestConfig>(
+            "source_manifest",
+            Source,
+            "{ id: clips, type: source_manifest, path: audioset/balanced.parquet, root: /data/audioset }",
+        )
+        .with::<source_webdataset::SourceWebdatasetConfig>(
+            "source_webdataset",
+            Source,
+            "{ id: clips, type: source_webdataset, path: \"fsd/train-{000..039}.tar\" }",
+        )
+        .with::<filter::FilterConfig>("filter", Map, "{ type: filter, labels_none: [Silence], min_duration_s: 1 }")
+        .with::<shuffle::ShuffleConfig>("shuffle", Fold, "{ type: shuffle, rows: 1000 }")
+        .with::<batch::BatchConfig>("batch", Fold, "{ type: batch, rows: 256 }")
+        .with::<interleave::InterleaveConfig>(
+            "interleave",
+            Merge,
+            "{ id: both, type: interleave, from: [speech, music] }",
+        )
+        .with::<concat::ConcatConfig>("concat", Merge, "{ id: all, type: concat, from: [speech, music] }")
+        .with::<zip::ZipConfig>("zip", Merge, "{ id: pair, type: zip, from: [fine, coarse], suffix: _coarse }")
+        .with::<mix::MixConfig>("mix", Merge, "{ id: mixed, type: mix, from: [speech, music], weights: [3, 1] }")
+        .with::<sink_webdataset::SinkWebdatasetConfig>(
+            "sink_webdataset",
+            Sink,
+            "{ type: sink_webdataset, path: out/tars, content: audio, sample_format: int16 }",
+        )
+        .with::<sink_null::SinkNullConfig>("sink_null", Sink, "{ type: sink_null }")
 }

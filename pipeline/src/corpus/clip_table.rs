@@ -1,0 +1,224 @@
+//! Clips as Arrow columns: two million rows are a dozen buffers, not two million structs.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, Float64Array, RecordBatch, StringArray, UInt32Array, new_null_array,
+};
+use arrow::compute::{filter, take};
+use arrow::datatypes::{DataType, Field, FieldRef, Float64Type, Schema as ArrowSchema};
+use arrow::util::display::{ArrayFormatter, FormatOptions};
+use blake3::Hasher;
+
+use super::listing::{Listing, Stamps};
+use crate::columns::{MediaPlace, arrow_field, media_array};
+use crate::schema::{Schema, list_of_utf8};
+use crate::stage::StageError;
+
+/// Clips that are whole files, or parts of files, by path. All columns are of one length.
+#[derive(Debug)]
+pub struct ClipTable {
+    /// Folder that relative paths are under.
+    pub root: PathBuf,
+    /// Names, no two alike.
+    pub clip_id: StringArray,
+    /// Paths as listed: relative to `root`, or absolute.
+    pub path: StringArray,
+    /// What the `source` column says; the path when `None`.
+    pub source: Option<StringArray>,
+    /// First second wanted.
+    pub start_s: Option<Float64Array>,
+    /// Last second wanted.
+    pub end_s: Option<Float64Array>,
+    /// Length as the list has it, where start and end do not say.
+    pub duration_s: Option<Float64Array>,
+    /// `list<utf8>`.
+    pub labels: Option<ArrayRef>,
+    /// Further columns, which travel along as they are.
+    pub extra: Vec<(FieldRef, ArrayRef)>,
+    /// What was seen of the files.
+    pub stamps: Stamps,
+}
+
+impl ClipTable {
+    /// Clips of files under `root`, by name and path; no labels, no parts.
+    pub fn of_files(root: PathBuf, clip_id: StringArray, path: StringArray) -> Self {
+        let (source, start_s, end_s, duration_s, labels) = (None, None, None, None, None);
+        let (extra, stamps) = (Vec::new(), Stamps::default());
+        Self { root, clip_id, path, source, start_s, end_s, duration_s, labels, extra, stamps }
+    }
+
+    /// The clips that `keep` has true.
+    ///
+    /// # Errors
+    /// [`StageError`] when the lengths differ.
+    pub fn filter(&self, keep: &BooleanArray) -> Result<Self, StageError> {
+        let of = |column: &dyn Array| filter(column, keep);
+        let texts = |column: &StringArray| of(column).map(|kept| kept.as_string::<i32>().clone());
+        let numbers = |column: &Float64Array| of(column).map(|kept| kept.as_primitive::<Float64Type>().clone());
+        let extra = |(field, column): &(FieldRef, ArrayRef)| of(column).map(|kept| (field.clone(), kept));
+        Ok(Self {
+            root: self.root.clone(),
+            clip_id: texts(&self.clip_id)?,
+            path: texts(&self.path)?,
+            source: self.source.as_ref().map(texts).transpose()?,
+            start_s: self.start_s.as_ref().map(numbers).transpose()?,
+            end_s: self.end_s.as_ref().map(numbers).transpose()?,
+            duration_s: self.duration_s.as_ref().map(numbers).transpose()?,
+            labels: self.labels.as_ref().map(|labels| of(labels)).transpose()?,
+            extra: self.extra.iter().map(extra).collect::<Result<_, _>>()?,
+            stamps: Stamps::default(),
+        })
+    }
+
+    fn place(&self, clip: usize) -> MediaPlace {
+        MediaPlace {
+            path: self.root.join(self.path.value(clip)).to_string_lossy().into_owned(),
+            bytes: None,
+            start_s: number(self.start_s.as_ref(), clip),
+            end_s: number(self.end_s.as_ref(), clip),
+        }
+    }
+
+    fn duration_s(&self, clip: usize) -> Option<f64> {
+        let end_s = number(self.end_s.as_ref(), clip);
+        let part = end_s.map(|end_s| end_s - number(self.start_s.as_ref(), clip).unwrap_or(0.0));
+        part.or_else(|| number(self.duration_s.as_ref(), clip))
+    }
+}
+
+fn number(column: Option<&Float64Array>, row: usize) -> Option<f64> {
+    column.filter(|column| column.is_valid(row)).map(|column| column.value(row))
+}
+
+impl Listing for ClipTable {
+    fn n_clips(&self) -> usize {
+        self.clip_id.len()
+    }
+
+    fn hash(&mut self, clips: &[u32], into: &mut Hasher) -> Result<(), StageError> {
+        let indices = UInt32Array::from(clips.to_vec());
+        hash_column("clip_id", take(&self.clip_id, &indices, None)?.as_ref(), into)?;
+        hash_column("path", take(&self.path, &indices, None)?.as_ref(), into)?;
+        for (name, column) in [("start", &self.start_s), ("end", &self.end_s), ("duration", &self.duration_s)] {
+            if let Some(column) = column {
+                hash_column(name, take(column, &indices, None)?.as_ref(), into)?;
+            }
+        }
+        if let Some(source) = &self.source {
+            hash_column("source", take(source, &indices, None)?.as_ref(), into)?;
+        }
+        if let Some(labels) = &self.labels {
+            hash_column("labels", take(labels, &indices, None)?.as_ref(), into)?;
+        }
+        for (field, column) in &self.extra {
+            hash_column(field.name(), take(column, &indices, None)?.as_ref(), into)?;
+        }
+        for &clip in clips {
+            self.stamps.hash(&self.root, self.path.value(clip as usize), into);
+        }
+        Ok(())
+    }
+
+    fn rows(&mut self, clips: &[u32]) -> Result<RecordBatch, StageError> {
+        let indices = UInt32Array::from(clips.to_vec());
+        let of_clips = |value: &dyn Fn(usize) -> Option<f64>| -> ArrayRef {
+            Arc::new(clips.iter().map(|&clip| value(clip as usize)).collect::<Float64Array>())
+        };
+        let places: Vec<MediaPlace> = clips.iter().map(|&clip| self.place(clip as usize)).collect();
+        let labels = match &self.labels {
+            Some(labels) => take(labels, &indices, None)?,
+            None => new_null_array(&list_of_utf8(), clips.len()),
+        };
+        let mut columns = vec![
+            take(&self.clip_id, &indices, None)?,
+            take(self.source.as_ref().unwrap_or(&self.path), &indices, None)?,
+            of_clips(&|clip| Some(number(self.start_s.as_ref(), clip).unwrap_or(0.0))),
+            of_clips(&|clip| self.duration_s(clip)),
+            labels,
+            media_array(&places)?,
+        ];
+        let declared = Schema::of_media(false);
+        let mut fields: Vec<FieldRef> = declared.columns.iter().map(|column| Arc::new(arrow_field(column))).collect();
+        for (field, column) in &self.extra {
+            fields.push(field.clone());
+            columns.push(take(column, &indices, None)?);
+        }
+        Ok(RecordBatch::try_new(Arc::new(ArrowSchema::new(fields)), columns)?)
+    }
+}
+
+/// Feeds a column: its name, then each value in an unambiguous form that does not depend on how Arrow lays it out.
+///
+/// # Errors
+/// [`StageError`] for a type that Arrow cannot show.
+pub fn hash_column(name: &str, column: &dyn Array, into: &mut Hasher) -> Result<(), StageError> {
+    let mut field = |bytes: &[u8]| {
+        into.update(&(bytes.len() as u64).to_le_bytes()).update(bytes);
+    };
+    field(name.as_bytes());
+    field(column.len().to_string().as_bytes());
+    let null: &[u8] = &[0xFF];
+    if let Some(texts) = column.as_string_opt::<i32>() {
+        texts.iter().for_each(|text| field(text.map_or(null, str::as_bytes)));
+        return Ok(());
+    }
+    // Quotes and commas inside texts of a list are told apart by the values being hashed one by one.
+    if let DataType::List(_) = column.data_type() {
+        let lists = column.as_list::<i32>();
+        lists.iter().for_each(|list| field(list.map_or("null".to_owned(), |list| list.len().to_string()).as_bytes()));
+        let (offsets, values) = (lists.value_offsets(), lists.values());
+        let (first, last) = (offsets[0] as usize, offsets[offsets.len() - 1] as usize);
+        return hash_column("item", values.slice(first, last - first).as_ref(), into);
+    }
+    let options = FormatOptions::default().with_null("\u{FFFD}null").with_display_error(false);
+    let formatter = ArrayFormatter::try_new(column, &options)?;
+    for row in 0..column.len() {
+        field(formatter.value(row).try_to_string()?.as_bytes());
+    }
+    Ok(())
+}
+
+/// Names for clips that have none: the path without its extension, with `@start` where the clip is a part of the file.
+/// Where two would be alike, the extension stays.
+pub fn clip_ids(paths: &StringArray, starts_s: Option<&Float64Array>) -> StringArray {
+    let name = |row: usize, text: &str| match number(starts_s, row) {
+        Some(start_s) => format!("{text}@{start_s}"),
+        None => text.to_owned(),
+    };
+    let short = StringArray::from_iter_values((0..paths.len()).map(|row| name(row, stem(paths.value(row)))));
+    if first_repeated(&short).is_none() {
+        return short;
+    }
+    let mut uses: HashMap<&str, u32> = HashMap::with_capacity(short.len());
+    short.iter().flatten().for_each(|id| *uses.entry(id).or_default() += 1);
+    let long = |row: usize| name(row, paths.value(row));
+    let mixed = (0..paths.len()).map(|row| match uses.get(short.value(row)) {
+        Some(1) => short.value(row).to_owned(),
+        _ => long(row),
+    });
+    let mixed = StringArray::from_iter_values(mixed);
+    // `x.wav`, `x.mp3` and `x.wav.mp3` in one folder: only whole paths tell them apart.
+    if first_repeated(&mixed).is_none() { mixed } else { StringArray::from_iter_values((0..paths.len()).map(long)) }
+}
+
+fn stem(path: &str) -> &str {
+    let base_at = path.rfind('/').map_or(0, |slash| slash + 1);
+    match path[base_at..].rfind('.') {
+        Some(dot) if dot > 0 => &path[..base_at + dot],
+        _ => path,
+    }
+}
+
+/// The first two rows that hold the same text.
+pub fn first_repeated(texts: &StringArray) -> Option<(usize, usize)> {
+    let mut seen: HashMap<&str, usize> = HashMap::with_capacity(texts.len());
+    texts.iter().enumerate().find_map(|(row, text)| seen.insert(text?, row).map(|before| (before, row)))
+}
+
+/// A list field's name of `labels`, for those who build the column.
+pub(super) fn labels_field() -> Field {
+    Field::new("item", DataType::Utf8, true)
+}

@@ -1,0 +1,42 @@
+//! Many faults of one file, told at once: the first ten in words, the rest as a number.
+
+use crate::stage::BuildError;
+
+const SHOWN: usize = 10;
+
+/// Collects faults while a list is read.
+#[derive(Debug, Default)]
+pub struct Faults {
+    shown: Vec<String>,
+    n: usize,
+}
+
+impl Faults {
+    /// Counts a fault; `words` is called only while there is room to show it.
+    pub fn push(&mut self, words: impl FnOnce() -> String) {
+        self.n += 1;
+        if self.shown.len() < SHOWN {
+            self.shown.push(words());
+        }
+    }
+
+    /// Whether nothing was at fault so far.
+    pub fn is_empty(&self) -> bool {
+        self.n == 0
+    }
+
+    /// `Ok` when nothing was at fault.
+    ///
+    /// # Errors
+    /// [`BuildError`] that starts with `what` (it names the file) and lists the faults; `help` is the cure.
+    pub fn into_result(self, what: &str, help: &str) -> Result<(), BuildError> {
+        if self.n == 0 {
+            return Ok(());
+        }
+        let more = match self.n - self.shown.len() {
+            0 => String::new(),
+            more => format!("\n  and {more} more"),
+        };
+        Err(BuildError::new(format!("{what}:\n  {}{more}", self.shown.join("\n  ")), help))
+    }
+}

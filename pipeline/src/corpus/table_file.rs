@@ -1,0 +1,79 @@
+//! Tables people keep their clips in: CSV, TSV, Parquet, JSON lines.
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::io::{BufReader, Seek};
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow::array::{RecordBatch, RecordBatchReader};
+use arrow::compute::concat_batches;
+use arrow::datatypes::{DataType, Field, Schema as ArrowSchema};
+use arrow::error::ArrowError;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+
+use crate::stage::BuildError;
+
+/// Rows read at once; the whole table is held, in columns.
+const CHUNK_ROWS: usize = 65_536;
+
+/// Reads the whole table. The kind is told by the extension: csv, tsv, parquet (pq), jsonl (ndjson).
+///
+/// Every column of a CSV is text: an id of eleven zeros stays eleven zeros. An empty field is null.
+///
+/// # Errors
+/// [`BuildError`] when the file cannot be opened or is not what its extension says, or two columns have one name.
+pub fn read_table(path: &Path) -> Result<RecordBatch, BuildError> {
+    let extension = path.extension().map(|e| e.to_string_lossy().to_ascii_lowercase()).unwrap_or_default();
+    let shown = path.display();
+    let file = File::open(path)
+        .map_err(|error| BuildError::new(format!("{shown}: {error}"), "check the path and its permissions"))?;
+    let table = match extension.as_str() {
+        "csv" => read_csv(file, b','),
+        "tsv" => read_csv(file, b'\t'),
+        "jsonl" | "ndjson" => read_jsonl(file),
+        "parquet" | "pq" => read_parquet(file),
+        _ => {
+            let problem = format!("{shown}: a table of kind {extension:?} is not read");
+            return Err(BuildError::new(problem, "give a .csv, .tsv, .parquet or .jsonl file, not compressed"));
+        }
+    };
+    let wrong = |error: ArrowError| {
+        BuildError::new(format!("{shown}: not readable as {extension}: {error}"), "mend the file, or write it anew")
+    };
+    let table = table.map_err(wrong)?;
+    let mut names = HashSet::new();
+    if let Some(field) = table.schema_ref().fields().iter().find(|field| !names.insert(field.name().clone())) {
+        let problem = format!("{shown}: two columns are named {:?}", field.name());
+        return Err(BuildError::new(problem, "rename one of them"));
+    }
+    Ok(table)
+}
+
+fn read_csv(mut file: File, delimiter: u8) -> Result<RecordBatch, ArrowError> {
+    let format = arrow::csv::reader::Format::default().with_header(true).with_delimiter(delimiter);
+    let (header, _) = format.infer_schema(&mut file, Some(0))?;
+    file.rewind()?;
+    let text = |name: &str| Field::new(name.trim(), DataType::Utf8, true);
+    let schema = Arc::new(ArrowSchema::new(header.fields().iter().map(|f| text(f.name())).collect::<Vec<_>>()));
+    let builder = arrow::csv::ReaderBuilder::new(schema).with_format(format).with_batch_size(CHUNK_ROWS);
+    collect(builder.build(file)?)
+}
+
+fn read_jsonl(file: File) -> Result<RecordBatch, ArrowError> {
+    let mut reader = BufReader::new(file);
+    let (schema, _) = arrow::json::reader::infer_json_schema_from_seekable(&mut reader, None)?;
+    let builder = arrow::json::ReaderBuilder::new(Arc::new(schema)).with_batch_size(CHUNK_ROWS);
+    collect(builder.build(reader)?)
+}
+
+fn read_parquet(file: File) -> Result<RecordBatch, ArrowError> {
+    let builder = ParquetRecordBatchReaderBuilder::try_new(file)?.with_batch_size(CHUNK_ROWS);
+    collect(builder.build()?)
+}
+
+fn collect(reader: impl RecordBatchReader) -> Result<RecordBatch, ArrowError> {
+    let schema = reader.schema();
+    let batches: Vec<RecordBatch> = reader.collect::<Result<_, _>>()?;
+    concat_batches(&schema, &batches)
+}

@@ -1,0 +1,262 @@
+//! Samples of WebDataset tars: members with one key, found from headers, read in place when their unit is read.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayRef, Float64Array, ListBuilder, RecordBatch, StringArray, StringBuilder, UInt32Array, new_null_array,
+};
+use arrow::compute::take;
+use arrow::datatypes::{DataType, Field, FieldRef, Schema as ArrowSchema};
+use blake3::Hasher;
+
+use super::clip_table::{first_repeated, labels_field};
+use super::tar_index::{Member, MemberKind, scan_tar};
+use super::{Faults, Listing, Stamps, has_extension};
+use crate::columns::{MediaPlace, arrow_field, media_array};
+use crate::schema::Schema;
+use crate::stage::{BuildError, StageError};
+
+/// Text members that become columns.
+const TEXTS: [&str; 3] = ["json", "cls", "txt"];
+
+/// A text member larger than this is refused: sixteen are read at once.
+const MAX_TEXT_BYTES: u64 = 1 << 20;
+
+/// A range of bytes in a tar; no length, no member.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Span {
+    offset: u64,
+    len: u64,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Sample {
+    tar: u32,
+    audio: Option<Span>,
+    texts: [Option<Span>; 3],
+}
+
+/// The samples of a list of tars; 100 bytes each, and their keys.
+#[derive(Debug)]
+pub struct TarSamples {
+    tars: Vec<PathBuf>,
+    keys: StringArray,
+    samples: Vec<Sample>,
+    has_text: [bool; 3],
+    stamps: Stamps,
+    open: Option<(u32, File)>,
+}
+
+impl TarSamples {
+    /// Reads the headers of all tars. A key that several tars have becomes `tar name/key`.
+    ///
+    /// # Errors
+    /// [`BuildError`] as [`scan_tar`], and for links, keys that come again after another key, several audio members of one
+    /// key, and texts of more than 1 MiB: up to ten of them by name.
+    pub fn scan(tars: Vec<PathBuf>, extensions: &[String]) -> Result<Self, BuildError> {
+        let (mut keys, mut samples) = (StringBuilder::new(), Vec::new());
+        for (number, tar) in tars.iter().enumerate() {
+            let mut groups = Groups { number: number as u32, extensions, ..Groups::default() };
+            scan_tar(tar, &mut |member| groups.add(&member))?;
+            groups.faults.into_result(
+                &tar.display().to_string(),
+                "pack the tar again: regular files, one key after the other",
+            )?;
+            groups.keys.iter().for_each(|key| keys.append_value(key));
+            samples.append(&mut groups.samples);
+        }
+        let keys = unique_keys(keys.finish(), &samples, &tars)?;
+        let has_text = [0, 1, 2].map(|kind| samples.iter().any(|sample: &Sample| sample.texts[kind].is_some()));
+        Ok(Self { tars, keys, samples, has_text, stamps: Stamps::default(), open: None })
+    }
+
+    fn text(&mut self, clip: u32, kind: usize) -> Result<Option<String>, StageError> {
+        let sample = &self.samples[clip as usize];
+        let (Some(span), tar) = (sample.texts[kind], sample.tar) else { return Ok(None) };
+        let path = &self.tars[tar as usize];
+        let io = |error| StageError::io(format!("reading {}", path.display()), error);
+        let file = match &mut self.open {
+            Some((open, file)) if *open == tar => file,
+            open => &mut open.insert((tar, File::open(path).map_err(io)?)).1,
+        };
+        let mut bytes = vec![0; span.len as usize];
+        file.seek(SeekFrom::Start(span.offset)).map_err(io)?;
+        file.read_exact(&mut bytes).map_err(io)?;
+        Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
+    }
+
+    fn place(&self, clip: u32) -> MediaPlace {
+        let sample = &self.samples[clip as usize];
+        let Span { offset, len } = sample.audio.unwrap_or_default();
+        let path = self.tars[sample.tar as usize].to_string_lossy().into_owned();
+        MediaPlace { path, bytes: Some((offset, len)), start_s: None, end_s: None }
+    }
+
+    fn source(&self, clip: u32) -> String {
+        let tar = &self.tars[self.samples[clip as usize].tar as usize];
+        format!("{}::{}", file_name(tar), self.keys.value(clip as usize))
+    }
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
+}
+
+impl Listing for TarSamples {
+    fn n_clips(&self) -> usize {
+        self.samples.len()
+    }
+
+    fn hash(&mut self, clips: &[u32], into: &mut Hasher) -> Result<(), StageError> {
+        for &clip in clips {
+            let sample = &self.samples[clip as usize];
+            let key = self.keys.value(clip as usize);
+            into.update(&(key.len() as u64).to_le_bytes()).update(key.as_bytes());
+            for span in std::iter::once(sample.audio).chain(sample.texts) {
+                let Span { offset, len } = span.unwrap_or_default();
+                into.update(&[u8::from(span.is_some())]).update(&offset.to_le_bytes()).update(&len.to_le_bytes());
+            }
+            let tar = &self.tars[sample.tar as usize];
+            into.update(file_name(tar).as_bytes());
+            self.stamps.hash(Path::new(""), &tar.to_string_lossy(), into);
+        }
+        Ok(())
+    }
+
+    fn rows(&mut self, clips: &[u32]) -> Result<RecordBatch, StageError> {
+        let mut texts: [Vec<Option<String>>; 3] = Default::default();
+        let has_text = self.has_text;
+        let kinds = (0..TEXTS.len()).filter(|&kind| has_text[kind]);
+        for kind in kinds.clone() {
+            texts[kind] = clips.iter().map(|&clip| self.text(clip, kind)).collect::<Result<_, _>>()?;
+        }
+        let places: Vec<MediaPlace> = clips.iter().map(|&clip| self.place(clip)).collect();
+        let declared = Schema::of_media(false);
+        let mut fields: Vec<FieldRef> = declared.columns.iter().map(|column| Arc::new(arrow_field(column))).collect();
+        let mut columns: Vec<ArrayRef> = vec![
+            take(&self.keys, &UInt32Array::from(clips.to_vec()), None)?,
+            Arc::new(StringArray::from_iter_values(clips.iter().map(|&clip| self.source(clip)))),
+            Arc::new(Float64Array::from(vec![0.0; clips.len()])),
+            new_null_array(&DataType::Float64, clips.len()),
+            json_labels(&texts[0], clips.len()),
+            media_array(&places)?,
+        ];
+        for kind in kinds {
+            fields.push(Arc::new(Field::new(TEXTS[kind], DataType::Utf8, true)));
+            columns.push(Arc::new(StringArray::from(std::mem::take(&mut texts[kind]))));
+        }
+        Ok(RecordBatch::try_new(Arc::new(ArrowSchema::new(fields)), columns)?)
+    }
+}
+
+/// `labels` of each JSON text, where it is a list of texts; null otherwise.
+fn json_labels(texts: &[Option<String>], n_rows: usize) -> ArrayRef {
+    let mut labels = ListBuilder::new(StringBuilder::new()).with_field(labels_field());
+    for row in 0..n_rows {
+        let json = texts.get(row).and_then(Option::as_deref).and_then(|text| serde_json::from_str(text).ok());
+        let list = json.as_ref().and_then(|json: &serde_json::Value| json.get("labels")?.as_array().cloned());
+        match list.filter(|list| list.iter().all(serde_json::Value::is_string)) {
+            Some(list) => labels.append_value(list.iter().map(serde_json::Value::as_str)),
+            None => labels.append_null(),
+        }
+    }
+    Arc::new(labels.finish())
+}
+
+/// The samples of one tar while its headers are read.
+#[derive(Default)]
+struct Groups<'a> {
+    number: u32,
+    extensions: &'a [String],
+    keys: Vec<String>,
+    seen: HashMap<String, ()>,
+    samples: Vec<Sample>,
+    faults: Faults,
+}
+
+impl Groups<'_> {
+    fn add(&mut self, member: &Member) {
+        let Some((key, field)) = key_and_field(&member.name) else { return };
+        let text = TEXTS.iter().position(|text| *text == field);
+        let is_audio = has_extension(&format!(".{field}"), self.extensions);
+        match member.kind {
+            MemberKind::Folder => return,
+            MemberKind::Other(what) if is_audio || text.is_some() => {
+                self.faults.push(|| format!("{} is {what}, which has no bytes of its own", member.name));
+                return;
+            }
+            MemberKind::File => {}
+            MemberKind::Other(_) => return,
+        }
+        if self.keys.last().is_none_or(|last| *last != key) {
+            if self.seen.insert(key.clone(), ()).is_some() {
+                self.faults.push(|| format!("{}: the key {key} comes again, after other keys", member.name));
+                return;
+            }
+            self.keys.push(key);
+            self.samples.push(Sample { tar: self.number, ..Sample::default() });
+        }
+        let Some(sample) = self.samples.last_mut() else { return };
+        let span = Span { offset: member.offset, len: member.len };
+        let place = match text {
+            Some(_) if member.len > MAX_TEXT_BYTES => {
+                self.faults.push(|| format!("{} has {} bytes; 1 MiB is the most for a text", member.name, member.len));
+                return;
+            }
+            Some(kind) => &mut sample.texts[kind],
+            None if is_audio => &mut sample.audio,
+            None => return,
+        };
+        if place.replace(span).is_some() {
+            let what = if is_audio { "audio member: name one kind in `extensions`" } else { "member of its name" };
+            self.faults.push(|| format!("{} is the second {what}", member.name));
+        }
+    }
+}
+
+/// `a/b.c/x.seg.flac` -> (`a/b.c/x`, `seg.flac`): the key ends at the first dot of the last part, as WebDataset has it.
+fn key_and_field(name: &str) -> Option<(String, String)> {
+    let name = name.strip_prefix("./").unwrap_or(name);
+    let base_at = name.rfind('/').map_or(0, |slash| slash + 1);
+    let dot = name[base_at..].find('.').filter(|&dot| dot > 0)?;
+    Some((name[..base_at + dot].to_owned(), name[base_at + dot + 1..].to_ascii_lowercase()))
+}
+
+/// Where tars share keys, as many people number samples from zero in each, the tar's name tells them apart.
+fn unique_keys(keys: StringArray, samples: &[Sample], tars: &[PathBuf]) -> Result<StringArray, BuildError> {
+    if first_repeated(&keys).is_none() {
+        return Ok(keys);
+    }
+    let mut uses: HashMap<&str, u32> = HashMap::with_capacity(keys.len());
+    keys.iter().flatten().for_each(|key| *uses.entry(key).or_default() += 1);
+    let stem = |tar: u32| tars[tar as usize].file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let unique = StringArray::from_iter_values(samples.iter().enumerate().map(|(row, sample)| match keys.value(row) {
+        key if uses.get(key) == Some(&1) => key.to_owned(),
+        key => format!("{}/{key}", stem(sample.tar)),
+    }));
+    match first_repeated(&unique) {
+        None => Ok(unique),
+        Some((_, row)) => {
+            let problem = format!("two samples would be named {}", unique.value(row));
+            Err(BuildError::new(problem, "two tars of one name share keys: rename one, or read them by two sources"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::key_and_field;
+
+    #[test]
+    fn keys_end_at_the_first_dot_of_the_last_part() {
+        let of = |name: &str| key_and_field(name).map(|(key, field)| format!("{key}|{field}"));
+        assert_eq!(of("./a/b.c/x.seg.FLAC").as_deref(), Some("a/b.c/x|seg.flac"));
+        assert_eq!(of("../../etc/passwd.wav").as_deref(), Some("../../etc/passwd|wav"));
+        assert_eq!(of("folder/"), None);
+        assert_eq!(of("a/.hidden"), None);
+    }
+}

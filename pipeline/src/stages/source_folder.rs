@@ -1,0 +1,155 @@
+//! `source_folder`: every audio file under a folder is a clip.
+
+use std::path::{Path, PathBuf};
+
+use arrow::array::{ArrayRef, ListBuilder, StringArray, StringBuilder};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use walkdir::{DirEntry, WalkDir};
+
+use crate::corpus::{ClipTable, Faults, Listed, Selection, audio_extensions, clip_ids, has_extension};
+use crate::schema::Schema;
+use crate::stage::{BuildCx, BuildError, PlanError, Stage, StageConfig, StageKind, StagePlan};
+
+/// Every audio file under a folder, in the byte order of its path under that folder; the same order on every machine.
+///
+/// `clip_id` is that path without its extension; the extension stays where two files differ in it alone. Names that begin
+/// with a dot are left out. A name that is not UTF-8 stays in the list with its bytes replaced: it cannot be opened by
+/// that name, so `decode` rejects it and names it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SourceFolderConfig {
+    /// The folder.
+    pub path: PathBuf,
+    /// File name extensions to take, without the dot, in any case. Default: aac, aif, aifc, aiff, caf, flac, m4a, m4b, mka,
+    /// mkv, mp1, mp2, mp3, mp4, oga, ogg, opus, wav, wave, webm.
+    #[serde(default = "audio_extensions")]
+    pub extensions: Vec<String>,
+    /// Whether folders inside the folder are searched too. Default: true.
+    #[serde(default = "yes")]
+    pub recursive: bool,
+    /// Where `labels` come from. Default: none.
+    #[serde(default)]
+    pub labels: FolderLabels,
+    /// What to do with symbolic links. Default: refuse.
+    #[serde(default)]
+    pub links: LinkPolicy,
+    /// Whether the clips come in one random order, a function of the run's seed and this stage's id. Default: false.
+    #[serde(default)]
+    pub shuffle: bool,
+    /// At most so many clips, counted after the shuffle: 1 or more. Default: all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u64>,
+}
+
+/// Where the labels of a clip in a folder come from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum FolderLabels {
+    /// No labels.
+    #[default]
+    None,
+    /// One label: the name of the folder the file is in. Files of the top folder have none.
+    ParentDir,
+}
+
+/// What to do with symbolic links to folders and audio files.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LinkPolicy {
+    /// Stop and name them, so that nothing is left out, or read from elsewhere, unseen.
+    #[default]
+    Refuse,
+    /// Leave them out.
+    Skip,
+    /// Follow them, also out of the folder. A loop is an error.
+    Follow,
+}
+
+fn yes() -> bool {
+    true
+}
+
+impl StageConfig for SourceFolderConfig {
+    fn plan(&self, inputs: &[Schema]) -> Result<StagePlan, PlanError> {
+        super::checks::no_input(inputs)?;
+        super::checks::limit(self.limit)?;
+        super::checks::extensions(&self.extensions)?;
+        Ok(StagePlan::new(StageKind::Source, Schema::of_media(false)))
+    }
+
+    fn build(&self, cx: &BuildCx<'_>) -> Result<Stage, BuildError> {
+        let paths = self.list()?;
+        if paths.is_empty() {
+            let problem =
+                format!("{}: no file with an extension of {}", self.path.display(), self.extensions.join(", "));
+            return Err(BuildError::new(problem, "check the path, `extensions` and `recursive`"));
+        }
+        let paths = StringArray::from_iter_values(paths);
+        let ids = clip_ids(&paths, None);
+        let labels = (self.labels == FolderLabels::ParentDir).then(|| parent_labels(&paths));
+        let table = ClipTable { labels, ..ClipTable::of_files(self.path.clone(), ids, paths) };
+        let selection = Selection { shuffle: self.shuffle, limit: self.limit };
+        Ok(Stage::Source(Box::new(Listed::new(table, selection, cx)?)))
+    }
+}
+
+impl SourceFolderConfig {
+    /// Paths under the folder, parted by `/`, in byte order.
+    fn list(&self) -> Result<Vec<String>, BuildError> {
+        if !self.path.is_dir() {
+            let problem = format!("{}: not a folder that can be read", self.path.display());
+            return Err(BuildError::new(problem, "check `path`; a list of files is read by `source_manifest`"));
+        }
+        let depth = if self.recursive { usize::MAX } else { 1 };
+        let walk =
+            WalkDir::new(&self.path).min_depth(1).max_depth(depth).follow_links(self.links == LinkPolicy::Follow);
+        let mut paths: Vec<(Vec<u8>, String)> = Vec::new();
+        let (mut links, mut unreadable) = (Faults::default(), Faults::default());
+        for entry in walk.into_iter().filter_entry(|entry| !is_hidden(entry)) {
+            let entry = match entry {
+                Ok(entry) => entry,
+                Err(error) => {
+                    unreadable.push(|| error.to_string());
+                    continue;
+                }
+            };
+            let wanted = has_extension(&entry.file_name().to_string_lossy(), &self.extensions);
+            if entry.path_is_symlink() && self.links != LinkPolicy::Follow {
+                if self.links == LinkPolicy::Refuse && (wanted || entry.path().is_dir()) {
+                    links.push(|| entry.path().display().to_string());
+                }
+            } else if wanted && !entry.file_type().is_dir() {
+                paths.push(relative(entry.path(), &self.path));
+            }
+        }
+        let root = self.path.display();
+        unreadable
+            .into_result(&format!("{root}: cannot be listed whole"), "mend the permissions, or move these away")?;
+        let help = "`links: follow` reads them, `links: skip` leaves them out";
+        links.into_result(&format!("{root}: holds symbolic links"), help)?;
+        paths.sort_unstable();
+        Ok(paths.into_iter().map(|(_, path)| path).collect())
+    }
+}
+
+fn is_hidden(entry: &DirEntry) -> bool {
+    entry.depth() > 0 && entry.file_name().as_encoded_bytes().starts_with(b".")
+}
+
+/// The sort key, in the bytes of the file system, and the text.
+fn relative(path: &Path, root: &Path) -> (Vec<u8>, String) {
+    let parts = path.strip_prefix(root).unwrap_or(path).iter();
+    let bytes = parts.clone().map(|part| part.as_encoded_bytes()).collect::<Vec<_>>().join(&b'/');
+    let text = parts.map(|part| part.to_string_lossy()).collect::<Vec<_>>().join("/");
+    (bytes, text)
+}
+
+fn parent_labels(paths: &StringArray) -> ArrayRef {
+    let mut labels = ListBuilder::new(StringBuilder::new());
+    for path in paths.iter().flatten() {
+        let parent = path.rsplit('/').nth(1);
+        labels.append_value(parent.map(Some));
+    }
+    std::sync::Arc::new(labels.finish())
+}
