@@ -227,7 +227,7 @@ impl Part {
         let footer = Footer { schema: Arc::new(ArrowSchema::empty()), blocks: Vec::new() };
         let (manifest, verify) = (set.manifest.clone(), set.options.verify);
         let mut part = Self { manifest, number, file, footer, verify, seen, held: Vec::new(), last: Mutex::default() };
-        part.footer = part.read_footer()?;
+        part.footer = part.read_footer().map_err(|error| part.file.check().err().unwrap_or(error))?;
         part.held = part.footer.blocks.iter().map(|_| OnceLock::new()).collect();
         Ok(part)
     }
@@ -335,8 +335,11 @@ impl Part {
 
     fn decode(&self, batch: usize, block: &BlockPlace) -> Result<RecordBatch, ShardError> {
         let info = self.info();
+        let n_rows = info.rows_of_batch(batch as u64);
         let bytes = self.bytes(block.start, block.end())?;
-        read_batch(&info.file, &self.footer.schema, block, &bytes, info.rows_of_batch(batch as u64))
+        let decoded = read_batch(&info.file, &self.footer.schema, block, &bytes, n_rows);
+        // Verified bytes that do not decode were changed in between, or forged: the file says which.
+        decoded.map_err(|error| self.file.check().err().unwrap_or(error))
     }
 
     /// The block of a batch as it lies in the file, unverified, with its bytes.
@@ -368,7 +371,7 @@ impl Part {
         }
         let info = self.info();
         if PageHashes::hash(page) != info.pages.0[number] {
-            // A file that was cut short under way reads as zeros: say that, not "damaged".
+            // A file that was changed under way reads as something else: say that, not "damaged".
             self.file.check()?;
             let start = number as u64 * self.manifest.page_bytes;
             return Err(ShardError::Checksum { part: info.file.clone(), start, end: start + page.len() as u64 });

@@ -13,13 +13,11 @@ use super::fs::Fs;
 use crate::stage::Reject;
 
 /// Writes the table: `clip_id`, `source`, `stage`, `reason`, `detail`.
-pub fn write_rejects<'a>(
-    fs: &Arc<dyn Fs>,
-    path: PathBuf,
-    rejects: impl Iterator<Item = &'a Reject> + Clone,
-) -> Result<(), ShardError> {
+pub fn write_rejects(fs: &Arc<dyn Fs>, path: PathBuf, rejects: &[&Reject]) -> Result<(), ShardError> {
     let failed = |what: String| ShardError::manifest(&path, what);
-    let column = |of: fn(&Reject) -> &String| -> ArrayRef { Arc::new(StringArray::from_iter_values(rejects.clone().map(of))) };
+    let column = |of: fn(&Reject) -> &String| -> ArrayRef {
+        Arc::new(StringArray::from_iter_values(rejects.iter().map(|reject| of(reject))))
+    };
     let columns = vec![
         column(|r| &r.clip_id),
         column(|r| &r.source),

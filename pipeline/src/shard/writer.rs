@@ -26,7 +26,7 @@ use super::rejects::write_rejects;
 use super::sealed::{self, to_hex};
 use super::stats::Moments;
 use crate::schema::{Column, ColumnType, Schema};
-use crate::stage::{RunInfo, Sink, SinkReport, StageError, UnitTally};
+use crate::stage::{Reject, RunInfo, Sink, SinkReport, StageError, UnitTally};
 
 /// Notes on records that cannot be used; the rest is counted.
 const SHOWN_RECORDS: usize = 5;
@@ -172,8 +172,8 @@ impl ShardWriter {
         let mut notes = std::mem::take(&mut open.notes);
         if complete {
             if run.quarantine {
-                let rejects = records.iter().flat_map(|record| &record.tally.rejects);
-                write_rejects(&self.fs, self.root.join(layout::REJECTS), rejects)?;
+                let rejects: Vec<&Reject> = records.iter().flat_map(|record| &record.tally.rejects).collect();
+                write_rejects(&self.fs, self.root.join(layout::REJECTS), &rejects)?;
             }
             let manifest = self.manifest(&records, &job, number)?;
             self.commit_manifest(&manifest)?;
