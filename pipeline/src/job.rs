@@ -126,8 +126,8 @@ fn run_info(graph: &Graph, sink: usize, fresh: bool) -> RunInfo {
     let fingerprint = graph.fingerprint(sink);
     RunInfo {
         pipeline: graph.pipeline.clone(),
-        fingerprint: fingerprint.hash,
-        graph: fingerprint.readable,
+        fingerprint: fingerprint.hex,
+        graph: fingerprint.graph,
         units: Vec::new(),
         mine: Vec::new(),
         fresh,

@@ -1,9 +1,15 @@
 //! Streaming audio pipelines: a YAML graph, typed edges, bounded memory, write-once shards.
+//!
+//! [`config::load`] reads a graph and proves it, [`job::run`] runs it, [`shard::ShardSet`] reads what it made. A stage of
+//! one's own implements [`stage::StageConfig`] and is added to [`stages::builtin`].
 
 pub mod cli;
 pub mod columns;
+pub mod config;
 pub mod corpus;
 pub mod engine;
+pub mod job;
+pub mod plan;
 pub mod report;
 pub mod row;
 pub mod schema;

@@ -8,3 +8,4 @@ pub mod format;
 pub mod picture;
 pub mod progress;
 pub mod report_html;
+pub mod verb;

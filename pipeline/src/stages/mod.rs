@@ -3,16 +3,32 @@
 pub mod batch;
 mod checks;
 pub mod concat;
+mod crop;
+mod decode;
+mod downmix;
 pub mod filter;
+mod gain;
 pub mod interleave;
+mod log_mel;
+pub mod mask;
 pub mod mix;
+mod mix_noise;
+mod normalize;
+mod patchify;
+mod picture;
+mod resample;
 mod row_merge;
 pub mod shuffle;
 pub mod sink_null;
+pub mod sink_shards;
 pub mod sink_webdataset;
 pub mod source_folder;
 pub mod source_manifest;
+pub mod source_shards;
 pub mod source_webdataset;
+mod standardize;
+mod trim_silence;
+mod waveform;
 pub mod zip;
 
 #[cfg(test)]
@@ -24,6 +40,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::config::{ConfigErrors, Node, ReadError, parse_stage, read_all};
 use crate::stage::{StageConfig, StageKind};
 
 /// The stages a graph may name.
@@ -43,8 +60,8 @@ pub struct Entry {
     pub example: &'static str,
     /// JSON Schema of the config: titles, units, ranges and defaults come from the struct's doc comments.
     pub schema: fn() -> schemars::Schema,
-    /// Reads the config from the YAML mapping of a stage (framework keys taken out).
-    pub parse: fn(&str) -> Result<Parsed, serde_saphyr::Error>,
+    /// Reads the config from the mapping of a stage (`id`, `type` and `from` taken out), naming every fault it can.
+    pub parse: fn(&Node) -> Result<Parsed, Vec<ReadError>>,
 }
 
 /// A config as read, and the same with all defaults filled in.
@@ -54,6 +71,16 @@ pub struct Parsed {
     pub config: Box<dyn StageConfig>,
     /// What the fingerprint is taken over.
     pub json: serde_json::Value,
+}
+
+impl Entry {
+    /// Reads the config from YAML text, outside of any document: `{ rate_hz: 32000 }`.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn parse_yaml(&self, yaml: &str) -> Result<Parsed, ConfigErrors> {
+        parse_stage(self, yaml)
+    }
 }
 
 impl Registry {
@@ -74,8 +101,8 @@ impl Registry {
             kind,
             example,
             schema: || schemars::SchemaGenerator::default().into_root_schema_for::<C>(),
-            parse: |yaml| {
-                let config: C = serde_saphyr::from_str(yaml)?;
+            parse: |node| {
+                let config: C = read_all(node)?;
                 let json = serde_json::to_value(&config).unwrap_or_default();
                 Ok(Parsed { config: Box::new(config), json })
             },
@@ -119,6 +146,23 @@ pub fn builtin() -> Registry {
             Source,
             "{ id: clips, type: source_webdataset, path: \"fsd/train-{000..039}.tar\" }",
         )
+        .with::<source_shards::SourceShardsConfig>(
+            "source_shards",
+            Source,
+            "{ id: clips, type: source_shards, path: out/mel, preset: code-225b816 }",
+        )
+        .with::<ajepa_ops::decode::DecodeConfig>("decode", Map, "{ type: decode }")
+        .with::<ajepa_ops::mix::DownmixConfig>("downmix", Map, "{ type: downmix }")
+        .with::<ajepa_ops::resample::ResampleConfig>("resample", Map, "{ type: resample, rate_hz: 32000 }")
+        .with::<ajepa_ops::normalize::NormalizeConfig>("normalize", Map, "{ type: normalize, preset: code-225b816 }")
+        .with::<ajepa_ops::crop::TrimSilenceConfig>("trim_silence", Map, "{ type: trim_silence, threshold_dbfs: -60 }")
+        .with::<ajepa_ops::crop::CropConfig>("crop", Map, "{ type: crop, seconds: 10, position: sliding, hop_seconds: 5 }")
+        .with::<ajepa_ops::mix::GainConfig>("gain", Map, "{ type: gain, min_db: -6, max_db: 6 }")
+        .with::<ajepa_ops::mix::MixNoiseConfig>("mix_noise", Map, "{ type: mix_noise, snr_db: 20, kind: pink }")
+        .with::<ajepa_ops::mel::LogMelConfig>("log_mel", Map, "{ id: mel, type: log_mel, preset: code-225b816 }")
+        .with::<ajepa_ops::mel::StandardizeConfig>("standardize", Map, "{ type: standardize }")
+        .with::<ajepa_ops::patch::PatchifyConfig>("patchify", Map, "{ type: patchify, patch_frames: 16, patch_mels: 16 }")
+        .with::<mask::MaskStageConfig>("mask", Map, "{ type: mask, mask: { strategy: random, ratio: [0.4, 0.6] } }")
         .with::<filter::FilterConfig>("filter", Map, "{ type: filter, labels_none: [Silence], min_duration_s: 1 }")
         .with::<shuffle::ShuffleConfig>("shuffle", Fold, "{ type: shuffle, rows: 1000 }")
         .with::<batch::BatchConfig>("batch", Fold, "{ type: batch, rows: 256 }")
@@ -130,6 +174,7 @@ pub fn builtin() -> Registry {
         .with::<concat::ConcatConfig>("concat", Merge, "{ id: all, type: concat, from: [speech, music] }")
         .with::<zip::ZipConfig>("zip", Merge, "{ id: pair, type: zip, from: [fine, coarse], suffix: _coarse }")
         .with::<mix::MixConfig>("mix", Merge, "{ id: mixed, type: mix, from: [speech, music], weights: [3, 1] }")
+        .with::<sink_shards::SinkShardsConfig>("sink_shards", Sink, "{ type: sink_shards, path: out/mel, dtype: f16 }")
         .with::<sink_webdataset::SinkWebdatasetConfig>(
             "sink_webdataset",
             Sink,

@@ -6,7 +6,7 @@ use super::{fail, print};
 use crate::cli::args::VerifyArgs;
 use crate::cli::exit::Exit;
 use crate::cli::format::{bytes, counted};
-use crate::shard;
+use crate::shard::{self, Damage};
 
 /// Names each damaged shard and clip on stdout; exit 1 when there is damage.
 pub fn verify(args: &VerifyArgs) -> Exit {
@@ -14,7 +14,7 @@ pub fn verify(args: &VerifyArgs) -> Exit {
         Ok(report) => {
             let mut out = String::new();
             for damage in &report.damaged {
-                let _ = writeln!(out, "{damage}");
+                out.push_str(&words(damage));
             }
             let _ = writeln!(
                 out,
@@ -30,4 +30,22 @@ pub fn verify(args: &VerifyArgs) -> Exit {
         }
         Err(error) => fail(error),
     }
+}
+
+/// Clip ids of a damaged part that are named; the rest is counted.
+const SHOWN_CLIPS: usize = 20;
+
+fn words(damage: &Damage) -> String {
+    let mut out = format!("{}: {}\n", damage.part, damage.problem);
+    if !damage.pages.is_empty() {
+        let pages: Vec<String> = damage.pages.iter().map(|(first, end)| format!("{first}..{end}")).collect();
+        let _ = writeln!(out, "  bytes {}", pages.join(", "));
+    }
+    for clip_id in damage.clip_ids.iter().take(SHOWN_CLIPS) {
+        let _ = writeln!(out, "  clip {clip_id}");
+    }
+    if damage.clip_ids.len() > SHOWN_CLIPS {
+        let _ = writeln!(out, "  and {} more", counted((damage.clip_ids.len() - SHOWN_CLIPS) as u64, "clip"));
+    }
+    out
 }
