@@ -8,8 +8,8 @@ use realfft::{ComplexToReal, RealFftPlanner, RealToComplex};
 use super::Quality;
 use super::filter::Prototype;
 
-/// Blocks beyond this many samples leave the second-level cache and gain nothing.
-const MAX_BLOCK: usize = 1 << 14;
+/// Longer blocks save little overlap, leave the nearer caches, and cost a short clip more padding.
+const MAX_BLOCK: usize = 1 << 13;
 
 /// Everything about a pair of rates that does not change from clip to clip.
 ///

@@ -317,3 +317,14 @@ fn rates_out_of_range_are_refused() {
     assert_eq!(ResampleConfig::new(32_000).build(u32::MAX).err().map(|e| e.field), Some("rate_in_hz"));
     assert!(serde_json::from_str::<ResampleConfig>(r#"{"rate_hz": 32000, "qualty": "steep"}"#).is_err());
 }
+
+#[test]
+fn skipping_everything_says_how_much_there_was() {
+    for skip in [22_000, u64::MAX] {
+        let inner: Box<dyn AudioRead> = Box::new(MemoryAudio::new(noise(30_000, 3), 44_100, 1));
+        let mut stream = Resampled::new(inner, resampler(44_100, 32_000));
+        assert_eq!(stream.skip(skip).unwrap(), 21_769);
+        assert_eq!((stream.n_frames_left(), stream.skip(skip).unwrap()), (Some(0), 0));
+        assert_eq!(stream.read(&mut [0.0; 8]).unwrap(), 0);
+    }
+}
