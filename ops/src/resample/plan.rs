@@ -8,8 +8,8 @@ use realfft::{ComplexToReal, RealFftPlanner, RealToComplex};
 use super::Quality;
 use super::filter::Prototype;
 
-/// Blocks beyond this many samples leave the second-level cache and gain nothing.
-const MAX_BLOCK: usize = 1 << 14;
+/// Longer blocks save little overlap, leave the nearer caches, and cost a short clip more padding.
+const MAX_BLOCK: usize = 1 << 13;
 
 /// Everything about a pair of rates that does not change from clip to clip.
 ///
@@ -101,7 +101,7 @@ impl Plan {
         let Buffers { input, spectrum, output, scratch } = buffers;
         let scratch_len = self.forward.get_scratch_len();
         self.forward
-            .process_with_scratch(input, &mut spectrum[..self.n_in / 2 + 1], &mut scratch[..scratch_len])
+            .process_with_scratch(input, &mut spectrum[..=self.n_in / 2], &mut scratch[..scratch_len])
             .expect("buffers come from this plan");
         for (bin, &gain) in spectrum.iter_mut().zip(&self.response) {
             *bin *= gain;
@@ -111,7 +111,7 @@ impl Plan {
         spectrum[0].im = 0.0;
         let scratch_len = self.inverse.get_scratch_len();
         self.inverse
-            .process_with_scratch(&mut spectrum[..self.n_out / 2 + 1], output, &mut scratch[..scratch_len])
+            .process_with_scratch(&mut spectrum[..=self.n_out / 2], output, &mut scratch[..scratch_len])
             .expect("buffers come from this plan");
         &output[self.first_valid..self.first_valid + self.hop_out]
     }
@@ -120,13 +120,13 @@ impl Plan {
 /// The even block multiple that costs least per output frame. A fixed formula rather than a measurement: the choice
 /// decides the rounding of every sample, so it may not differ from run to run.
 fn best_multiple(num: usize, den: usize, overlap: usize) -> usize {
-    let first = (overlap + 2) / 2 * 2;
+    let first = (overlap + 1).next_multiple_of(2);
     let cost = |k: usize| (fft_cost(k * num) + fft_cost(k * den)) / ((k - overlap) * num) as f64;
     let fits = |k: usize| k == first || k == first + 2 || k * num.max(den) <= MAX_BLOCK;
     (first..).step_by(2).take_while(|&k| fits(k)).min_by(|&a, &b| cost(a).total_cmp(&cost(b))).unwrap_or(first)
 }
 
-/// Relative cost of a real FFT of `n` points: RustFFT is fast on factors 2 and 3, good up to 11, slow beyond.
+/// Relative cost of a real FFT of `n` points: `RustFFT` is fast on factors 2 and 3, good up to 11, slow beyond.
 fn fft_cost(n: usize) -> f64 {
     let mut rest = n;
     let mut factor_cost = 0.0;

@@ -154,19 +154,33 @@ fn steep_and_gentle_keep_their_bands() {
     }
 }
 
-/// Fixtures of `make_resample.py`: name, rates, input and what soxr HQ made of it.
-fn fixtures() -> Vec<(String, u32, u32, Vec<f32>, Vec<f32>)> {
+/// A row of `resample.csv`, which `make_resample.py` wrote.
+struct Fixture {
+    name: String,
+    rate_in: u32,
+    rate_out: u32,
+    input: Vec<f32>,
+    /// What soxr HQ made of it.
+    expected: Vec<f32>,
+}
+
+fn fixtures() -> Vec<Fixture> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/signal");
     let table = std::fs::read_to_string(folder.join("resample.csv")).unwrap();
     let rows = table.lines().skip(1).map(|line| line.split(',').collect::<Vec<_>>());
     rows.map(|row| {
         let input = std::fs::read(folder.join(format!("{}.in.i16", row[0]))).unwrap();
-        let output = std::fs::read(folder.join(format!("{}.out.f32", row[0]))).unwrap();
-        let input: Vec<f32> =
-            input.chunks_exact(2).map(|b| f32::from(i16::from_le_bytes([b[0], b[1]])) / 32_768.0).collect();
-        let output: Vec<f32> = output.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
-        assert_eq!((input.len(), output.len()), (row[3].parse().unwrap(), row[4].parse().unwrap()));
-        (row[0].to_owned(), row[1].parse().unwrap(), row[2].parse().unwrap(), input, output)
+        let expected = std::fs::read(folder.join(format!("{}.out.f32", row[0]))).unwrap();
+        let fixture = Fixture {
+            name: row[0].to_owned(),
+            rate_in: row[1].parse().unwrap(),
+            rate_out: row[2].parse().unwrap(),
+            input: input.chunks_exact(2).map(|b| f32::from(i16::from_le_bytes([b[0], b[1]])) / 32_768.0).collect(),
+            expected: expected.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect(),
+        };
+        let lengths = (row[3].parse().unwrap(), row[4].parse().unwrap());
+        assert_eq!((fixture.input.len(), fixture.expected.len()), lengths);
+        fixture
     })
     .collect()
 }
@@ -179,7 +193,7 @@ const SOXR_START: usize = 8;
 fn real_recordings_agree_with_soxr_hq_from_end_to_end() {
     let fixtures = fixtures();
     assert_eq!(fixtures.len(), 9);
-    for (name, rate_in, rate_out, input, expected) in fixtures {
+    for Fixture { name, rate_in, rate_out, input, expected } in fixtures {
         let out = convert(rate_in, rate_out, &input);
         // soxr rounds the length, we round it up.
         assert!(out.len() - expected.len() <= 1, "{name}");
@@ -302,4 +316,15 @@ fn rates_out_of_range_are_refused() {
     assert_eq!(ResampleConfig::new(0).build(44_100).err().map(|e| e.field), Some("rate_hz"));
     assert_eq!(ResampleConfig::new(32_000).build(u32::MAX).err().map(|e| e.field), Some("rate_in_hz"));
     assert!(serde_json::from_str::<ResampleConfig>(r#"{"rate_hz": 32000, "qualty": "steep"}"#).is_err());
+}
+
+#[test]
+fn skipping_everything_says_how_much_there_was() {
+    for skip in [22_000, u64::MAX] {
+        let inner: Box<dyn AudioRead> = Box::new(MemoryAudio::new(noise(30_000, 3), 44_100, 1));
+        let mut stream = Resampled::new(inner, resampler(44_100, 32_000));
+        assert_eq!(stream.skip(skip).unwrap(), 21_769);
+        assert_eq!((stream.n_frames_left(), stream.skip(skip).unwrap()), (Some(0), 0));
+        assert_eq!(stream.read(&mut [0.0; 8]).unwrap(), 0);
+    }
 }
