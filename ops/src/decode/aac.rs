@@ -8,6 +8,13 @@ use super::names::he_aac;
 /// Rates above this are never the core of an HE-AAC stream that plays at 48 kHz or below.
 const MAX_CORE_HZ: u32 = 24_000;
 
+/// The rate of the core, which is all that is decoded, from an `AudioSpecificConfig`.
+pub(super) fn core_hz(config: &[u8]) -> Option<u32> {
+    let mut bits = Bits { bytes: config, at: 0 };
+    bits.object_type()?;
+    bits.rate()
+}
+
 /// Why an `AudioSpecificConfig` is refused, if it is.
 pub(super) fn refuse_config(config: &[u8]) -> Option<String> {
     let mut bits = Bits { bytes: config, at: 0 };
@@ -120,11 +127,13 @@ impl Bits<'_> {
         }
     }
 
-    fn rate(&mut self) -> Option<()> {
-        if self.take(4)? == 15 {
-            self.take(24)?;
+    fn rate(&mut self) -> Option<u32> {
+        const RATES_HZ: [u32; 13] =
+            [96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8_000, 7_350];
+        match self.take(4)? {
+            15 => self.take(24),
+            index => RATES_HZ.get(index as usize).copied(),
         }
-        Some(())
     }
 }
 
@@ -142,6 +151,7 @@ mod tests {
         assert!(refuse_config(&[0x13, 0x90, 0x56, 0xE5, 0xA0]).unwrap().contains("HE-AAC"));
         // The same with the flag 0 is plain LC.
         assert_eq!(refuse_config(&[0x13, 0x90, 0x56, 0xE5, 0x00]), None);
+        assert_eq!((core_hz(&[0x12, 0x10]), core_hz(&[0x13, 0x90])), (Some(44_100), Some(22_050)));
         // Channel configuration 6 is 5.1.
         assert!(refuse_config(&[0x12, 0x30]).unwrap().contains("channel"));
     }

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use symphonia::core::codecs::CodecParameters;
 use symphonia::core::codecs::audio::well_known as id;
-use symphonia::core::codecs::audio::{AudioCodecParameters, AudioDecoderOptions};
+use symphonia::core::codecs::audio::{AudioCodecId, AudioCodecParameters, AudioDecoderOptions};
 use symphonia::core::codecs::registry::CodecRegistry;
 use symphonia::core::errors::Error as SymphoniaError;
 use symphonia::core::formats::probe::Hint;
@@ -96,13 +96,17 @@ pub(super) fn open_track(
         });
     }
     let mut params = params.clone();
+    if let Some(core_hz) = params.extra_data.as_deref().filter(|_| params.codec == id::CODEC_ID_AAC).and_then(aac::core_hz) {
+        params.sample_rate = Some(core_hz);
+    }
     refuse(&params, headers.mp4_track(track.id).map(|(_, track)| track))?;
     let opus = take_opus(&mut params, container)?;
     let lossless = names::is_lossless(params.codec);
     let cut = cut(track, &params, container, headers, opus.pre_skip)?;
-    let promise = promise(track, cut, container, lossless, params.codec == id::CODEC_ID_OPUS);
-    // MPEG streams without a LAME tag have their length guessed, and gapless would cut to the guess: we cut ourselves.
-    let options = AudioDecoderOptions::default().gapless(container != Container::Mpeg);
+    let promise = promise(track, cut, container, params.codec);
+    // MPEG streams without a LAME tag have their length guessed, and gapless would cut to the guess; in CAF it cuts a
+    // short last packet of ALAC once more. Elsewhere it is what drops Vorbis' first half block.
+    let options = AudioDecoderOptions::default().gapless(!matches!(container, Container::Mpeg | Container::Caf));
     let decoder = guard(|| CODECS.make_audio_decoder(&params, &options))?.map_err(|error| match error {
         SymphoniaError::Unsupported(what) => {
             OpError::UnsupportedCodec { codec: format!("{} ({what})", names::codec(params.codec)) }
@@ -203,6 +207,7 @@ fn cut(
     }
     Ok(match (container, track.delay) {
         (Container::Mpeg, Some(delay)) => Cut { delay: u64::from(delay), len: track.num_frames, padding: 0 },
+        (Container::Caf, delay) => Cut { delay: delay.map_or(0, u64::from), len: track.num_frames, padding: 0 },
         _ => whole,
     })
 }
@@ -213,7 +218,11 @@ fn scale(ticks: u64, rate_hz: u32, timescale: u32) -> u64 {
     wide.checked_div(u128::from(timescale)).map_or(ticks, |n| n.min(u128::from(u64::MAX)) as u64)
 }
 
-fn promise(track: &Track, cut: Cut, container: Container, lossless: bool, opus: bool) -> Promise {
+fn promise(track: &Track, cut: Cut, container: Container, codec: AudioCodecId) -> Promise {
+    let opus = codec == id::CODEC_ID_OPUS;
+    // Packets have no length of their own in Ogg and Matroska; in CAF writers disagree on ALAC's last one.
+    let exact = names::is_pcm(codec)
+        || names::is_lossless(codec) && matches!(container, Container::Flac | Container::Mp4);
     let stated = match container {
         Container::Mp4 => cut.len,
         // The end granule of Opus counts the pre-skip.
@@ -224,7 +233,7 @@ fn promise(track: &Track, cut: Cut, container: Container, lossless: bool, opus: 
     };
     match stated {
         None | Some(0) => Promise::None,
-        Some(n) if lossless && container != Container::Ogg && container != Container::Matroska => Promise::Exact(n),
+        Some(n) if exact && !matches!(container, Container::Ogg | Container::Matroska) => Promise::Exact(n),
         Some(n) => Promise::About(n),
     }
 }

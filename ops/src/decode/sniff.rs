@@ -53,7 +53,24 @@ pub(super) fn sniff(source: &mut Source, hint: &str) -> Result<Container, OpErro
     let mut head = [0; 36];
     std::io::Seek::rewind(source)?;
     let n = source.read_up_to(&mut head)?;
-    container(&head, n, hint)
+    let container = container(&head, n, hint)?;
+    if container == Container::Ogg {
+        refuse_ogg(source, head[26])?;
+    }
+    Ok(container)
+}
+
+/// Names the codec of an Ogg stream that has no decoder: its first packet, behind `n_segments` lengths, opens with it.
+fn refuse_ogg(source: &mut Source, n_segments: u8) -> Result<(), OpError> {
+    let Some(packet) = source.bytes_at::<8>(27 + u64::from(n_segments))? else { return Ok(()) };
+    let codec = match &packet {
+        b"Speex   " => "Speex; convert it: ffmpeg -i in.spx out.flac",
+        b"\x80theora\x03" => "Theora video first; take the audio out: ffmpeg -i in.ogv -vn out.flac",
+        [b'P', b'C', b'M', ..] => "OggPCM",
+        b"CELT    " => "CELT",
+        _ => return Ok(()),
+    };
+    Err(OpError::UnsupportedCodec { codec: codec.into() })
 }
 
 fn container(head: &[u8; 36], n: usize, hint: &str) -> Result<Container, OpError> {
