@@ -146,8 +146,13 @@ mod tests {
 
     #[test]
     fn codes_are_what_the_manual_says() {
-        let all =
-            [Exit::Done, Exit::Failed, Exit::Usage, Exit::Stopped(StopSignal::Interrupt), Exit::Stopped(StopSignal::Terminate)];
+        let all = [
+            Exit::Done,
+            Exit::Failed,
+            Exit::Usage,
+            Exit::Stopped(StopSignal::Interrupt),
+            Exit::Stopped(StopSignal::Terminate),
+        ];
         assert_eq!(all.map(Exit::code), [0, 1, 2, 130, 143]);
     }
 

@@ -110,8 +110,18 @@ mod tests {
     fn durations_switch_units_without_ever_saying_sixty() {
         let cases = [0.0, 0.42, 0.996, 4.2, 9.96, 42.4, 59.6, 200.0, 3_599.7, 7_500.0, 86_399.9, 273_600.0];
         let wanted = [
-            "0 s", "0.42 s", "1.0 s", "4.2 s", "10 s", "42 s", "1 min 00 s", "3 min 20 s", "1 h 00 min", "2 h 05 min",
-            "1 d 0 h", "3 d 4 h",
+            "0 s",
+            "0.42 s",
+            "1.0 s",
+            "4.2 s",
+            "10 s",
+            "42 s",
+            "1 min 00 s",
+            "3 min 20 s",
+            "1 h 00 min",
+            "2 h 05 min",
+            "1 d 0 h",
+            "3 d 4 h",
         ];
         assert_eq!(cases.map(duration)[..], wanted);
     }

@@ -110,6 +110,10 @@ fn every_glyph_is_its_own_and_text_is_cut_to_fit() {
     assert_eq!(fitted("Y1a2b3c4d5", text_width("Y1a2...", 2), 2), "Y1a2...");
     assert_eq!(fitted("Y1a2", text_width("Y1a2", 2), 2), "Y1a2");
     // Names may be in any script and of any length.
-    let odd = MelClip { title: "日本語の名前がとても長い場合でも絵は壊れない", note: &"x".repeat(9_999), ..clip(&FRAMES_MELS, Layout::FramesMels) };
+    let odd = MelClip {
+        title: "日本語の名前がとても長い場合でも絵は壊れない",
+        note: &"x".repeat(9_999),
+        ..clip(&FRAMES_MELS, Layout::FramesMels)
+    };
     assert!(draw(&odd, &options(Some(&[PatchRole::Target; 4]))).is_ok());
 }

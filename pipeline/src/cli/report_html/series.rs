@@ -54,10 +54,8 @@ pub(super) fn throughput(timeline: &[&Snapshot]) -> Vec<(f64, f64)> {
 
 /// Any reading over time; where there are too many points the highest of each group is kept, so that peaks stay.
 pub(super) fn reading(timeline: &[&Snapshot], value: impl Fn(&Snapshot) -> Option<f64>) -> Vec<(f64, f64)> {
-    let all: Vec<(f64, f64)> = timeline
-        .iter()
-        .filter_map(|s| Some((s.elapsed_s, value(s).filter(|v| v.is_finite())?)))
-        .collect();
+    let all: Vec<(f64, f64)> =
+        timeline.iter().filter_map(|s| Some((s.elapsed_s, value(s).filter(|v| v.is_finite())?))).collect();
     let group = all.len().div_ceil(MAX_BINS).max(1);
     all.chunks(group).filter_map(|c| c.iter().copied().max_by(|a, b| a.1.total_cmp(&b.1))).collect()
 }
