@@ -83,7 +83,7 @@ pub fn percent(share: f64) -> String {
         0.0 => "0 %".to_owned(),
         p if p < 0.05 => "<0.1 %".to_owned(),
         p if p < 9.95 => format!("{p:.1} %"),
-        p => format!("{p:.0} %"),
+        p => format!("{} %", if p < 1e9 { count(p.round() as u64) } else { quantity(p) }),
     }
 }
 
@@ -129,7 +129,9 @@ mod tests {
     #[test]
     fn bytes_and_percent() {
         assert_eq!(["640 B", "64.0 KiB", "1.2 GiB"], [640, 65_536, 1_288_490_189].map(bytes)[..]);
-        assert_eq!(["0 %", "<0.1 %", "0.4 %", "42 %", "100 %"], [0.0, 1e-6, 0.004, 0.42, 1.0].map(percent)[..]);
+        let shares = [0.0, 1e-6, 0.004, 0.0996, 0.42, 0.995, 1.0, 123.4, 1e20];
+        let wanted = ["0 %", "<0.1 %", "0.4 %", "10 %", "42 %", "100 %", "100 %", "12,340 %", "1.00e22 %"];
+        assert_eq!(shares.map(percent)[..], wanted);
     }
 
     #[test]

@@ -21,10 +21,10 @@ pub(super) struct Section {
 pub(super) fn all(report: &RunReport) -> Vec<Section> {
     let timeline = series::timeline(report);
     let sections = [
-        header(report),
-        headline(report),
+        Some(header(report)),
+        Some(headline(report)),
         bottleneck(report),
-        throughput(report, &timeline),
+        Some(throughput(report, &timeline)),
         workers(&report.end),
         stages(report),
         queues(&report.end, &timeline),
@@ -36,7 +36,7 @@ pub(super) fn all(report: &RunReport) -> Vec<Section> {
     sections.into_iter().flatten().collect()
 }
 
-fn header(report: &RunReport) -> Option<Section> {
+fn header(report: &RunReport) -> Section {
     let mut body = Html::new();
     let mood = match report.outcome.as_str() {
         "done" => "good",
@@ -54,10 +54,10 @@ fn header(report: &RunReport) -> Option<Section> {
     if let Some(error) = &report.error {
         body.raw("<pre class=\"error\">").text(error).raw("</pre>");
     }
-    Some(Section { body, ..Section::default() })
+    Section { body, ..Section::default() }
 }
 
-fn headline(report: &RunReport) -> Option<Section> {
+fn headline(report: &RunReport) -> Section {
     let end = &report.end;
     let of = |done: u64, total: u64| if total > 0 { format!("of {}", number::count(total)) } else { String::new() }
         + if done > total && total > 0 { " planned" } else { "" };
@@ -85,7 +85,7 @@ fn headline(report: &RunReport) -> Option<Section> {
         let _ = write!(body.0, "<div><dt>{name}</dt><dd>{value}</dd><dd class=\"note\">{note}</dd></div>");
     }
     body.raw("</dl>");
-    Some(Section { body, ..Section::default() })
+    Section { body, ..Section::default() }
 }
 
 fn bottleneck(report: &RunReport) -> Option<Section> {
@@ -111,12 +111,12 @@ fn sentence(text: &str) -> String {
     format!("{first}{}{stop}", chars.as_str())
 }
 
-fn throughput(report: &RunReport, timeline: &[&Snapshot]) -> Option<Section> {
+fn throughput(report: &RunReport, timeline: &[&Snapshot]) -> Section {
     let points = series::throughput(timeline);
     let mean = report.end.clips_done as f64 / report.end.elapsed_s;
     let mark = mean.is_finite().then_some((mean, "mean"));
     let body = area(&points, report.end.elapsed_s, Unit::ClipsPerS, mark);
-    Some(Section { title: "Clips per second", body, ..Section::default() })
+    Section { title: "Clips per second", body, ..Section::default() }
 }
 
 fn memory(report: &RunReport, timeline: &[&Snapshot]) -> Option<Section> {
@@ -152,8 +152,8 @@ fn workers(end: &Snapshot) -> Option<Section> {
         let _ = write!(body.0, "<span class=\"c{}\" style=\"width:{}%\" title=\"", i % 6, css_percent(part));
         body.text(&stage.id).raw(" ").raw(number::percent(part)).raw("\">");
         // Half a word says less than none: about 8 of the page's 1,060 pixels for a letter.
-        if part * 1_060.0 > 8.0 * stage.id.chars().count() as f64 + 60.0 {
-            body.raw("<b>").text(&stage.id).raw("</b> ").raw(number::percent(part));
+        if part * 1_060.0 > 8.0 * stage.id.chars().count().min(64) as f64 + 60.0 {
+            body.raw("<b>").name(&stage.id).raw("</b> ").raw(number::percent(part));
         }
         body.raw("</span>");
     }

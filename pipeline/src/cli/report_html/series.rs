@@ -47,7 +47,7 @@ pub(super) fn throughput(timeline: &[&Snapshot]) -> Vec<(f64, f64)> {
     }
     let bin = |i: usize| {
         let (from_s, to_s) = (i as f64 * width_s, (i + 1) as f64 * width_s);
-        ((from_s + to_s) / 2.0, (done_at(to_s) - done_at(from_s)) / width_s)
+        (f64::midpoint(from_s, to_s), (done_at(to_s) - done_at(from_s)) / width_s)
     };
     (0..n_bins).map(bin).collect()
 }
