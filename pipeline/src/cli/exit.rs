@@ -1,4 +1,6 @@
 //! How the program ends: exit codes, and signals that first ask for a stop and then insist.
+//!
+//! The one thread outside of `engine` is here: it waits for signals, and is there before the engine and after it.
 
 use std::io;
 use std::process::{ExitCode, Termination};

@@ -67,7 +67,7 @@ pub(super) fn area(points: &[(f64, f64)], end_s: f64, unit: Unit, mark: Option<(
     let x = |s: f64| LEFT + s / end_s * WIDTH;
     let y = |v: f64| 8.0 + HEIGHT * (1.0 - (v / max).clamp(0.0, 1.0));
     let (w, h) = (LEFT + WIDTH, HEIGHT + 36.0);
-    let _ = write!(svg.0, "<svg class=\"plot\" viewBox=\"0 0 {w} {h}\" role=\"img\">");
+    let _ = write!(svg.0, "<div class=\"wide\"><svg class=\"plot\" viewBox=\"0 0 {w} {h}\" role=\"img\">");
     for i in 0..=(max / step).round() as usize {
         let value = i as f64 * step;
         let _ = write!(svg.0, "<path class=\"grid\" d=\"M{LEFT} {0:.1}H{1}\"/>", y(value), LEFT + WIDTH);
@@ -100,7 +100,7 @@ pub(super) fn area(points: &[(f64, f64)], end_s: f64, unit: Unit, mark: Option<(
         );
     }
     hover(&mut svg, points, x, y, unit);
-    svg.raw("</svg>");
+    svg.raw("</svg></div>");
     svg
 }
 

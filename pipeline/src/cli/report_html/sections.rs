@@ -332,7 +332,7 @@ fn graph(report: &RunReport) -> Option<Section> {
     let svg = report.graph_svg.as_ref().filter(|svg| !svg.trim().is_empty())?;
     let mut address = String::with_capacity(svg.len() * 2);
     for byte in svg.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-_.~ =:/,;()".contains(&byte) {
+        if byte.is_ascii_alphanumeric() || b"-_.~ =/,;()".contains(&byte) {
             address.push(char::from(byte));
         } else {
             let _ = write!(address, "%{byte:02X}");

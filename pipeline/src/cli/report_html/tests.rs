@@ -101,7 +101,12 @@ fn realistic() -> RunReport {
                 _ => reject(i * 7919, "truncated", "the moov box promises 441,000 frames, 203,776 are there"),
             })
             .collect(),
-        graph_svg: None,
+        graph_svg: Some(
+            "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 400 60' width='400' height='60'>\
+             <g fill='none' stroke='#456'><rect x='5' y='10' width='120' height='40' rx='6'/><path d='M125 30H200'/>\
+             <rect x='200' y='10' width='120' height='40' rx='6'/></g><text x='30' y='35'>clips → mel</text></svg>"
+                .to_owned(),
+        ),
     }
 }
 
