@@ -74,7 +74,7 @@ Examples:
   ajepa-pipe run audioset.yaml --set stages.mel.n_mels=96 --set seed=7
   ajepa-pipe run audioset.yaml --jobs 8 --report run.html --report run.json
   ajepa-pipe run audioset.yaml --part 3/8          one of eight machines, all writing to one folder
-  sbatch --array=1-8 --wrap 'ajepa-pipe run audioset.yaml --part $SLURM_ARRAY_TASK_ID/8 --progress plain'
+  sbatch --array=1-8 --wrap 'ajepa-pipe run audioset.yaml --part $SLURM_ARRAY_TASK_ID/8'
 
 A run that was stopped, killed or cut off is finished by running it again: whole shards are kept.")]
 pub struct RunArgs {
@@ -83,11 +83,11 @@ pub struct RunArgs {
     pub graph: GraphArgs,
 
     /// Worker threads [default: `resources.jobs` of the graph, else one per core]
-    #[arg(long, short, value_name = "N")]
+    #[arg(long, short, value_name = "N", value_parser = value::at_least_one)]
     pub jobs: Option<NonZeroUsize>,
 
     /// Do only part I of N, counted from 1; the parts can run on different machines at once
-    #[arg(long, value_name = "I/N")]
+    #[arg(long, value_name = "I/N", allow_hyphen_values = true)]
     pub part: Option<Part>,
 
     /// Write the run report as a page (.html) or as data (.json); may be given several times
@@ -155,8 +155,8 @@ pub enum ExplainFormat {
 #[derive(Debug, Clone, PartialEq, Args)]
 #[command(after_help = "\
 Examples:
-  ajepa-pipe stages                       one line per stage
-  ajepa-pipe stages log_mel               its fields, units, ranges, defaults, and an example to paste")]
+  ajepa-pipe stages                  one line per stage
+  ajepa-pipe stages log_mel          its fields, units, ranges and defaults, and an example")]
 pub struct StagesArgs {
     /// One stage, by its `type` in the YAML
     #[arg(value_name = "NAME")]
@@ -191,7 +191,7 @@ pub struct InspectArgs {
     pub png: Option<PathBuf>,
 
     /// How many clips to draw, from the first
-    #[arg(long, value_name = "N", default_value = "12", requires = "png", conflicts_with = "clip_ids")]
+    #[arg(long, value_name = "N", default_value = "12", value_parser = value::at_least_one, requires = "png", conflicts_with = "clip_ids")]
     pub clips: NonZeroUsize,
 
     /// Draw this clip; may be given several times
@@ -218,7 +218,7 @@ Examples:
   ajepa-pipe verify out/mel
   ajepa-pipe verify out/mel && rsync -a out/mel cluster:data/
 
-One pass over every byte. Each damaged shard and clip is named on stdout, and the exit code is then 1.")]
+One pass over every byte. Each damaged shard and clip is named on stdout; the exit code is then 1.")]
 pub struct VerifyArgs {
     /// A folder of shards
     #[arg(value_name = "PATH")]
@@ -240,11 +240,11 @@ pub struct BenchArgs {
     pub graph: GraphArgs,
 
     /// How many clips to run, from the first
-    #[arg(long, value_name = "N", default_value = "256")]
+    #[arg(long, value_name = "N", default_value = "256", value_parser = value::at_least_one)]
     pub clips: NonZeroUsize,
 
     /// Worker threads for the fused graph [default: one per core]
-    #[arg(long, short, value_name = "N")]
+    #[arg(long, short, value_name = "N", value_parser = value::at_least_one)]
     pub jobs: Option<NonZeroUsize>,
 }
 

@@ -1,4 +1,6 @@
 //! How the program ends: exit codes, and signals that first ask for a stop and then insist.
+//!
+//! The one thread outside of `engine` is here: it waits for signals, and is there before the engine and after it.
 
 use std::io;
 use std::process::{ExitCode, Termination};
@@ -124,8 +126,13 @@ mod tests {
 
     #[test]
     fn codes_are_what_the_manual_says() {
-        let all =
-            [Exit::Done, Exit::Failed, Exit::Usage, Exit::Stopped(StopSignal::Interrupt), Exit::Stopped(StopSignal::Terminate)];
+        let all = [
+            Exit::Done,
+            Exit::Failed,
+            Exit::Usage,
+            Exit::Stopped(StopSignal::Interrupt),
+            Exit::Stopped(StopSignal::Terminate),
+        ];
         assert_eq!(all.map(Exit::code), [0, 1, 2, 130, 143]);
     }
 

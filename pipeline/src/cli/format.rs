@@ -83,7 +83,7 @@ pub fn percent(share: f64) -> String {
         0.0 => "0 %".to_owned(),
         p if p < 0.05 => "<0.1 %".to_owned(),
         p if p < 9.95 => format!("{p:.1} %"),
-        p => format!("{p:.0} %"),
+        p => format!("{} %", if p < 1e9 { count(p.round() as u64) } else { quantity(p) }),
     }
 }
 
@@ -110,8 +110,18 @@ mod tests {
     fn durations_switch_units_without_ever_saying_sixty() {
         let cases = [0.0, 0.42, 0.996, 4.2, 9.96, 42.4, 59.6, 200.0, 3_599.7, 7_500.0, 86_399.9, 273_600.0];
         let wanted = [
-            "0 s", "0.42 s", "1.0 s", "4.2 s", "10 s", "42 s", "1 min 00 s", "3 min 20 s", "1 h 00 min", "2 h 05 min",
-            "1 d 0 h", "3 d 4 h",
+            "0 s",
+            "0.42 s",
+            "1.0 s",
+            "4.2 s",
+            "10 s",
+            "42 s",
+            "1 min 00 s",
+            "3 min 20 s",
+            "1 h 00 min",
+            "2 h 05 min",
+            "1 d 0 h",
+            "3 d 4 h",
         ];
         assert_eq!(cases.map(duration)[..], wanted);
     }
@@ -119,7 +129,9 @@ mod tests {
     #[test]
     fn bytes_and_percent() {
         assert_eq!(["640 B", "64.0 KiB", "1.2 GiB"], [640, 65_536, 1_288_490_189].map(bytes)[..]);
-        assert_eq!(["0 %", "<0.1 %", "0.4 %", "42 %", "100 %"], [0.0, 1e-6, 0.004, 0.42, 1.0].map(percent)[..]);
+        let shares = [0.0, 1e-6, 0.004, 0.0996, 0.42, 0.995, 1.0, 123.4, 1e20];
+        let wanted = ["0 %", "<0.1 %", "0.4 %", "10 %", "42 %", "100 %", "100 %", "12,340 %", "1.00e22 %"];
+        assert_eq!(shares.map(percent)[..], wanted);
     }
 
     #[test]

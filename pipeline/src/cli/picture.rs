@@ -9,8 +9,8 @@ use thiserror::Error;
 
 pub use self::axis::FrequencyAxis;
 pub use self::canvas::Canvas;
-pub use self::colormap::{Rgb, magma};
 use self::canvas::{fitted, text_width};
+pub use self::colormap::{Rgb, magma};
 use super::args::PatchSize;
 
 const PAPER: Rgb = [255, 255, 255];
@@ -24,10 +24,12 @@ const NOT_FINITE: Rgb = [0, 220, 90];
 
 /// Font pixels are this wide.
 const TEXT: usize = 2;
-const LEFT: usize = 92;
+const LEFT: usize = 102;
 const TOP: usize = 40;
 const RIGHT: usize = 100;
 const BOTTOM: usize = 40;
+/// Added at the bottom where a mask is explained.
+const LEGEND: usize = 26;
 
 /// Why a picture cannot be drawn.
 #[derive(Debug, Error)]
@@ -122,11 +124,12 @@ pub struct PictureOptions<'a> {
 pub fn draw(clip: &MelClip<'_>, options: &PictureOptions<'_>) -> Result<Canvas, PictureError> {
     let n_values = clip.n_frames.saturating_mul(clip.n_mels);
     expect("values", n_values, clip.values.len())?;
-    let scale = if options.scale > 0 { options.scale } else { (1_000 / clip.n_frames.max(1)).clamp(1, 8) };
+    let scale = if options.scale > 0 { options.scale } else { (1_100 / clip.n_frames.max(1)).clamp(1, 8) };
     let (width, height) = (clip.n_frames.saturating_mul(scale), clip.n_mels.saturating_mul(scale));
+    let bottom = if options.roles.is_some() { BOTTOM + LEGEND } else { BOTTOM };
     let range = options.range.unwrap_or_else(|| spread(clip));
     let mut canvas =
-        Canvas::new((width.saturating_add(LEFT + RIGHT)).max(420), height.saturating_add(TOP + BOTTOM), PAPER)?;
+        Canvas::new(width.saturating_add(LEFT + RIGHT).max(420), height.saturating_add(TOP + bottom), PAPER)?;
     if n_values == 0 {
         return Err(PictureError::Empty);
     }
@@ -139,7 +142,8 @@ pub fn draw(clip: &MelClip<'_>, options: &PictureOptions<'_>) -> Result<Canvas, 
             canvas.fill((LEFT + clip.n_valid * scale, TOP + y), (2, 5), PAPER);
         }
     }
-    captions(&mut canvas, clip, options.roles);
+    caption(&mut canvas, clip);
+    legend(&mut canvas, TOP + height + BOTTOM, options.roles.unwrap_or_default());
     axes(&mut canvas, clip, scale);
     colour_bar(&mut canvas, LEFT + width + 16, height, range);
     Ok(canvas)
@@ -240,31 +244,28 @@ fn patches(
     Ok(())
 }
 
-/// The title and the note at the left, the mask's shares at the right, all on one line.
-fn captions(canvas: &mut Canvas, clip: &MelClip<'_>, roles: Option<&[PatchRole]>) {
-    let y = TOP - 26;
-    let mut right = canvas.width() - 10;
-    if let Some(roles) = roles.filter(|roles| !roles.is_empty()) {
-        let share = |role: PatchRole| {
-            let n = roles.iter().filter(|r| **r == role).count();
-            (n > 0).then(|| format!("{n}/{}", roles.len()))
-        };
-        let named = [(PatchRole::Unused, "unused", UNUSED), (PatchRole::Target, "target", HIDDEN)];
-        for (role, name, colour) in named.into_iter().chain([(PatchRole::Context, "context", magma(0.55))]) {
-            let Some(share) = share(role) else { continue };
-            let text = format!("{name} {share}");
-            right = right.saturating_sub(text_width(&text, TEXT));
-            canvas.text((right, y), &text, SOFT, TEXT);
-            right = right.saturating_sub(20);
-            canvas.fill((right, y), (14, 14), colour);
-            right = right.saturating_sub(18);
-        }
-    }
-    let room = right.saturating_sub(LEFT);
+/// The title, and behind it the note as far as it fits.
+fn caption(canvas: &mut Canvas, clip: &MelClip<'_>) {
+    let (y, room) = (TOP - 26, canvas.width() - LEFT - 10);
     let title = fitted(clip.title, room, TEXT);
     canvas.text((LEFT, y), &title, INK, TEXT);
     let used = text_width(&title, TEXT) + 16;
     canvas.text((LEFT + used, y), &fitted(clip.note, room.saturating_sub(used), TEXT), SOFT, TEXT);
+}
+
+/// What the mask's colours mean, and how many patches have each.
+fn legend(canvas: &mut Canvas, y: usize, roles: &[PatchRole]) {
+    let mut x = LEFT;
+    let kinds = [(PatchRole::Context, "context", magma(0.55)), (PatchRole::Target, "target", HIDDEN)];
+    for (role, name, colour) in kinds.into_iter().chain([(PatchRole::Unused, "unused", UNUSED)]) {
+        let n = roles.iter().filter(|r| **r == role).count();
+        if n > 0 {
+            let text = format!("{name} {n}/{}", roles.len());
+            canvas.fill((x, y), (14, 14), colour);
+            canvas.text((x + 20, y), &text, SOFT, TEXT);
+            x += 20 + text_width(&text, TEXT) + 24;
+        }
+    }
 }
 
 fn axes(canvas: &mut Canvas, clip: &MelClip<'_>, scale: usize) {
@@ -285,8 +286,8 @@ fn axes(canvas: &mut Canvas, clip: &MelClip<'_>, scale: usize) {
             continue;
         }
         taken.push(y);
-        canvas.fill((LEFT - 7, y.saturating_sub(1)), (6, 2), SOFT);
-        canvas.text((LEFT - 12 - text_width(&label, TEXT).min(LEFT - 12), y.saturating_sub(7)), &label, SOFT, TEXT);
+        canvas.fill((LEFT - 6, y.saturating_sub(1)), (6, 2), SOFT);
+        canvas.text((LEFT - 16 - text_width(&label, TEXT).min(LEFT - 16), y.saturating_sub(7)), &label, SOFT, TEXT);
     }
 }
 

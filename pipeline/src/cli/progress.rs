@@ -197,7 +197,7 @@ fn last_line(end: &Snapshot) -> String {
     );
     for (n, what) in [(end.rejects, "rejected"), (end.clips_kept, "kept from earlier runs")] {
         if n > 0 {
-            line.push_str(&format!(", {} {what}", format::count(n)));
+            line.extend([", ", &format::count(n), " ", what]);
         }
     }
     line

@@ -29,7 +29,11 @@ pub fn render(report: &RunReport) -> String {
     page.push_str("<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">");
     page.push_str("<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">");
     let _ = write!(page, "<meta http-equiv=\"Content-Security-Policy\" content=\"{POLICY}\">");
-    let _ = write!(page, "<title>{title}: run report</title><style>{}</style></head><body><main>", include_str!("report_html/page.css"));
+    let _ = write!(
+        page,
+        "<title>{title}: run report</title><style>{}</style></head><body><main>",
+        include_str!("report_html/page.css")
+    );
     for section in sections::all(report) {
         page.push_str(&section_html(&section));
     }
@@ -42,7 +46,8 @@ fn section_html(section: &Section) -> String {
     if section.title.is_empty() {
         return section.body.0.clone();
     }
-    let aside = if section.aside.is_empty() { String::new() } else { format!("<p class=\"aside\">{}</p>", section.aside) };
+    let aside =
+        if section.aside.is_empty() { String::new() } else { format!("<p class=\"aside\">{}</p>", section.aside) };
     format!("<section><h2>{}</h2>{aside}{}</section>", section.title, section.body.0)
 }
 
@@ -65,6 +70,18 @@ impl Html {
     fn text(&mut self, text: &str) -> &mut Self {
         self.0.push_str(&Self::escape(text));
         self
+    }
+
+    /// Adds a name that may be long: cut in its middle, whole in its title.
+    fn name(&mut self, name: &str) -> &mut Self {
+        const MOST: usize = 64;
+        let n = name.chars().count();
+        if n <= MOST {
+            return self.text(name);
+        }
+        let (head, tail): (String, String) =
+            (name.chars().take(MOST / 2).collect(), name.chars().skip(n - MOST / 2).collect());
+        self.raw("<span title=\"").text(name).raw("\">").text(&head).raw("\u{2026}").text(&tail).raw("</span>")
     }
 
     /// Safe as element content and inside double-quoted attributes. Control characters, which XML forbids, become U+FFFD.

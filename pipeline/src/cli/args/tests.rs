@@ -76,7 +76,7 @@ fn what_does_not_fit_is_refused_in_words() {
         // The first paragraph is ours to word; the usage below it is covered by the help pages.
         let message = error.to_string();
         let first = message.split("\n\n").next().unwrap();
-        transcript.push_str(&format!("$ ajepa-pipe {case}\n{first}\n\n"));
+        transcript.extend(["$ ajepa-pipe ", case, "\n", first, "\n\n"]);
     }
     insta::assert_snapshot!(transcript);
 }

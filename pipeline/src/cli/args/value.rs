@@ -1,7 +1,13 @@
 //! Values of options that have a form of their own, each with a message that says what would fit.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::str::FromStr;
+
+/// A number of things of which there must be one.
+pub(super) fn at_least_one(text: &str) -> Result<NonZeroUsize, String> {
+    text.parse().map_err(|_| "it must be a whole number, at least 1".to_owned())
+}
 
 /// `--set stages.mel.n_mels=96`: where in the YAML, and what to put there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,7 +53,8 @@ impl FromStr for Part {
     fn from_str(text: &str) -> Result<Self, String> {
         let form = "write it I/N, like 3/8 for the third of eight";
         let (part, of) = text.split_once('/').ok_or_else(|| format!("no `/` in it: {form}"))?;
-        let number = |word: &str| word.trim().parse::<usize>().map_err(|_| format!("{word:?} is no whole number: {form}"));
+        let number =
+            |word: &str| word.trim().parse::<usize>().map_err(|_| format!("{word:?} is no whole number: {form}"));
         let (part, of) = (number(part)?, number(of)?);
         if of == 0 {
             return Err(format!("there are no parts of zero: {form}"));

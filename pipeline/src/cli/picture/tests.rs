@@ -104,12 +104,16 @@ fn png_reads_back_as_it_was_drawn() {
 
 #[test]
 fn every_glyph_is_its_own_and_text_is_cut_to_fit() {
-    let glyphs: std::collections::HashSet<_> = ('!'..='~').map(|c| font::glyph(c)).collect();
+    let glyphs: std::collections::HashSet<_> = ('!'..='~').map(font::glyph).collect();
     assert_eq!(glyphs.len(), 94);
     assert_eq!(text_width("abc", 2), (3 * 6 - 1) * 2);
     assert_eq!(fitted("Y1a2b3c4d5", text_width("Y1a2...", 2), 2), "Y1a2...");
     assert_eq!(fitted("Y1a2", text_width("Y1a2", 2), 2), "Y1a2");
     // Names may be in any script and of any length.
-    let odd = MelClip { title: "日本語の名前がとても長い場合でも絵は壊れない", note: &"x".repeat(9_999), ..clip(&FRAMES_MELS, Layout::FramesMels) };
+    let odd = MelClip {
+        title: "日本語の名前がとても長い場合でも絵は壊れない",
+        note: &"x".repeat(9_999),
+        ..clip(&FRAMES_MELS, Layout::FramesMels)
+    };
     assert!(draw(&odd, &options(Some(&[PatchRole::Target; 4]))).is_ok());
 }

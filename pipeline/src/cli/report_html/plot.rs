@@ -67,11 +67,17 @@ pub(super) fn area(points: &[(f64, f64)], end_s: f64, unit: Unit, mark: Option<(
     let x = |s: f64| LEFT + s / end_s * WIDTH;
     let y = |v: f64| 8.0 + HEIGHT * (1.0 - (v / max).clamp(0.0, 1.0));
     let (w, h) = (LEFT + WIDTH, HEIGHT + 36.0);
-    let _ = write!(svg.0, "<svg class=\"plot\" viewBox=\"0 0 {w} {h}\" role=\"img\">");
+    let _ = write!(svg.0, "<div class=\"wide\"><svg class=\"plot\" viewBox=\"0 0 {w} {h}\" role=\"img\">");
     for i in 0..=(max / step).round() as usize {
         let value = i as f64 * step;
         let _ = write!(svg.0, "<path class=\"grid\" d=\"M{LEFT} {0:.1}H{1}\"/>", y(value), LEFT + WIDTH);
-        let _ = write!(svg.0, "<text x=\"{}\" y=\"{:.1}\" class=\"ty\">{}</text>", LEFT - 10.0, y(value) + 4.0, unit.tick_label(value, step));
+        let _ = write!(
+            svg.0,
+            "<text x=\"{}\" y=\"{:.1}\" class=\"ty\">{}</text>",
+            LEFT - 10.0,
+            y(value) + 4.0,
+            unit.tick_label(value, step)
+        );
     }
     for (s, label) in time_ticks(end_s) {
         // A label at the very end would stick out.
@@ -94,7 +100,7 @@ pub(super) fn area(points: &[(f64, f64)], end_s: f64, unit: Unit, mark: Option<(
         );
     }
     hover(&mut svg, points, x, y, unit);
-    svg.raw("</svg>");
+    svg.raw("</svg></div>");
     svg
 }
 
@@ -136,7 +142,12 @@ pub(super) fn strip(points: &[(f64, f64)], end_s: f64) -> Html {
     svg.raw("<svg class=\"strip\" viewBox=\"0 0 100 32\" preserveAspectRatio=\"none\" role=\"img\">");
     let _ = write!(svg.0, "<title>on average {} full</title>", number::percent(mean));
     let _ = write!(svg.0, "<path class=\"grid\" d=\"M0 1H100M0 31H100\"/>");
-    let _ = write!(svg.0, "<path class=\"fill\" d=\"{line}L{:.1} 31H{:.1}Z\"/><path class=\"line\" d=\"{line}\"/></svg>", x(last), x(first));
+    let _ = write!(
+        svg.0,
+        "<path class=\"fill\" d=\"{line}L{:.1} 31H{:.1}Z\"/><path class=\"line\" d=\"{line}\"/></svg>",
+        x(last),
+        x(first)
+    );
     svg
 }
 
@@ -152,8 +163,8 @@ pub(super) fn bar(share: f64, class: &str, title: &str) -> String {
 /// Four to eight round moments from zero on, named so that they stay short.
 fn time_ticks(end_s: f64) -> Vec<(f64, String)> {
     const STEPS_S: [f64; 21] = [
-        0.01, 0.05, 0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 900.0, 1_800.0, 3_600.0, 7_200.0,
-        10_800.0, 21_600.0, 43_200.0,
+        0.01, 0.05, 0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 900.0, 1_800.0, 3_600.0,
+        7_200.0, 10_800.0, 21_600.0, 43_200.0,
     ];
     let days = (end_s / 8.0 / 86_400.0).ceil() * 86_400.0;
     let step = STEPS_S.into_iter().find(|s| end_s / s <= 8.0).unwrap_or(days);

@@ -21,10 +21,10 @@ pub(super) struct Section {
 pub(super) fn all(report: &RunReport) -> Vec<Section> {
     let timeline = series::timeline(report);
     let sections = [
-        header(report),
-        headline(report),
+        Some(header(report)),
+        Some(headline(report)),
         bottleneck(report),
-        throughput(report, &timeline),
+        Some(throughput(report, &timeline)),
         workers(&report.end),
         stages(report),
         queues(&report.end, &timeline),
@@ -36,7 +36,7 @@ pub(super) fn all(report: &RunReport) -> Vec<Section> {
     sections.into_iter().flatten().collect()
 }
 
-fn header(report: &RunReport) -> Option<Section> {
+fn header(report: &RunReport) -> Section {
     let mut body = Html::new();
     let mood = match report.outcome.as_str() {
         "done" => "good",
@@ -44,15 +44,20 @@ fn header(report: &RunReport) -> Option<Section> {
         _ => "warn",
     };
     let _ = write!(body.0, "<header><h1>");
-    body.text(&report.pipeline).raw("</h1><p><span class=\"pill ");
-    body.raw(mood).raw("\">").text(&report.outcome).raw("</span> started ").text(&report.started_at).raw("</p></header>");
+    body.name(&report.pipeline).raw("</h1><p><span class=\"pill ");
+    body.raw(mood)
+        .raw("\">")
+        .text(&report.outcome)
+        .raw("</span> started ")
+        .text(&report.started_at)
+        .raw("</p></header>");
     if let Some(error) = &report.error {
         body.raw("<pre class=\"error\">").text(error).raw("</pre>");
     }
-    Some(Section { body, ..Section::default() })
+    Section { body, ..Section::default() }
 }
 
-fn headline(report: &RunReport) -> Option<Section> {
+fn headline(report: &RunReport) -> Section {
     let end = &report.end;
     let of = |done: u64, total: u64| if total > 0 { format!("of {}", number::count(total)) } else { String::new() }
         + if done > total && total > 0 { " planned" } else { "" };
@@ -62,9 +67,17 @@ fn headline(report: &RunReport) -> Option<Section> {
         ("clips", number::count(end.clips_done), of(end.clips_done, end.clips_total)),
         ("clips per second", number::quantity(end.clips_done as f64 / end.elapsed_s), "on average".to_owned()),
         ("time", number::duration(end.elapsed_s), number::counted(end.jobs, "worker")),
-        ("shards", number::count(end.units_done), if kept.is_empty() { of(end.units_done, end.units_total) } else { kept }),
+        (
+            "shards",
+            number::count(end.units_done),
+            if kept.is_empty() { of(end.units_done, end.units_total) } else { kept },
+        ),
         ("rejected", number::count(end.rejects), number::percent(reject_share)),
-        ("peak memory", if report.peak_rss_bytes > 0 { number::bytes(report.peak_rss_bytes) } else { number::NO_NUMBER.to_owned() }, String::new()),
+        (
+            "peak memory",
+            if report.peak_rss_bytes > 0 { number::bytes(report.peak_rss_bytes) } else { number::NO_NUMBER.to_owned() },
+            String::new(),
+        ),
     ];
     let mut body = Html::new();
     body.raw("<dl class=\"tiles\">");
@@ -72,7 +85,7 @@ fn headline(report: &RunReport) -> Option<Section> {
         let _ = write!(body.0, "<div><dt>{name}</dt><dd>{value}</dd><dd class=\"note\">{note}</dd></div>");
     }
     body.raw("</dl>");
-    Some(Section { body, ..Section::default() })
+    Section { body, ..Section::default() }
 }
 
 fn bottleneck(report: &RunReport) -> Option<Section> {
@@ -80,8 +93,13 @@ fn bottleneck(report: &RunReport) -> Option<Section> {
     let is_map = report.end.stages.iter().any(|s| s.id == found.stage && s.kind == "map");
     let whose = if is_map { "of the workers' time" } else { "of its thread's time" };
     let mut body = Html::new();
-    body.raw("<div class=\"callout\"><p><b>").text(&found.stage).raw("</b> sets the pace: it takes ");
-    body.raw(number::percent(found.share)).raw(" ").raw(whose).raw(".</p><p>").text(&sentence(&found.advice)).raw("</p></div>");
+    body.raw("<div class=\"callout\"><p><b>").name(&found.stage).raw("</b> sets the pace: it takes ");
+    body.raw(number::percent(found.share))
+        .raw(" ")
+        .raw(whose)
+        .raw(".</p><p>")
+        .text(&sentence(&found.advice))
+        .raw("</p></div>");
     Some(Section { body, ..Section::default() })
 }
 
@@ -93,12 +111,12 @@ fn sentence(text: &str) -> String {
     format!("{first}{}{stop}", chars.as_str())
 }
 
-fn throughput(report: &RunReport, timeline: &[&Snapshot]) -> Option<Section> {
+fn throughput(report: &RunReport, timeline: &[&Snapshot]) -> Section {
     let points = series::throughput(timeline);
     let mean = report.end.clips_done as f64 / report.end.elapsed_s;
     let mark = mean.is_finite().then_some((mean, "mean"));
     let body = area(&points, report.end.elapsed_s, Unit::ClipsPerS, mark);
-    Some(Section { title: "Clips per second", body, ..Section::default() })
+    Section { title: "Clips per second", body, ..Section::default() }
 }
 
 fn memory(report: &RunReport, timeline: &[&Snapshot]) -> Option<Section> {
@@ -119,7 +137,8 @@ fn share(stage: &StageSnapshot, end: &Snapshot) -> f64 {
 
 /// Where the workers' time went, as one bar.
 fn workers(end: &Snapshot) -> Option<Section> {
-    let maps: Vec<&StageSnapshot> = end.stages.iter().filter(|s| s.kind == "map" && share(s, end).is_finite()).collect();
+    let maps: Vec<&StageSnapshot> =
+        end.stages.iter().filter(|s| s.kind == "map" && share(s, end).is_finite()).collect();
     let busy: f64 = maps.iter().map(|s| share(s, end)).sum();
     if maps.is_empty() || busy <= 0.0 {
         return None;
@@ -132,9 +151,9 @@ fn workers(end: &Snapshot) -> Option<Section> {
         let part = share(stage, end) / scale;
         let _ = write!(body.0, "<span class=\"c{}\" style=\"width:{}%\" title=\"", i % 6, css_percent(part));
         body.text(&stage.id).raw(" ").raw(number::percent(part)).raw("\">");
-        // Half a letter says less than none.
-        if part > 0.05 {
-            body.raw("<b>").text(&stage.id).raw("</b> ").raw(number::percent(part));
+        // Half a word says less than none: about 8 of the page's 1,060 pixels for a letter.
+        if part * 1_060.0 > 8.0 * stage.id.chars().count().min(64) as f64 + 60.0 {
+            body.raw("<b>").name(&stage.id).raw("</b> ").raw(number::percent(part));
         }
         body.raw("</span>");
     }
@@ -171,19 +190,22 @@ fn stages(report: &RunReport) -> Option<Section> {
 }
 
 fn stage_row(body: &mut Html, stage: &StageSnapshot, end: &Snapshot, slow: bool) {
-    body.raw(if slow { "<tr class=\"slow\"><td class=\"name\">" } else { "<tr><td class=\"name\">" }).text(&stage.id);
+    body.raw(if slow { "<tr class=\"slow\"><td class=\"name\">" } else { "<tr><td class=\"name\">" }).name(&stage.id);
     if stage.id != stage.type_name {
-        body.raw(" <small>").text(&stage.type_name).raw("</small>");
+        body.raw(" <small>").name(&stage.type_name).raw("</small>");
     }
     body.raw("<td>").text(&stage.kind);
-    for (n, none) in [(stage.rows_in, stage.kind == "source"), (stage.rows_out, stage.kind == "sink"), (stage.rejects, false)] {
+    for (n, none) in
+        [(stage.rows_in, stage.kind == "source"), (stage.rows_out, stage.kind == "sink"), (stage.rejects, false)]
+    {
         let zero = if n == 0 { " zero" } else { "" };
         let text = if none && n == 0 { number::NO_NUMBER.to_owned() } else { number::count(n) };
         let _ = write!(body.0, "<td class=\"n{zero}\">{text}");
     }
     let rows = stage.rows_in.max(stage.rows_out);
     let per_row = if rows == 0 { number::NO_NUMBER.to_owned() } else { per_row(stage.busy_s / rows as f64) };
-    let _ = write!(body.0, "<td class=\"n\">{}<td class=\"n\">{per_row}<td class=\"b\">", number::duration(stage.busy_s));
+    let _ =
+        write!(body.0, "<td class=\"n\">{}<td class=\"n\">{per_row}<td class=\"b\">", number::duration(stage.busy_s));
     let part = share(stage, end);
     body.raw(bar(part, "", &format!("{} busy", number::duration(stage.busy_s)))).raw(number::percent(part));
     for waited_s in [stage.starved_s, stage.blocked_s] {
@@ -207,21 +229,28 @@ fn queues(end: &Snapshot, timeline: &[&Snapshot]) -> Option<Section> {
         return None;
     }
     let mut body = Html::new();
-    body.raw("<div class=\"wide\"><table><thead><tr><th>queue<th class=\"strips\">bytes in it over time<th class=\"n\">peak");
+    body.raw(
+        "<div class=\"wide\"><table><thead><tr><th>queue<th class=\"strips\">bytes in it over time<th class=\"n\">peak",
+    );
     body.raw("<th class=\"n\">may hold</thead><tbody>");
     for (i, queue) in end.queues.iter().enumerate() {
         let fill = series::reading(timeline, |s| {
             let q = s.queues.get(i).filter(|q| q.from == queue.from && q.to == queue.to && q.cap_bytes > 0)?;
             Some(q.bytes as f64 / q.cap_bytes as f64)
         });
-        body.raw("<tr><td class=\"name\">").text(&queue.from).raw(" \u{2192} ").text(&queue.to).raw("<td class=\"strips\">");
+        body.raw("<tr><td class=\"name\">")
+            .name(&queue.from)
+            .raw(" \u{2192} ")
+            .name(&queue.to)
+            .raw("<td class=\"strips\">");
         body.raw(strip(&fill, end.elapsed_s).0);
         let peak = number::percent(queue.peak_bytes as f64 / queue.cap_bytes as f64);
         let _ = write!(body.0, "<td class=\"n\">{} <small>{peak}</small>", number::bytes(queue.peak_bytes));
         let _ = write!(body.0, "<td class=\"n\">{}", number::bytes(queue.cap_bytes));
     }
     body.raw("</tbody></table></div>");
-    let aside = "A queue that stays full waits for the stage behind it; one that stays empty waits for the stage before it.";
+    let aside =
+        "A queue that stays full waits for the stage behind it; one that stays empty waits for the stage before it.";
     Some(Section { title: "Queues", aside, body })
 }
 
@@ -234,13 +263,20 @@ fn sinks(report: &RunReport) -> Option<Section> {
     body.raw("<th class=\"n\">rejected<th>complete</thead><tbody>");
     for (id, sink) in &report.sinks {
         let path = sink.path.as_ref().map_or_else(|| number::NO_NUMBER.to_owned(), |p| p.display().to_string());
-        body.raw("<tr><td class=\"name\">").text(id).raw("<td class=\"path\">").text(&path);
-        let _ = write!(body.0, "<td class=\"n\">{}<td class=\"n\">{}", number::count(sink.rows), number::bytes(sink.bytes));
-        let _ = write!(body.0, "<td class=\"n\">{}<td class=\"n\">{}", number::count(sink.units), number::count(sink.rejects));
+        body.raw("<tr><td class=\"name\">").name(id).raw("<td class=\"path\">").text(&path);
+        let _ =
+            write!(body.0, "<td class=\"n\">{}<td class=\"n\">{}", number::count(sink.rows), number::bytes(sink.bytes));
+        let _ = write!(
+            body.0,
+            "<td class=\"n\">{}<td class=\"n\">{}",
+            number::count(sink.units),
+            number::count(sink.rejects)
+        );
         body.raw(if sink.complete { "<td class=\"yes\">yes" } else { "<td class=\"no\">not yet" });
     }
     body.raw("</tbody></table></div>");
-    let notes: Vec<(&String, &String)> = report.sinks.iter().flat_map(|(id, s)| s.notes.iter().map(move |n| (id, n))).collect();
+    let notes: Vec<(&String, &String)> =
+        report.sinks.iter().flat_map(|(id, s)| s.notes.iter().map(move |n| (id, n))).collect();
     if !notes.is_empty() {
         body.raw("<ul class=\"notes\">");
         for (id, note) in notes {
@@ -262,8 +298,14 @@ fn rejects(report: &RunReport) -> Option<Section> {
     body.raw("<div class=\"wide\"><table><thead><tr><th>stage<th>reason<th class=\"n\">clips<th class=\"b\">share</thead><tbody>");
     for (stage, reason, n) in counts {
         let part = *n as f64 / total.max(1) as f64;
-        body.raw("<tr><td class=\"name\">").text(stage).raw("<td>").text(reason);
-        let _ = write!(body.0, "<td class=\"n\">{}<td class=\"b\">{}{}", number::count(*n), bar(part, "bad", ""), number::percent(part));
+        body.raw("<tr><td class=\"name\">").name(stage).raw("<td>").name(reason);
+        let _ = write!(
+            body.0,
+            "<td class=\"n\">{}<td class=\"b\">{}{}",
+            number::count(*n),
+            bar(part, "bad", ""),
+            number::percent(part)
+        );
     }
     body.raw("</tbody></table></div>");
     if !report.first_rejects.is_empty() {
@@ -272,7 +314,12 @@ fn rejects(report: &RunReport) -> Option<Section> {
         body.raw("<th>clip<th>stage<th>reason<th>detail<th>file</thead><tbody>");
         for reject in &report.first_rejects {
             body.raw("<tr><td class=\"path\">").text(&reject.clip_id);
-            body.raw("<td>").text(&reject.stage).raw("<td>").text(&reject.reason).raw("<td class=\"detail\">").text(&reject.detail);
+            body.raw("<td>")
+                .text(&reject.stage)
+                .raw("<td>")
+                .text(&reject.reason)
+                .raw("<td class=\"detail\">")
+                .text(&reject.detail);
             body.raw("<td class=\"path\">").text(&reject.source);
         }
         body.raw("</tbody></table></div></details>");
@@ -285,7 +332,7 @@ fn graph(report: &RunReport) -> Option<Section> {
     let svg = report.graph_svg.as_ref().filter(|svg| !svg.trim().is_empty())?;
     let mut address = String::with_capacity(svg.len() * 2);
     for byte in svg.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-_.~ =:/,;()".contains(&byte) {
+        if byte.is_ascii_alphanumeric() || b"-_.~ =/,;()".contains(&byte) {
             address.push(char::from(byte));
         } else {
             let _ = write!(address, "%{byte:02X}");

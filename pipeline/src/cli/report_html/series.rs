@@ -47,17 +47,15 @@ pub(super) fn throughput(timeline: &[&Snapshot]) -> Vec<(f64, f64)> {
     }
     let bin = |i: usize| {
         let (from_s, to_s) = (i as f64 * width_s, (i + 1) as f64 * width_s);
-        ((from_s + to_s) / 2.0, (done_at(to_s) - done_at(from_s)) / width_s)
+        (f64::midpoint(from_s, to_s), (done_at(to_s) - done_at(from_s)) / width_s)
     };
     (0..n_bins).map(bin).collect()
 }
 
 /// Any reading over time; where there are too many points the highest of each group is kept, so that peaks stay.
 pub(super) fn reading(timeline: &[&Snapshot], value: impl Fn(&Snapshot) -> Option<f64>) -> Vec<(f64, f64)> {
-    let all: Vec<(f64, f64)> = timeline
-        .iter()
-        .filter_map(|s| Some((s.elapsed_s, value(s).filter(|v| v.is_finite())?)))
-        .collect();
+    let all: Vec<(f64, f64)> =
+        timeline.iter().filter_map(|s| Some((s.elapsed_s, value(s).filter(|v| v.is_finite())?))).collect();
     let group = all.len().div_ceil(MAX_BINS).max(1);
     all.chunks(group).filter_map(|c| c.iter().copied().max_by(|a, b| a.1.total_cmp(&b.1))).collect()
 }

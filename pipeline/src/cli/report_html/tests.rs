@@ -101,7 +101,12 @@ fn realistic() -> RunReport {
                 _ => reject(i * 7919, "truncated", "the moov box promises 441,000 frames, 203,776 are there"),
             })
             .collect(),
-        graph_svg: None,
+        graph_svg: Some(
+            "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 400 60' width='400' height='60'>\
+             <g fill='none' stroke='#456'><rect x='5' y='10' width='120' height='40' rx='6'/><path d='M125 30H200'/>\
+             <rect x='200' y='10' width='120' height='40' rx='6'/></g><text x='30' y='35'>clips → mel</text></svg>"
+                .to_owned(),
+        ),
     }
 }
 
@@ -138,8 +143,18 @@ fn checked(report: &RunReport) -> String {
 fn realistic_run_shows_its_numbers() {
     let page = checked(&realistic());
     for text in [
-        "audioset-mel", "20,480", "123</dd>", "2 min 46 s", "8 workers", "1.1 GiB", "<b>decode</b> sets the pace: it takes 64 %",
-        "19<td class=\"b\">", "66 %", "out/mel", "6 shards were there already", "The first 29 clips",
+        "audioset-mel",
+        "20,480",
+        "123</dd>",
+        "2 min 46 s",
+        "8 workers",
+        "1.1 GiB",
+        "<b>decode</b> sets the pace: it takes 64 %",
+        "19<td class=\"b\">",
+        "66 %",
+        "out/mel",
+        "6 shards were there already",
+        "The first 29 clips",
     ] {
         assert!(page.contains(text), "{text:?} is missing");
     }
@@ -209,9 +224,11 @@ fn nothing_from_outside_becomes_markup() {
         snapshot.queues[0].to = hostile();
     }
     report.bottleneck = Some(Bottleneck { stage: hostile(), share: 0.5, advice: hostile() });
-    report.sinks[0] = (hostile(), SinkReport { path: Some(evil.into()), notes: vec![hostile()], ..SinkReport::default() });
+    report.sinks[0] =
+        (hostile(), SinkReport { path: Some(evil.into()), notes: vec![hostile()], ..SinkReport::default() });
     report.reject_counts = vec![(hostile(), hostile(), 1)];
-    report.first_rejects = vec![Reject { clip_id: hostile(), source: hostile(), stage: hostile(), reason: hostile(), detail: hostile() }];
+    report.first_rejects =
+        vec![Reject { clip_id: hostile(), source: hostile(), stage: hostile(), reason: hostile(), detail: hostile() }];
     report.graph_svg = Some(format!("<svg onload=\"alert(1)\">{evil}</svg>"));
     let page = checked(&report);
     assert!(!page.contains("<svg onload") && !page.contains('\u{0}') && !page.contains('\u{1b}'));
