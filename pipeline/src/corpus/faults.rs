@@ -25,11 +25,6 @@ impl Faults {
         }
     }
 
-    /// Whether nothing was at fault so far.
-    pub fn is_empty(&self) -> bool {
-        self.n == 0
-    }
-
     /// `Ok` when nothing was at fault.
     ///
     /// # Errors
@@ -43,7 +38,7 @@ impl Faults {
             more => format!("\n  and {more} more"),
         };
         self.shown.sort_by_key(|(place, _)| *place);
-        let lines: String = self.shown.iter().map(|(_, words)| format!("\n  {words}")).collect();
-        Err(BuildError::new(format!("{what}:{lines}{more}"), help))
+        let lines: Vec<String> = self.shown.into_iter().map(|(_, words)| words).collect();
+        Err(BuildError::new(format!("{what}:\n  {}{more}", lines.join("\n  ")), help))
     }
 }

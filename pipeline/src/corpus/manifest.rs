@@ -211,7 +211,7 @@ fn check_parts(
     duration_s: Option<&Float64Array>,
     faults: &mut Faults,
 ) {
-    let n_rows = [start_s, end_s, duration_s].iter().flatten().map(|column| column.len()).max().unwrap_or(0);
+    let n_rows = [start_s, end_s, duration_s].into_iter().flatten().map(Array::len).max().unwrap_or(0);
     let at = |column: Option<&Float64Array>, row: usize| column.filter(|c| c.is_valid(row)).map(|c| c.value(row));
     for row in 0..n_rows {
         let (start, end, length) = (at(start_s, row), at(end_s, row), at(duration_s, row));

@@ -1,6 +1,6 @@
-//! Samples of WebDataset tars: members with one key, found from headers, read in place when their unit is read.
+//! Samples of `WebDataset` tars: members with one key, found from headers, read in place when their unit is read.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -173,7 +173,7 @@ struct Groups<'a> {
     number: u32,
     extensions: &'a [String],
     keys: Vec<String>,
-    seen: HashMap<String, ()>,
+    seen: HashSet<String>,
     samples: Vec<Sample>,
     faults: Faults,
 }
@@ -184,16 +184,15 @@ impl Groups<'_> {
         let text = TEXTS.iter().position(|text| *text == field);
         let is_audio = has_extension(&format!(".{field}"), self.extensions);
         match member.kind {
-            MemberKind::Folder => return,
             MemberKind::Other(what) if is_audio || text.is_some() => {
                 self.faults.push(|| format!("{} is {what}, which has no bytes of its own", member.name));
                 return;
             }
             MemberKind::File => {}
-            MemberKind::Other(_) => return,
+            MemberKind::Other(_) | MemberKind::Folder => return,
         }
         if self.keys.last().is_none_or(|last| *last != key) {
-            if self.seen.insert(key.clone(), ()).is_some() {
+            if !self.seen.insert(key.clone()) {
                 self.faults.push(|| format!("{}: the key {key} comes again, after other keys", member.name));
                 return;
             }
@@ -218,7 +217,7 @@ impl Groups<'_> {
     }
 }
 
-/// `a/b.c/x.seg.flac` -> (`a/b.c/x`, `seg.flac`): the key ends at the first dot of the last part, as WebDataset has it.
+/// `a/b.c/x.seg.flac` -> (`a/b.c/x`, `seg.flac`): the key ends at the first dot of the last part, as `WebDataset` has it.
 fn key_and_field(name: &str) -> Option<(String, String)> {
     let name = name.strip_prefix("./").unwrap_or(name);
     let base_at = name.rfind('/').map_or(0, |slash| slash + 1);

@@ -13,13 +13,11 @@ pub fn no_input(inputs: &[Schema]) -> Result<(), PlanError> {
 
 /// A fold, a map, a sink takes one.
 pub fn one_input(inputs: &[Schema]) -> Result<&Schema, PlanError> {
-    match inputs {
-        [input] => Ok(input),
-        _ => {
-            let problem = format!("it takes one input, not {}", inputs.len());
-            Err(PlanError::field("from", problem, "put a merge (interleave, concat, zip, mix) between"))
-        }
+    if let [input] = inputs {
+        return Ok(input);
     }
+    let problem = format!("it takes one input, not {}", inputs.len());
+    Err(PlanError::field("from", problem, "put a merge (interleave, concat, zip, mix) between"))
 }
 
 /// A merge takes two or more.

@@ -143,7 +143,7 @@ fn is_hidden(entry: &DirEntry) -> bool {
 /// The sort key, in the bytes of the file system, and the text.
 fn relative(path: &Path, root: &Path) -> (Vec<u8>, String) {
     let parts = path.strip_prefix(root).unwrap_or(path).iter();
-    let bytes = parts.clone().map(|part| part.as_encoded_bytes()).collect::<Vec<_>>().join(&b'/');
+    let bytes = parts.clone().map(std::ffi::OsStr::as_encoded_bytes).collect::<Vec<_>>().join(&b'/');
     let text = parts.map(|part| part.to_string_lossy()).collect::<Vec<_>>().join("/");
     (bytes, text)
 }

@@ -1,4 +1,4 @@
-//! `source_webdataset`: audio in WebDataset tars, decoded in place.
+//! `source_webdataset`: audio in `WebDataset` tars, decoded in place.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -7,7 +7,7 @@ use crate::corpus::{Listed, Listing, Selection, TarSamples, audio_extensions, ex
 use crate::schema::Schema;
 use crate::stage::{BuildCx, BuildError, PlanError, Stage, StageConfig, StageKind, StagePlan};
 
-/// The samples of WebDataset tars: members whose names agree up to the first dot of the last part, one after the other.
+/// The samples of `WebDataset` tars: members whose names agree up to the first dot of the last part, one after the other.
 ///
 /// The audio member becomes a range of bytes that `decode` reads in place; nothing is unpacked. Members `.json`, `.cls` and
 /// `.txt` (at most 1 MiB each) become columns of text, and `labels` is what the JSON has under that name when that is a list

@@ -56,14 +56,14 @@ pub fn wav(audio: &StructArray, row: usize, format: SampleFormat) -> Result<Vec<
     Ok(bytes)
 }
 
-/// NumPy's format, version 1.0: magic, a header of a multiple of 64 bytes, the numbers in C order.
+/// `NumPy`'s format, version 1.0: magic, a header of a multiple of 64 bytes, the numbers in C order.
 pub fn npy(tensor: &TensorType, values: &dyn Array) -> Result<Vec<u8>, StageError> {
-    let dims: String = tensor.shape.iter().map(|n| format!("{n}, ")).collect();
+    let dims: Vec<String> = tensor.shape.iter().map(|n| format!("{n},")).collect();
     let descr = match tensor.dtype {
         Dtype::F16 => "<f2",
         Dtype::F32 => "<f4",
     };
-    let mut header = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({}), }}", dims.trim_end());
+    let mut header = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({}), }}", dims.join(" "));
     let padded = (10 + header.len() + 1).next_multiple_of(64);
     header.push_str(&" ".repeat(padded - 10 - header.len() - 1));
     header.push('\n');

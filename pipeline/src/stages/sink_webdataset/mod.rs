@@ -19,7 +19,7 @@ use crate::stage::{
 use members::{json_lines, npy, wav};
 use units::{Record, Units};
 
-/// Writes rows as WebDataset samples: `part-00000.tar`, `part-00001.tar`, ... , one per unit (one shard's worth of clips).
+/// Writes rows as `WebDataset` samples: `part-00000.tar`, `part-00001.tar`, ... , one per unit (one shard's worth of clips).
 ///
 /// A sample is `key.wav`, or `key.COLUMN.npy` for each tensor, and `key.json` with the plain columns. The key is `clip_id`
 /// with dots and whatever a path could be made of replaced by `_`; a second window of one clip gets `~2`. Tars are written
@@ -44,7 +44,7 @@ pub enum Content {
     /// The waveform, as WAV.
     #[default]
     Audio,
-    /// Every tensor column, as NumPy's .npy in its own dtype and shape.
+    /// Every tensor column, as `NumPy`'s .npy in its own dtype and shape.
     Tensors,
 }
 
@@ -80,7 +80,7 @@ impl StageConfig for SinkWebdatasetConfig {
     }
 
     fn build(&self, cx: &BuildCx<'_>) -> Result<Stage, BuildError> {
-        let units = Units::new(&self.path)?;
+        let units = Units::new(&self.path);
         let sink = SinkWebdataset { config: self.clone(), schema: cx.output.clone(), units, run: None, open: None };
         Ok(Stage::Sink(Box::new(sink)))
     }
@@ -131,12 +131,11 @@ fn safe_key(clip_id: &str) -> String {
 
 impl SinkWebdataset {
     fn open_tar(&mut self, unit: usize) -> Result<&mut OpenTar, StageError> {
-        let open = match self.open.take().filter(|open| open.unit == unit) {
-            Some(open) => open,
-            None => {
-                let tar = tar::Builder::new(BufWriter::new(self.units.create(unit)?));
-                OpenTar { unit, tar, uses: HashMap::new(), rows: 0 }
-            }
+        let open = if let Some(open) = self.open.take().filter(|open| open.unit == unit) {
+            open
+        } else {
+            let tar = tar::Builder::new(BufWriter::new(self.units.create(unit)?));
+            OpenTar { unit, tar, uses: HashMap::new(), rows: 0 }
         };
         Ok(self.open.insert(open))
     }

@@ -9,7 +9,7 @@ use arrow::array::{ArrayRef, RecordBatch, StringArray};
 use parquet::arrow::ArrowWriter;
 use serde::{Deserialize, Serialize};
 
-use crate::stage::{BuildError, Reject, RunInfo, SinkReport, StageError};
+use crate::stage::{Reject, RunInfo, SinkReport, StageError};
 
 /// What is known of a unit whose tar is complete.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -38,7 +38,7 @@ pub struct Units {
 
 /// A key as text.
 pub fn hex(key: &[u8; 16]) -> String {
-    key.iter().map(|byte| format!("{byte:02x}")).collect()
+    format!("{:032x}", u128::from_be_bytes(*key))
 }
 
 fn io<'a>(what: &'a str, path: &'a Path) -> impl Fn(std::io::Error) -> StageError + 'a {
@@ -46,13 +46,26 @@ fn io<'a>(what: &'a str, path: &'a Path) -> impl Fn(std::io::Error) -> StageErro
 }
 
 impl Units {
-    /// Makes the folder where it is not there.
-    pub fn new(root: &Path) -> Result<Self, BuildError> {
-        let unmakable = |error| {
-            BuildError::new(format!("{}: cannot be made: {error}", root.display()), "check `path`: a folder for tars")
-        };
-        std::fs::create_dir_all(root.join("_units")).map_err(unmakable)?;
-        Ok(Self { root: root.to_owned() })
+    /// Nothing is made or opened yet.
+    pub fn new(root: &Path) -> Self {
+        Self { root: root.to_owned() }
+    }
+
+    /// Makes the folder where it is not there. `_units` comes before the first tar: a folder that holds tars of our names
+    /// and no `_units` is someone else's.
+    fn claim(&self, n_units: usize) -> Result<(), StageError> {
+        let units = self.root.join("_units");
+        if units.is_dir() {
+            return Ok(());
+        }
+        if (0..n_units).any(|unit| self.tar(unit).exists()) {
+            let root = self.root.display();
+            return Err(StageError::Other(format!(
+                "{root} holds part-*.tar files that this sink did not write: give another path"
+            )));
+        }
+        std::fs::create_dir_all(&units).map_err(io("creating", &units))?;
+        File::open(&self.root).and_then(|folder| folder.sync_all()).map_err(io("syncing", &self.root))
     }
 
     fn tar(&self, unit: usize) -> PathBuf {
@@ -79,6 +92,7 @@ impl Units {
     /// # Errors
     /// [`StageError`] when tars of another graph, or of more units, are here and `--fresh` was not said.
     pub fn done(&self, run: &RunInfo) -> Result<Vec<bool>, StageError> {
+        self.claim(run.units.len())?;
         for unit in self.recorded()? {
             let Some(record) = self.known(unit) else { continue };
             let beyond = unit >= run.units.len();

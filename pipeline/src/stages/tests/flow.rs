@@ -31,7 +31,9 @@ fn run_fold(fold: &mut dyn Fold, batches: Vec<RecordBatch>, unit: usize) -> Vec<
         out.push(texts(&rows, "clip_id"));
         Ok(())
     };
-    batches.into_iter().for_each(|rows| fold.push(rows, &mut emit).unwrap());
+    for rows in batches {
+        fold.push(rows, &mut emit).unwrap();
+    }
     fold.end_unit(unit, &mut emit).unwrap();
     out
 }

@@ -162,6 +162,15 @@ fn a_run_goes_on_where_it_stopped_and_writes_the_same_bytes() {
 }
 
 #[test]
+fn tars_of_someone_else_are_not_overwritten() {
+    let root = tempfile::tempdir().unwrap();
+    put(root.path(), "out/part-00002.tar", b"precious");
+    let error = sink(root.path(), "", &clips().0).open(&run_of("f", 3)).unwrap_err().to_string();
+    assert!(error.contains("did not write"), "{error}");
+    assert!(!root.path().join("out/_units").exists());
+}
+
+#[test]
 fn a_null_sink_counts() {
     let Ok(Stage::Sink(mut sink)) = build("sink_null", "{}", &[plain_schema()], 7, 4) else { panic!("a sink") };
     assert_eq!(sink.open(&run_of("f", 2)).unwrap(), [false; 2]);

@@ -168,7 +168,7 @@ fn a_tar_cut_short_anywhere_is_an_error() {
         let built = build("source_webdataset", &format!("path: {}", root.path().display()), &[], 7, 4);
         match built {
             Ok(Stage::Source(mut source)) => {
-                assert!(end >= whole && read_all(source.as_mut()).num_rows() == 2, "{end}")
+                assert!(end >= whole && read_all(source.as_mut()).num_rows() == 2, "{end}");
             }
             Ok(_) => panic!("no source"),
             Err(error) => assert!(end < whole && error.contains("again"), "{end}: {error}"),
