@@ -1,5 +1,6 @@
 //! Every checksum of a shard set in one pass, and the clips that damage touches.
 
+use std::fmt;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
@@ -13,6 +14,9 @@ use super::manifest::{Manifest, PartInfo};
 use super::map::Access;
 use super::page::PageHashes;
 use super::reader::{Part, ReadOptions, ShardSet};
+
+/// Clips that a line about damage names; the report has them all.
+const SHOWN_CLIPS: usize = 20;
 
 /// What [`verify`] found.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,6 +52,22 @@ impl VerifyReport {
     /// Whether nothing is damaged.
     pub fn is_whole(&self) -> bool {
         self.damaged.is_empty()
+    }
+}
+
+impl fmt::Display for Damage {
+    /// `part-00003.arrow (unit 3): 1 of 9 pages are damaged; rows 86..172: a, b, c and 83 more`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ranges: Vec<String> = self.rows.iter().map(|(first, end)| format!("{first}..{end}")).collect();
+        write!(f, "{} (unit {}): {}; rows {}", self.part, self.unit, self.problem, ranges.join(", "))?;
+        let shown = self.clip_ids.len().min(SHOWN_CLIPS);
+        if shown > 0 {
+            write!(f, ": {}", self.clip_ids[..shown].join(", "))?;
+        }
+        match self.clip_ids.len() - shown {
+            0 => Ok(()),
+            more => write!(f, " and {more} more"),
+        }
     }
 }
 

@@ -9,9 +9,11 @@ pub mod mix;
 mod row_merge;
 pub mod shuffle;
 pub mod sink_null;
+pub mod sink_shards;
 pub mod sink_webdataset;
 pub mod source_folder;
 pub mod source_manifest;
+pub mod source_shards;
 pub mod source_webdataset;
 pub mod zip;
 
@@ -116,6 +118,11 @@ pub fn builtin() -> Registry {
             Source,
             "{ id: clips, type: source_webdataset, path: \"fsd/train-{000..039}.tar\" }",
         )
+        .with::<source_shards::SourceShardsConfig>(
+            "source_shards",
+            Source,
+            "{ id: shards, type: source_shards, path: out/mel, shape: [512, 96] }",
+        )
         .with::<filter::FilterConfig>("filter", Map, "{ type: filter, labels_none: [Silence], min_duration_s: 1 }")
         .with::<shuffle::ShuffleConfig>("shuffle", Fold, "{ type: shuffle, rows: 1000 }")
         .with::<batch::BatchConfig>("batch", Fold, "{ type: batch, rows: 256 }")
@@ -127,6 +134,11 @@ pub fn builtin() -> Registry {
         .with::<concat::ConcatConfig>("concat", Merge, "{ id: all, type: concat, from: [speech, music] }")
         .with::<zip::ZipConfig>("zip", Merge, "{ id: pair, type: zip, from: [fine, coarse], suffix: _coarse }")
         .with::<mix::MixConfig>("mix", Merge, "{ id: mixed, type: mix, from: [speech, music], weights: [3, 1] }")
+        .with::<sink_shards::SinkShardsConfig>(
+            "sink_shards",
+            Sink,
+            "{ type: sink_shards, path: out/mel, dtype: f16 }",
+        )
         .with::<sink_webdataset::SinkWebdatasetConfig>(
             "sink_webdataset",
             Sink,

@@ -1,11 +1,13 @@
 //! Promises R1, R2, R3, R4, R6 and R9 on real folders, with rows like those of a log-mel front end.
 
 mod faults;
+mod figures;
 mod generations;
 mod hostile;
 mod killed;
 mod reading;
 mod readers;
+mod stages;
 mod writing;
 
 use std::collections::BTreeMap;
