@@ -9,6 +9,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::sealed::{words_from_hex, words_to_hex};
 use crate::schema::TensorType;
 
+/// Exponent of a single float.
+const EXPONENT: u32 = 0x7f80_0000;
+
 /// Mean and variance of each bin (last axis) over frames (first axis) of many clips, in `f64`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -126,8 +129,9 @@ impl MomentsBuilder {
         }
         let row = if self.bins_first { &self.turned } else { &self.row };
         for frame in row.chunks_exact(self.n_bins.max(1)).take(n_frames) {
-            // A sum is finite when all values are: half and single floats cannot overflow a double's sum here.
-            if !frame.iter().map(|x| f64::from(*x)).sum::<f64>().is_finite() {
+            // All bits of the exponent are set in infinities and NaNs only; without a branch, so that it runs in lanes.
+            let n_bad = frame.iter().map(|x| u32::from(x.to_bits() & EXPONENT == EXPONENT)).sum::<u32>();
+            if n_bad > 0 {
                 self.n_non_finite += 1;
                 continue;
             }

@@ -1,7 +1,6 @@
 //! Every checksum of a shard set in one pass, and the clips that damage touches.
 
 use std::fmt;
-use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
@@ -10,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::decode::{column_buffers, read_batch};
 use super::error::ShardError;
+use super::fs::open_regular;
 use super::manifest::{Manifest, PartInfo};
 use super::map::Access;
 use super::page::PageHashes;
@@ -95,7 +95,7 @@ pub fn verify(dir: impl AsRef<Path>) -> Result<VerifyReport, ShardError> {
 
 /// Ranges of the pages that do not have their checksum.
 fn read_pages(dir: &Path, info: &PartInfo, page_bytes: u64, n_read: &mut u64) -> Result<Vec<(u64, u64)>, String> {
-    let mut file = File::open(dir.join(&info.file)).map_err(|error| error.to_string())?;
+    let mut file = open_regular(&dir.join(&info.file)).map_err(|error| error.to_string())?;
     let len = file.metadata().map_err(|error| error.to_string())?.len();
     if len != info.bytes {
         return Err(format!("{len} bytes instead of {}", info.bytes));

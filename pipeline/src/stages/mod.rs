@@ -134,11 +134,7 @@ pub fn builtin() -> Registry {
         .with::<concat::ConcatConfig>("concat", Merge, "{ id: all, type: concat, from: [speech, music] }")
         .with::<zip::ZipConfig>("zip", Merge, "{ id: pair, type: zip, from: [fine, coarse], suffix: _coarse }")
         .with::<mix::MixConfig>("mix", Merge, "{ id: mixed, type: mix, from: [speech, music], weights: [3, 1] }")
-        .with::<sink_shards::SinkShardsConfig>(
-            "sink_shards",
-            Sink,
-            "{ type: sink_shards, path: out/mel, dtype: f16 }",
-        )
+        .with::<sink_shards::SinkShardsConfig>("sink_shards", Sink, "{ type: sink_shards, path: out/mel, dtype: f16 }")
         .with::<sink_webdataset::SinkWebdatasetConfig>(
             "sink_webdataset",
             Sink,

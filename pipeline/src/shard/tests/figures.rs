@@ -33,7 +33,11 @@ fn rates() {
     let report = sink.finish().unwrap();
     let mb = report.bytes as f64 / 1e6;
     let written_s = start.elapsed().as_secs_f64();
-    println!("wrote {mb:.0} MB in {written_s:.2} s: {:.0} MB/s, {:.0} clips/s, fsync included", mb / written_s, report.rows as f64 / written_s);
+    println!(
+        "wrote {mb:.0} MB in {written_s:.2} s: {:.0} MB/s, {:.0} clips/s, fsync included",
+        mb / written_s,
+        report.rows as f64 / written_s
+    );
     let start = Instant::now();
     assert!(verify(dir.path()).unwrap().is_whole());
     println!("verify: {:.0} MB/s", mb / start.elapsed().as_secs_f64());
@@ -59,7 +63,10 @@ fn rates() {
                     }
                 }
             }
-            println!("{what}: open {opened_us:.0} us, {pass} pass {:.0} clips/s", set.n_rows() as f64 / start.elapsed().as_secs_f64());
+            println!(
+                "{what}: open {opened_us:.0} us, {pass} pass {:.0} clips/s",
+                set.n_rows() as f64 / start.elapsed().as_secs_f64()
+            );
         }
         let start = Instant::now();
         let mut sum = 0.0;

@@ -51,8 +51,7 @@ fn a_graph_reads_what_a_graph_wrote() {
             };
             source.read(unit, &mut emit).unwrap();
         }
-        let expected: Vec<String> =
-            (0..30).chain(2000..2300).map(|clip| format!("clip-{clip:06}")).collect();
+        let expected: Vec<String> = (0..30).chain(2000..2300).map(|clip| format!("clip-{clip:06}")).collect();
         assert_eq!(ids, expected);
     }
 
