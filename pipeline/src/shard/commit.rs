@@ -123,17 +123,18 @@ pub fn commit_bytes_new(fs: &Arc<dyn Fs>, target: PathBuf, bytes: &[u8]) -> Resu
     file.commit_new()
 }
 
-/// Takes away temporary files of processes that are provably dead; returns how many others there are.
+/// Takes away temporary files of processes that are provably dead; returns how many there are that prove nothing either way.
 ///
 /// Proof: the name says which boot, host and process namespace made it, that is this one, and no process of that number runs.
 pub fn sweep(fs: &dyn Fs, dir: &Path) -> u64 {
     let mut kept = 0;
     for name in fs.list(dir).unwrap_or_default() {
         let Some((owner_scope, pid)) = parse_temp(&name) else { continue };
-        let dead = owner_scope == scope() && Path::new("/proc/self").exists() && !Path::new(&format!("/proc/{pid}")).exists();
-        if !dead || fs.remove(&dir.join(&name)).is_err() {
-            kept += u64::from(pid != std::process::id() || owner_scope != scope());
-        }
+        let dead =
+            owner_scope == scope() && Path::new("/proc/self").exists() && !Path::new(&format!("/proc/{pid}")).exists();
+        // Those of a process that runs here are nothing to speak of: another part of the same job is at work.
+        let removed = dead && fs.remove(&dir.join(&name)).is_ok();
+        kept += u64::from(!removed && (dead || owner_scope != scope()));
     }
     kept
 }
@@ -185,7 +186,7 @@ mod tests {
         for (name, _) in &names {
             std::fs::write(dir.path().join(name), b"x").unwrap();
         }
-        assert_eq!(sweep(&RealFs, dir.path()), 2);
+        assert_eq!(sweep(&RealFs, dir.path()), 1);
         for (name, stays) in &names {
             assert_eq!(dir.path().join(name).exists(), *stays, "{name}");
         }

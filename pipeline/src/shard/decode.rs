@@ -62,7 +62,9 @@ pub fn storable(kind: &DataType) -> bool {
 
 fn storable_at(kind: &DataType, depth: usize) -> bool {
     match kind {
-        DataType::List(item) | DataType::LargeList(item) => depth < MAX_DEPTH && storable_at(item.data_type(), depth + 1),
+        DataType::List(item) | DataType::LargeList(item) => {
+            depth < MAX_DEPTH && storable_at(item.data_type(), depth + 1)
+        }
         DataType::FixedSizeList(item, n) => *n >= 0 && depth < MAX_DEPTH && storable_at(item.data_type(), depth + 1),
         DataType::Struct(fields) => {
             !fields.is_empty() && depth < MAX_DEPTH && fields.iter().all(|f| storable_at(f.data_type(), depth + 1))
@@ -138,7 +140,12 @@ pub fn read_batch(
 }
 
 /// For each column the byte range, within the block, of its largest buffer.
-pub fn column_buffers(schema: &SchemaRef, block: &BlockPlace, bytes: &Buffer, n_rows: u64) -> Result<Vec<(u64, u64)>, String> {
+pub fn column_buffers(
+    schema: &SchemaRef,
+    block: &BlockPlace,
+    bytes: &Buffer,
+    n_rows: u64,
+) -> Result<Vec<(u64, u64)>, String> {
     check_batch(schema, block, bytes, n_rows)
 }
 
@@ -156,7 +163,8 @@ fn check_batch(schema: &SchemaRef, block: &BlockPlace, bytes: &Buffer, n_rows: u
     if bytes.len() as u64 != block.message_bytes + block.body_bytes || bytes[..4] != [0xff; 4] {
         return Err("a record batch does not begin where the footer says".to_owned());
     }
-    let message = root_as_message(&bytes[PREFIX_BYTES..message_bytes]).map_err(|e| format!("malformed message: {e}"))?;
+    let message =
+        root_as_message(&bytes[PREFIX_BYTES..message_bytes]).map_err(|e| format!("malformed message: {e}"))?;
     let batch = message.header_as_record_batch().ok_or("a message that is no record batch")?;
     if u64::try_from(batch.length()) != Ok(n_rows) {
         return Err(format!("a batch of {} rows, the manifest says {n_rows}", batch.length()));

@@ -26,7 +26,8 @@ fn walk(path: &str, old: Option<&Value>, new: Option<&Value>, lines: &mut Vec<St
     let entries = |value: Option<&Value>| value.and_then(keyed);
     match (entries(old), entries(new)) {
         (Some(a), Some(b)) => {
-            let find = |list: &[(String, Value)], key: &str| list.iter().find(|(k, _)| k == key).map(|(_, v)| v.clone());
+            let find =
+                |list: &[(String, Value)], key: &str| list.iter().find(|(k, _)| k == key).map(|(_, v)| v.clone());
             let keys: BTreeSet<&String> = a.iter().chain(&b).map(|(key, _)| key).collect();
             let before = lines.len();
             for key in keys {
@@ -83,7 +84,10 @@ mod tests {
         );
         assert_eq!(differences(&old, &new, 1).last().unwrap(), "and 2 more");
         let swapped = json!({"stages": [{"id": "b"}, {"id": "a"}]});
-        assert_eq!(differences(&json!({"stages": [{"id": "a"}, {"id": "b"}]}), &swapped, 9), ["stages: in another order"]);
+        assert_eq!(
+            differences(&json!({"stages": [{"id": "a"}, {"id": "b"}]}), &swapped, 9),
+            ["stages: in another order"]
+        );
         assert!(differences(&old, &old, 9).is_empty());
     }
 }

@@ -130,7 +130,7 @@ impl Fs for RealFs {
 
     fn read(&self, path: &Path, cap_bytes: u64) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
-        File::open(path)?.take(cap_bytes.saturating_add(1)).read_to_end(&mut bytes)?;
+        open_regular(path)?.take(cap_bytes.saturating_add(1)).read_to_end(&mut bytes)?;
         if bytes.len() as u64 > cap_bytes {
             return Err(io::Error::new(io::ErrorKind::InvalidData, format!("longer than {cap_bytes} bytes")));
         }
@@ -145,6 +145,14 @@ impl Fs for RealFs {
         names.sort_unstable();
         Ok(names)
     }
+}
+
+/// Opens a file to read it; refuses pipes and devices, which would be waited for without end.
+pub(super) fn open_regular(path: &Path) -> io::Result<File> {
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+    }
+    File::open(path)
 }
 
 fn parent_of(path: &Path) -> PathBuf {

@@ -67,7 +67,7 @@ impl Job {
 pub(super) fn choose(
     fs: &Arc<dyn Fs>,
     root: &Path,
-    job: Job,
+    job: &Job,
     run: &RunInfo,
     notes: &mut Vec<String>,
 ) -> Result<Generation, ShardError> {
@@ -85,7 +85,7 @@ pub(super) fn choose(
                 }
             }
         }
-        let latest_same = earlier.iter().rposition(|g| g.job.same_as(&job));
+        let latest_same = earlier.iter().rposition(|g| g.job.same_as(job));
         if let Some(at) = latest_same
             && (!run.fresh || !earlier[at].has_any_of(run))
         {
@@ -97,7 +97,7 @@ pub(super) fn choose(
         let chosen = of(number, job.clone());
         if chosen.claim()? {
             if let Some(last) = earlier.last() {
-                notes.extend(what_changed(last, &job, number));
+                notes.extend(what_changed(last, job, number));
             }
             chosen.take_over(&earlier, run, notes)?;
             return Ok(chosen);
@@ -126,11 +126,7 @@ fn jobs(fs: &dyn Fs, root: &Path) -> Result<Vec<(u32, Result<Option<Job>, String
 
 /// The first number that nothing in the folder belongs to.
 #[allow(clippy::type_complexity)]
-fn next_number(
-    fs: &dyn Fs,
-    root: &Path,
-    known: &[(u32, Result<Option<Job>, String>)],
-) -> Result<u32, ShardError> {
+fn next_number(fs: &dyn Fs, root: &Path, known: &[(u32, Result<Option<Job>, String>)]) -> Result<u32, ShardError> {
     let names = fs.list(root).map_err(|e| ShardError::io("list", root, e))?;
     // Parts without a claim (a set copied without `_units`) are somebody's too.
     let of_part = |name: &String| match name.strip_prefix("part-g") {
@@ -140,7 +136,8 @@ fn next_number(
     };
     let parts = names.iter().filter_map(of_part).max().unwrap_or(0);
     let manifest = Manifest::read(root).map_or(0, |manifest| manifest.generation);
-    let claimed = known.iter().filter(|(_, job)| !matches!(job, Ok(None))).map(|(number, _)| *number).max().unwrap_or(0);
+    let claimed =
+        known.iter().filter(|(_, job)| !matches!(job, Ok(None))).map(|(number, _)| *number).max().unwrap_or(0);
     Ok(parts.max(manifest).max(claimed).saturating_add(1))
 }
 
@@ -157,7 +154,10 @@ fn what_changed(last: &Generation, job: &Job, number: u32) -> Vec<String> {
         notes.push(format!("the graph changed since generation {}: {}", last.number, lines.join("; ")));
     }
     if old.inputs != job.inputs {
-        notes.push(format!("the inputs changed since generation {} ({} units, now {})", last.number, old.units, job.units));
+        notes.push(format!(
+            "the inputs changed since generation {} ({} units, now {})",
+            last.number, old.units, job.units
+        ));
     }
     if notes.is_empty() {
         notes.push("everything is made afresh, as asked".to_owned());

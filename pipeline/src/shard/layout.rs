@@ -80,7 +80,9 @@ mod tests {
         for name in [part_name(1, 0), part_name(1, 999_999), part_name(2, 7), part_name(1000, 7)] {
             assert!(is_part_name(&name), "{name}");
         }
-        for name in ["../part-00000.arrow", "part-../../x.arrow", "part-1.arrow", "part-g2-00000.arrow", "manifest.json"] {
+        for name in
+            ["../part-00000.arrow", "part-../../x.arrow", "part-1.arrow", "part-g2-00000.arrow", "manifest.json"]
+        {
             assert!(!is_part_name(name), "{name}");
         }
         assert_eq!(parse_generation("g002"), Some(2));

@@ -12,8 +12,9 @@
 //!   lives on; the next check says [`ShardError::Changed`]. Where there is no such handler, parts are copied, not mapped.
 //!
 //! What remains: a reader that is in the middle of a batch while its file is rewritten in place sees old and new bytes
-//! mixed, as numbers, until its next check. Those who cannot have that read with [`Access::Copied`], which takes
-//! checksums of its own copy.
+//! mixed, as numbers, until its next check; and a file that is rewritten to the same length within one tick of its file
+//! system's clock (some milliseconds) after it was made looks unchanged. Those who cannot have that read with
+//! [`Access::Copied`], which takes checksums of its own copy.
 #![allow(unsafe_code, reason = "maps are unsafe by nature; the module's documentation says why they are sound here")]
 
 use std::fs::{File, Metadata};
@@ -28,6 +29,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::error::ShardError;
+use super::fs::open_regular;
 
 /// How the bytes of a part come into memory.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -75,7 +77,7 @@ impl PartFile {
         let path: PathBuf = dir.join(name);
         let failed = |what: &'static str| move |error: io::Error| (what, error);
         let opened = (|| {
-            let file = File::open(&path).map_err(failed("open"))?;
+            let file = open_regular(&path).map_err(failed("open"))?;
             let stamp = Stamp::of(&file.metadata().map_err(failed("open"))?);
             Ok((file, stamp))
         })();
@@ -220,9 +222,9 @@ mod guard {
         hit: AtomicBool,
     }
 
-    static ENTRIES: [Entry; N_SLOTS] = [const {
-        Entry { start: AtomicUsize::new(FREE), end: AtomicUsize::new(0), hit: AtomicBool::new(false) }
-    }; N_SLOTS];
+    static ENTRIES: [Entry; N_SLOTS] =
+        [const { Entry { start: AtomicUsize::new(FREE), end: AtomicUsize::new(0), hit: AtomicBool::new(false) } };
+            N_SLOTS];
 
     /// The handler that was there before; leaked, so that it can be read inside a handler.
     static PREVIOUS: AtomicPtr<libc::sigaction> = AtomicPtr::new(ptr::null_mut());
@@ -239,9 +241,8 @@ mod guard {
             if PREVIOUS.load(Ordering::Acquire).is_null() {
                 return None;
             }
-            let take = |entry: &Entry| {
-                entry.start.compare_exchange(FREE, TAKEN, Ordering::AcqRel, Ordering::Relaxed).is_ok()
-            };
+            let take =
+                |entry: &Entry| entry.start.compare_exchange(FREE, TAKEN, Ordering::AcqRel, Ordering::Relaxed).is_ok();
             ENTRIES.iter().position(take).map(Slot)
         }
 
@@ -276,7 +277,7 @@ mod guard {
             let mut ours = std::mem::zeroed::<libc::sigaction>();
             ours.sa_sigaction = on_bus_error as *const () as usize;
             ours.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
-            if libc::sigaction(libc::SIGBUS, &ours, ptr::null_mut()) != 0 {
+            if libc::sigaction(libc::SIGBUS, &raw const ours, ptr::null_mut()) != 0 {
                 PREVIOUS.store(ptr::null_mut(), Ordering::Release);
             }
         }
@@ -335,7 +336,7 @@ mod guard {
                     // The instruction runs again when this returns, and ends the process as it would have.
                     let mut default = std::mem::zeroed::<libc::sigaction>();
                     default.sa_sigaction = libc::SIG_DFL;
-                    libc::sigaction(signal, &default, ptr::null_mut());
+                    libc::sigaction(signal, &raw const default, ptr::null_mut());
                 }
                 handler if previous.sa_flags & libc::SA_SIGINFO != 0 => {
                     type Handler = extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void);

@@ -32,7 +32,8 @@ impl Serialize for PageHashes {
 impl<'de> Deserialize<'de> for PageHashes {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         let hex = String::deserialize(from)?;
-        let words = words_from_hex(&hex).ok_or_else(|| serde::de::Error::custom("page hashes must be 16 hex digits each"))?;
+        let words =
+            words_from_hex(&hex).ok_or_else(|| serde::de::Error::custom("page hashes must be 16 hex digits each"))?;
         Ok(Self(words))
     }
 }

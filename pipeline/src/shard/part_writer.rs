@@ -232,7 +232,11 @@ fn stored_field(part: &str, stored: &Schema, field: &Field) -> Result<Field, Sha
     }
     let kind = plain_type(field.data_type());
     if !storable(&kind) {
-        return Err(ShardError::column(part, name, format!("shards cannot hold the type {kind}; leave the column out")));
+        return Err(ShardError::column(
+            part,
+            name,
+            format!("shards cannot hold the type {kind}; leave the column out"),
+        ));
     }
     // Field metadata of foreign files stays behind, but for what names an extension type.
     let metadata = field.metadata().iter().filter(|(key, _)| key.starts_with("ARROW:extension:"));
@@ -246,7 +250,9 @@ fn plain_type(kind: &DataType) -> DataType {
         DataType::Dictionary(_, values) => plain_type(values),
         DataType::Utf8View => DataType::Utf8,
         DataType::BinaryView => DataType::Binary,
-        DataType::List(item) => DataType::List(Arc::new(item.as_ref().clone().with_data_type(plain_type(item.data_type())))),
+        DataType::List(item) => {
+            DataType::List(Arc::new(item.as_ref().clone().with_data_type(plain_type(item.data_type()))))
+        }
         other => other.clone(),
     }
 }
@@ -279,4 +285,3 @@ pub fn check_same(part: &str, expected: &[ColumnInfo], found: &[ColumnInfo], who
     }
     Ok(())
 }
-

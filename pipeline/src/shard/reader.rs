@@ -218,7 +218,8 @@ impl Part {
         let info = &set.manifest.parts[number];
         let file = PartFile::open(&set.dir, &info.file, info.bytes, set.options.access)?;
         let stamp = file.stamp();
-        let fresh = || Arc::new(Seen { stamp, verified: info.pages.0.iter().map(|_| AtomicBool::new(false)).collect() });
+        let fresh =
+            || Arc::new(Seen { stamp, verified: info.pages.0.iter().map(|_| AtomicBool::new(false)).collect() });
         let seen = slot.seen.get_or_init(fresh).clone();
         if seen.stamp != stamp {
             let problem = "it is not the file that was opened before".to_owned();

@@ -22,7 +22,9 @@ pub fn seal(value: &impl Serialize) -> Result<Vec<u8>, serde_json::Error> {
 /// # Errors
 /// In a clause: torn, edited, of another version, or not such a file at all.
 pub fn unseal<T: DeserializeOwned>(bytes: &[u8], format: u32) -> Result<T, String> {
-    let rest = bytes.strip_prefix(HEAD.as_bytes()).ok_or("it does not begin with a checksum: not written by this program, or torn")?;
+    let rest = bytes
+        .strip_prefix(HEAD.as_bytes())
+        .ok_or("it does not begin with a checksum: not written by this program, or torn")?;
     let (hex, rest) = rest.split_at_checked(HEX_LEN).ok_or("it is torn")?;
     let rest = rest.strip_prefix(TAIL.as_bytes()).ok_or("it is torn")?;
     let body = [b"{\n", rest].concat();
@@ -57,12 +59,16 @@ pub fn to_hex(bytes: &[u8]) -> String {
 
 /// 64-bit words as hex, 16 digits each, one behind the other.
 pub fn words_to_hex(words: &[u64]) -> String {
-    words.iter().map(|word| format!("{word:016x}")).collect()
+    use std::fmt::Write;
+    words.iter().fold(String::with_capacity(words.len() * 16), |mut hex, word| {
+        let _ = write!(hex, "{word:016x}");
+        hex
+    })
 }
 
 /// Reads [`words_to_hex`] back; `None` when the text is something else.
 pub fn words_from_hex(hex: &str) -> Option<Vec<u64>> {
-    if hex.len() % 16 != 0 || !hex.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
+    if !hex.len().is_multiple_of(16) || !hex.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
         return None;
     }
     (0..hex.len() / 16).map(|i| u64::from_str_radix(&hex[16 * i..16 * (i + 1)], 16).ok()).collect()

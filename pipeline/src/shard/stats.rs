@@ -9,6 +9,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::sealed::{words_from_hex, words_to_hex};
 use crate::schema::TensorType;
 
+/// Exponent of a single float.
+const EXPONENT: u32 = 0x7f80_0000;
+
 /// Mean and variance of each bin (last axis) over frames (first axis) of many clips, in `f64`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -57,22 +60,31 @@ impl Moments {
 pub struct MomentsBuilder {
     column: String,
     n_bins: usize,
+    n_frames_in_row: usize,
+    /// Whether a row is stored bin by bin; it is turned before it is counted.
+    bins_first: bool,
     sum: Vec<f64>,
     sum_sq: Vec<f64>,
     n_frames: u64,
     n_non_finite: u64,
     row: Vec<f32>,
+    turned: Vec<f32>,
 }
 
 impl MomentsBuilder {
-    /// For a picture of frames by bins; `None` for tensors of any other rank.
+    /// For a picture one of whose two axes is named `frames`; `None` for any other tensor.
     pub fn new(column: &str, tensor: &TensorType) -> Option<Self> {
-        let [n_frames, n_bins] = tensor.shape[..] else { return None };
-        let row = vec![0.0; n_frames * n_bins];
+        let [outer, inner] = tensor.shape[..] else { return None };
+        let at = tensor.axes.iter().position(|axis| axis == "frames")?;
+        let (n_frames_in_row, n_bins) = if at == 0 { (outer, inner) } else { (inner, outer) };
+        let row = vec![0.0; outer * inner];
         let zeros = vec![0.0; n_bins];
         Some(Self {
             column: column.to_owned(),
             n_bins,
+            n_frames_in_row,
+            bins_first: at == 1,
+            turned: if at == 1 { row.clone() } else { Vec::new() },
             sum: zeros.clone(),
             sum_sq: zeros,
             n_frames: 0,
@@ -86,11 +98,13 @@ impl MomentsBuilder {
         &self.column
     }
 
-    /// Counts the valid frames (`n_frames`, all where that column is absent or null) of every row.
+    /// Counts the valid frames of every row: `n_frames` of them (`n_frames_x` for `mel_x`), all where that is absent or null.
     pub fn push(&mut self, batch: &RecordBatch) {
         let Some(list) = batch.column_by_name(&self.column).and_then(|c| c.as_fixed_size_list_opt()) else { return };
         let width = self.row.len();
-        let valid = batch.column_by_name("n_frames").and_then(|c| c.as_primitive_opt::<UInt32Type>());
+        let suffix = self.column.strip_prefix("mel").unwrap_or_default();
+        let valid = batch.column_by_name(&format!("n_frames{suffix}"));
+        let valid = valid.and_then(|column| column.as_primitive_opt::<UInt32Type>());
         let values = list.values();
         for i in 0..list.len() {
             let at = (list.value_offset(i)) as usize;
@@ -106,9 +120,18 @@ impl MomentsBuilder {
     }
 
     fn count_row(&mut self, n_frames: usize) {
-        for frame in self.row.chunks_exact(self.n_bins.max(1)).take(n_frames) {
-            // A sum is finite when all values are: half and single floats cannot overflow a double's sum here.
-            if !frame.iter().map(|x| f64::from(*x)).sum::<f64>().is_finite() {
+        if self.bins_first {
+            for (bin, values) in self.row.chunks_exact(self.n_frames_in_row.max(1)).enumerate() {
+                for (frame, value) in values.iter().enumerate() {
+                    self.turned[frame * self.n_bins + bin] = *value;
+                }
+            }
+        }
+        let row = if self.bins_first { &self.turned } else { &self.row };
+        for frame in row.chunks_exact(self.n_bins.max(1)).take(n_frames) {
+            // All bits of the exponent are set in infinities and NaNs only; without a branch, so that it runs in lanes.
+            let n_bad = frame.iter().map(|x| u32::from(x.to_bits() & EXPONENT == EXPONENT)).sum::<u32>();
+            if n_bad > 0 {
                 self.n_non_finite += 1;
                 continue;
             }
@@ -148,6 +171,27 @@ fn doubles_from_hex<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<f64>, D::E
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn both_orders_of_the_axes_count_the_same() {
+        let tensor = |shape: [usize; 2], axes: [&str; 2]| TensorType {
+            dtype: crate::schema::Dtype::F32,
+            shape: shape.to_vec(),
+            axes: axes.map(str::to_owned).to_vec(),
+            front_end: serde_json::Value::Null,
+        };
+        let mut by_frame = MomentsBuilder::new("mel", &tensor([3, 2], ["frames", "mels"])).unwrap();
+        by_frame.row = vec![1.0, 10.0, 2.0, 20.0, 3.0, f32::NAN];
+        by_frame.count_row(3);
+        let mut by_bin = MomentsBuilder::new("mel", &tensor([2, 3], ["mels", "frames"])).unwrap();
+        by_bin.row = vec![1.0, 2.0, 3.0, 10.0, 20.0, f32::NAN];
+        by_bin.count_row(3);
+        let moments = by_bin.finish();
+        assert_eq!(moments, by_frame.finish());
+        assert_eq!((moments.n_frames, moments.n_non_finite), (2, 1));
+        assert_eq!((moments.mean.clone(), moments.variance()), (vec![1.5, 15.0], vec![0.25, 25.0]));
+        assert!(MomentsBuilder::new("tokens", &tensor([3, 2], ["tokens", "values"])).is_none());
+    }
 
     #[test]
     fn merging_gives_the_moments_of_the_whole() {

@@ -1,6 +1,6 @@
 //! Every checksum of a shard set in one pass, and the clips that damage touches.
 
-use std::fs::File;
+use std::fmt;
 use std::io::Read;
 use std::path::Path;
 
@@ -9,10 +9,14 @@ use serde::{Deserialize, Serialize};
 
 use super::decode::{column_buffers, read_batch};
 use super::error::ShardError;
+use super::fs::open_regular;
 use super::manifest::{Manifest, PartInfo};
 use super::map::Access;
 use super::page::PageHashes;
 use super::reader::{Part, ReadOptions, ShardSet};
+
+/// Clips that a line about damage names; the report has them all.
+const SHOWN_CLIPS: usize = 20;
 
 /// What [`verify`] found.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,6 +55,22 @@ impl VerifyReport {
     }
 }
 
+impl fmt::Display for Damage {
+    /// `part-00003.arrow (unit 3): 1 of 9 pages are damaged; rows 86..172: a, b, c and 83 more`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ranges: Vec<String> = self.rows.iter().map(|(first, end)| format!("{first}..{end}")).collect();
+        write!(f, "{} (unit {}): {}; rows {}", self.part, self.unit, self.problem, ranges.join(", "))?;
+        let shown = self.clip_ids.len().min(SHOWN_CLIPS);
+        if shown > 0 {
+            write!(f, ": {}", self.clip_ids[..shown].join(", "))?;
+        }
+        match self.clip_ids.len() - shown {
+            0 => Ok(()),
+            more => write!(f, " and {more} more"),
+        }
+    }
+}
+
 /// Reads every byte of the set in `dir` once and compares it with its checksum; decodes every batch of whole parts too.
 ///
 /// # Errors
@@ -75,7 +95,7 @@ pub fn verify(dir: impl AsRef<Path>) -> Result<VerifyReport, ShardError> {
 
 /// Ranges of the pages that do not have their checksum.
 fn read_pages(dir: &Path, info: &PartInfo, page_bytes: u64, n_read: &mut u64) -> Result<Vec<(u64, u64)>, String> {
-    let mut file = File::open(dir.join(&info.file)).map_err(|error| error.to_string())?;
+    let mut file = open_regular(&dir.join(&info.file)).map_err(|error| error.to_string())?;
     let len = file.metadata().map_err(|error| error.to_string())?.len();
     if len != info.bytes {
         return Err(format!("{len} bytes instead of {}", info.bytes));

@@ -95,11 +95,13 @@ impl ShardWriter {
         self.fs.create_dir_all(&units).map_err(|e| ShardError::io("create", &units, e))?;
         let mut notes = Vec::new();
         let job = Job::new(run, self.sink_json());
-        let generation = generation::choose(&self.fs, &self.root, job, run, &mut notes)?;
+        let generation = generation::choose(&self.fs, &self.root, &job, run, &mut notes)?;
         let left = sweep(self.fs.as_ref(), &self.root) + sweep(self.fs.as_ref(), &generation.dir());
         if left > 0 {
             let root = self.root.display();
-            notes.push(format!("{left} temporary files in {root} are of other runs, which may be alive: left as they are"));
+            notes.push(format!(
+                "{left} temporary files in {root} are of other machines or earlier boots, whose runs may be alive: left as they are"
+            ));
         }
         let mut columns = None;
         let mut done = Vec::with_capacity(run.units.len());
@@ -114,7 +116,9 @@ impl ShardWriter {
             }
         }
         let more = unusable.len().saturating_sub(SHOWN_RECORDS);
-        notes.extend(unusable.into_iter().take(SHOWN_RECORDS).map(|problem| format!("{problem}; the unit is done again")));
+        notes.extend(
+            unusable.into_iter().take(SHOWN_RECORDS).map(|problem| format!("{problem}; the unit is done again")),
+        );
         if more > 0 {
             notes.push(format!("and {more} more records like these"));
         }

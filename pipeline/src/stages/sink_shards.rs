@@ -19,7 +19,7 @@ pub struct SinkShardsConfig {
     /// The folder; made if it is not there.
     pub path: PathBuf,
     /// Type of the numbers in tensor columns. Half floats hold log-mel to 2^-6 or better and need half the space and
-    /// bandwidth; DuckDB reads single floats only. Default: f16.
+    /// bandwidth; `DuckDB` reads single floats only. Default: f16.
     #[serde(default = "half")]
     pub dtype: Dtype,
     /// How buffers are stored: `none` is read in place, `zstd` saves 10 to 20 % and is decoded on read. Default: none.

@@ -66,7 +66,11 @@ impl SourceShardsConfig {
             return Err(PlanError::field("shape", format!("{:?} holds no number", self.shape), help));
         }
         if self.shape.iter().try_fold(1usize, |n, len| n.checked_mul(*len)).is_none_or(|n| n > i32::MAX as usize) {
-            return Err(PlanError::field("shape", format!("{:?} is too large", self.shape), "at most 2^31 - 1 numbers"));
+            return Err(PlanError::field(
+                "shape",
+                format!("{:?} is too large", self.shape),
+                "at most 2^31 - 1 numbers",
+            ));
         }
         if self.axes.len() != self.shape.len() {
             let problem = format!("{} names for {} axes", self.axes.len(), self.shape.len());

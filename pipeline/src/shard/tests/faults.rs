@@ -99,7 +99,12 @@ impl Fs for FaultyFs {
     }
 }
 
-fn drive_with(dir: &Path, run: &RunInfo, fail_at: u64, how: How) -> (Result<SinkReport, crate::stage::StageError>, u64) {
+fn drive_with(
+    dir: &Path,
+    run: &RunInfo,
+    fail_at: u64,
+    how: How,
+) -> (Result<SinkReport, crate::stage::StageError>, u64) {
     let count = Arc::new(AtomicU64::new(0));
     let fs = FaultyFs { count: count.clone(), fail_at, how };
     let mut sink = ShardWriter::with_fs(dir, stored(Dtype::F16), Compression::None, Arc::new(fs)).unwrap();
@@ -154,7 +159,10 @@ fn any_single_fault_leaves_nothing_torn_and_the_next_run_completes() {
                 Err(error) => {
                     let text = error.to_string();
                     let word = io::Error::from_raw_os_error(how.errno).to_string();
-                    assert!(text.contains(&word) && text.contains(&*dir.path().to_string_lossy()) || text.contains("part-"), "{when}: {text}");
+                    assert!(
+                        text.contains(&word) && text.contains(&*dir.path().to_string_lossy()) || text.contains("part-"),
+                        "{when}: {text}"
+                    );
                     let advised = text.contains("finished shards are kept");
                     assert_eq!(advised, matches!(how.errno, libc::ENOSPC | libc::EROFS), "{when}: {text}");
                 }

@@ -8,6 +8,8 @@ use super::*;
 use crate::shard::page::PageWriter;
 use crate::shard::{Access, Manifest, PageHashes, ReadOptions, ShardError, ShardSet, sealed, verify};
 
+type Lie<'a> = &'a dyn Fn(&mut Manifest);
+
 struct Rng(u64);
 
 impl Rng {
@@ -156,7 +158,7 @@ fn manifests_that_lie_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     write_set(dir.path(), &job(&[5, 20]));
     let truth = Manifest::read(dir.path()).unwrap();
-    let lies: [(&str, &dyn Fn(&mut Manifest)); 9] = [
+    let lies: [(&str, Lie<'_>); 9] = [
         ("path out of the folder", &|m| m.parts[0].file = "../../etc/passwd".into()),
         ("rows beyond counting", &|m| m.parts[0].rows = u64::MAX),
         ("sum that overflows", &|m| m.parts.iter_mut().for_each(|part| part.bytes = u64::MAX / 2)),
@@ -187,6 +189,29 @@ fn manifests_that_lie_are_refused() {
     std::fs::remove_file(dir.path().join("manifest.json")).unwrap();
     let error = ShardSet::open(dir.path()).unwrap_err().to_string();
     assert!(error.contains("run the pipeline again"), "{error}");
+}
+
+#[test]
+fn a_pipe_in_the_place_of_a_file_is_not_waited_for() {
+    for name in ["part-00000.arrow", "manifest.json", "_units/g001/00000.json"] {
+        let dir = tempfile::tempdir().unwrap();
+        let run = job(&[5]);
+        write_set(dir.path(), &run);
+        let path = dir.path().join(name);
+        std::fs::remove_file(&path).unwrap();
+        assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+        if name != "_units/g001/00000.json" {
+            let row = ShardSet::open(dir.path()).and_then(|set| set.row(0));
+            assert!(row.unwrap_err().to_string().contains("not a regular file"), "{name}");
+            assert!(verify(dir.path()).is_err() || !verify(dir.path()).unwrap().is_whole(), "{name}");
+        }
+        let mut sink = ShardWriter::new(dir.path(), stored(Dtype::F16), Compression::None).unwrap();
+        let result = drive(&mut sink, &run, 5, Dtype::F16);
+        assert!(
+            result.is_err_and(|error| error.to_string().contains("not a regular file"))
+                || name != "_units/g001/00000.json"
+        );
+    }
 }
 
 #[test]

@@ -31,15 +31,20 @@ fn a_killed_run_resumes_to_the_same_bytes() {
     let expected = files(whole.path());
     let n_kills: u32 = std::env::var("AJEPA_KILLS").ok().and_then(|n| n.parse().ok()).unwrap_or(50);
     let mut seed = u64::from(std::process::id());
-    let (mut n_hit, mut n_left) = (0, 0);
-    for _ in 0..n_kills {
+    let (mut span_s, mut n_hit, mut n_left) = (whole_run.as_secs_f64(), 0, 0);
+    while n_hit < n_kills {
         let dir = tempfile::tempdir().unwrap();
         let mut child = spawn(dir.path());
         seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let fraction = (seed >> 40) as f64 / f64::from(1 << 24);
-        std::thread::sleep(Duration::from_secs_f64(whole_run.as_secs_f64() * fraction));
+        std::thread::sleep(Duration::from_secs_f64(span_s * fraction));
         child.kill().unwrap();
-        n_hit += u32::from(!child.wait().unwrap().success());
+        if child.wait().unwrap().success() {
+            // The run was over: that says nothing, but that the moments lie too late.
+            span_s *= 0.95;
+            continue;
+        }
+        n_hit += 1;
         let torn = files(dir.path());
         n_left += u32::from(torn.keys().any(|name| name.contains(".tmp-")));
         for (name, bytes) in &torn {
@@ -50,6 +55,5 @@ fn a_killed_run_resumes_to_the_same_bytes() {
         // Not even a temporary file is left: its owner is provably dead.
         assert!(files(dir.path()) == expected, "{:?}", files(dir.path()).keys());
     }
-    assert!(n_hit > n_kills / 2, "{n_hit} of {n_kills} runs were hit");
-    println!("{n_hit} of {n_kills} runs killed, {n_left} of them inside a file");
+    println!("{n_hit} runs killed, {n_left} of them inside a file");
 }

@@ -1,11 +1,13 @@
 //! Promises R1, R2, R3, R4, R6 and R9 on real folders, with rows like those of a log-mel front end.
 
 mod faults;
+mod figures;
 mod generations;
 mod hostile;
 mod killed;
-mod reading;
 mod readers;
+mod reading;
+mod stages;
 mod writing;
 
 use std::collections::BTreeMap;
@@ -66,7 +68,9 @@ pub fn rows(unit: usize, from: usize, to: usize, dtype: Dtype) -> RecordBatch {
     let clips: Vec<u64> = (from..to).map(|row| clip(unit, row)).collect();
     let values = clips.iter().flat_map(|clip| (0..n_values).map(|at| mel_value(*clip, at)));
     let inner: ArrayRef = match dtype {
-        Dtype::F16 => Arc::new(values.map(f16::from_f32).collect::<Vec<_>>().into_iter().map(Some).collect::<Float16Array>()),
+        Dtype::F16 => {
+            Arc::new(values.map(f16::from_f32).collect::<Vec<_>>().into_iter().map(Some).collect::<Float16Array>())
+        }
         Dtype::F32 => Arc::new(Float32Array::from(values.collect::<Vec<_>>())),
     };
     let schema = stored(dtype);
@@ -79,7 +83,9 @@ pub fn rows(unit: usize, from: usize, to: usize, dtype: Dtype) -> RecordBatch {
             n => labels.append_value((0..n).map(|i| Some(format!("label {i}")))),
         }
     }
-    let texts = |of: &dyn Fn(u64) -> Option<String>| -> ArrayRef { Arc::new(clips.iter().map(|c| of(*c)).collect::<StringArray>()) };
+    let texts = |of: &dyn Fn(u64) -> Option<String>| -> ArrayRef {
+        Arc::new(clips.iter().map(|c| of(*c)).collect::<StringArray>())
+    };
     let hashes = FixedSizeBinaryArray::try_from_iter(clips.iter().map(|clip| u128::from(*clip).to_be_bytes())).unwrap();
     let columns: Vec<ArrayRef> = vec![
         texts(&|clip| Some(format!("audio/{clip:06}.flac"))),
@@ -123,7 +129,12 @@ pub fn tally(unit: usize, n_rows: usize) -> UnitTally {
 }
 
 /// Does what an engine does: every unit that is mine and not done, its rows in batches of `step`.
-pub fn drive(sink: &mut ShardWriter, run: &RunInfo, step: usize, dtype: Dtype) -> Result<SinkReport, crate::stage::StageError> {
+pub fn drive(
+    sink: &mut ShardWriter,
+    run: &RunInfo,
+    step: usize,
+    dtype: Dtype,
+) -> Result<SinkReport, crate::stage::StageError> {
     let done = sink.open(run)?;
     for (unit, wanted) in run.units.iter().enumerate() {
         if done[unit] || !run.mine[unit] {
@@ -146,7 +157,8 @@ pub fn write_set(dir: &Path, run: &RunInfo) -> SinkReport {
 
 /// Every file below `dir` with its bytes.
 pub fn files(dir: &Path) -> BTreeMap<String, Vec<u8>> {
-    let entries = walkdir::WalkDir::new(dir).into_iter().map(Result::unwrap).filter(|entry| entry.file_type().is_file());
+    let entries =
+        walkdir::WalkDir::new(dir).into_iter().map(Result::unwrap).filter(|entry| entry.file_type().is_file());
     let name = |path: &Path| path.strip_prefix(dir).unwrap().to_string_lossy().into_owned();
     entries.map(|entry| (name(entry.path()), std::fs::read(entry.path()).unwrap())).collect()
 }

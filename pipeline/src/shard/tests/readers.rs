@@ -9,9 +9,11 @@ fn pyarrow_polars_and_duckdb_read_the_parts() {
         return;
     };
     let dir = tempfile::tempdir().unwrap();
-    for (name, dtype, compression) in
-        [("f16", Dtype::F16, Compression::None), ("f32", Dtype::F32, Compression::None), ("zstd", Dtype::F16, Compression::Zstd)]
-    {
+    for (name, dtype, compression) in [
+        ("f16", Dtype::F16, Compression::None),
+        ("f32", Dtype::F32, Compression::None),
+        ("zstd", Dtype::F16, Compression::Zstd),
+    ] {
         let mut sink = ShardWriter::new(dir.path().join(name), stored(dtype), compression).unwrap();
         drive(&mut sink, &job(&[70, 5]), 50, dtype).unwrap();
     }

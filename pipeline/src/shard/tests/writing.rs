@@ -22,7 +22,8 @@ fn what_is_written_is_read_back_in_the_order_of_the_format() {
     let set = ShardSet::open(dir.path()).unwrap();
     let schema = set.schema().unwrap();
     let columns: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
-    let expected = ["clip_id", "mel", "n_frames", "labels", "source", "offset_s", "duration_s", "content_hash", "split"];
+    let expected =
+        ["clip_id", "mel", "n_frames", "labels", "source", "offset_s", "duration_s", "content_hash", "split"];
     assert_eq!(columns, expected);
     let mut row = 0;
     for (unit, n_rows) in UNITS.iter().enumerate() {
@@ -96,7 +97,9 @@ fn moments_are_those_of_the_frames_before_padding() {
 
 #[test]
 fn single_floats_and_zstd_come_back_the_same() {
-    for (dtype, compression) in [(Dtype::F32, Compression::None), (Dtype::F16, Compression::Zstd), (Dtype::F32, Compression::Zstd)] {
+    for (dtype, compression) in
+        [(Dtype::F32, Compression::None), (Dtype::F16, Compression::Zstd), (Dtype::F32, Compression::Zstd)]
+    {
         let dir = tempfile::tempdir().unwrap();
         let mut sink = ShardWriter::new(dir.path(), stored(dtype), compression).unwrap();
         drive(&mut sink, &job(&[70]), 70, dtype).unwrap();
@@ -107,7 +110,10 @@ fn single_floats_and_zstd_come_back_the_same() {
             Dtype::F16 => mel.as_primitive::<Float16Type>().values().to_f32_vec(),
             Dtype::F32 => mel.as_primitive::<Float32Type>().values().to_vec(),
         };
-        assert!(values.iter().enumerate().all(|(at, value)| *value == mel_value(clip(0, 69), at)), "{dtype:?} {compression:?}");
+        assert!(
+            values.iter().enumerate().all(|(at, value)| *value == mel_value(clip(0, 69), at)),
+            "{dtype:?} {compression:?}"
+        );
     }
 }
 
