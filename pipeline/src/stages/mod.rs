@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::config::{ConfigErrors, Node, ReadError, parse_stage, read_all};
 use crate::stage::{StageConfig, StageKind};
 
 /// The stages a graph may name.
@@ -25,8 +26,8 @@ pub struct Entry {
     pub example: &'static str,
     /// JSON Schema of the config: titles, units, ranges and defaults come from the struct's doc comments.
     pub schema: fn() -> schemars::Schema,
-    /// Reads the config from the YAML mapping of a stage (framework keys taken out).
-    pub parse: fn(&str) -> Result<Parsed, serde_saphyr::Error>,
+    /// Reads the config from the mapping of a stage (`id`, `type` and `from` taken out), naming every fault it can.
+    pub parse: fn(&Node) -> Result<Parsed, Vec<ReadError>>,
 }
 
 /// A config as read, and the same with all defaults filled in.
@@ -36,6 +37,16 @@ pub struct Parsed {
     pub config: Box<dyn StageConfig>,
     /// What the fingerprint is taken over.
     pub json: serde_json::Value,
+}
+
+impl Entry {
+    /// Reads the config from YAML text, outside of any document: `{ rate_hz: 32000 }`.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn parse_yaml(&self, yaml: &str) -> Result<Parsed, ConfigErrors> {
+        parse_stage(self, yaml)
+    }
 }
 
 impl Registry {
@@ -56,8 +67,8 @@ impl Registry {
             kind,
             example,
             schema: || schemars::SchemaGenerator::default().into_root_schema_for::<C>(),
-            parse: |yaml| {
-                let config: C = serde_saphyr::from_str(yaml)?;
+            parse: |node| {
+                let config: C = read_all(node)?;
                 let json = serde_json::to_value(&config).unwrap_or_default();
                 Ok(Parsed { config: Box::new(config), json })
             },

@@ -1,0 +1,170 @@
+//! What decides the content of a sink, as one hash and as JSON that a person can compare.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use serde_json::{Map, Value, json};
+
+use super::Graph;
+use crate::stage::StageKind;
+
+/// Counts up when the same graph begins to give other bytes.
+const CONTENT_VERSION: u32 = 1;
+
+/// Fields of a sink that say where, not what.
+const PLACES: [&str; 1] = ["path"];
+
+/// A fingerprint and what it was taken over.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Fingerprint {
+    /// BLAKE3 of the canonical form of `graph`, in hex.
+    pub hex: String,
+    /// Everything that decides content: stages with all defaults filled in, seed, clips per shard, version.
+    pub graph: Value,
+}
+
+impl Graph {
+    /// Fingerprint of all that decides what arrives in node `sink`.
+    ///
+    /// In it: every stage upstream with its id (ids seed randomness), type, inputs and config, the sink's own config, the
+    /// seed, the clips per shard. Not in it: the pipeline's name, jobs, memory, the budget of bad clips, the sink's id and path.
+    pub fn fingerprint(&self, sink: usize) -> Fingerprint {
+        let above = self.upstream(sink);
+        let stages: Vec<Value> = (0..self.nodes.len()).filter(|&i| above[i]).map(|i| self.content(i)).collect();
+        let graph = json!({
+            "version": CONTENT_VERSION,
+            "seed": self.seed,
+            "clips_per_shard": self.resources.clips_per_shard,
+            "stages": stages,
+        });
+        let mut text = String::new();
+        canonical(&graph, &mut text);
+        Fingerprint { hex: blake3::hash(text.as_bytes()).to_hex().to_string(), graph }
+    }
+
+    fn content(&self, i: usize) -> Value {
+        let node = &self.nodes[i];
+        let from: Vec<&str> = node.from.iter().map(|&k| self.nodes[k].id.as_str()).collect();
+        let mut config = node.json.clone();
+        let mut id = node.id.as_str();
+        if node.kind() == StageKind::Sink {
+            id = &node.type_name;
+            if let Value::Object(fields) = &mut config {
+                fields.retain(|name, _| !PLACES.contains(&name.as_str()));
+            }
+        }
+        json!({ "id": id, "type": node.type_name, "from": from, "config": config })
+    }
+}
+
+/// JSON with sorted keys and no blanks: equal values, equal text, whatever order a map was built in.
+fn canonical(value: &Value, out: &mut String) {
+    match value {
+        Value::Object(fields) => {
+            let sorted: BTreeMap<&String, &Value> = fields.iter().collect();
+            out.push('{');
+            for (i, (key, value)) in sorted.into_iter().enumerate() {
+                let comma = if i == 0 { "" } else { "," };
+                let _ = write!(out, "{comma}{}:", Value::from(key.as_str()));
+                canonical(value, out);
+            }
+            out.push('}');
+        }
+        Value::Array(items) => {
+            out.push('[');
+            for (i, item) in items.iter().enumerate() {
+                if i > 0 {
+                    out.push(',');
+                }
+                canonical(item, out);
+            }
+            out.push(']');
+        }
+        scalar => {
+            let _ = write!(out, "{scalar}");
+        }
+    }
+}
+
+/// What changed between two [`Fingerprint::graph`]s, a line each: `stages.mel.n_mels: 96 -> 128`.
+pub fn diff(old: &Value, new: &Value) -> Vec<String> {
+    let mut lines = Vec::new();
+    for key in ["version", "seed", "clips_per_shard"] {
+        change(key, &old[key], &new[key], &mut lines);
+    }
+    let (before, after) = (by_id(old), by_id(new));
+    for (id, stage) in &before {
+        match after.iter().find(|(other, _)| other == id) {
+            None => lines.push(format!("stages.{id}: taken out ({})", shown(&stage["type"]))),
+            Some((_, now)) => {
+                change(&format!("stages.{id}.type"), &stage["type"], &now["type"], &mut lines);
+                change(&format!("stages.{id}.from"), &stage["from"], &now["from"], &mut lines);
+                change(&format!("stages.{id}"), &stage["config"], &now["config"], &mut lines);
+            }
+        }
+    }
+    let added = after.iter().filter(|(id, _)| !before.iter().any(|(other, _)| other == id));
+    lines.extend(added.map(|(id, stage)| format!("stages.{id}: added ({})", shown(&stage["type"]))));
+    lines
+}
+
+fn by_id(graph: &Value) -> Vec<(&str, &Value)> {
+    let stages = graph["stages"].as_array();
+    stages.into_iter().flatten().map(|stage| (stage["id"].as_str().unwrap_or("?"), stage)).collect()
+}
+
+fn change(path: &str, old: &Value, new: &Value, lines: &mut Vec<String>) {
+    match (old, new) {
+        (Value::Object(a), Value::Object(b)) => fields(path, a, b, lines),
+        (a, b) if a != b => lines.push(format!("{path}: {} -> {}", shown(a), shown(b))),
+        _ => {}
+    }
+}
+
+fn fields(path: &str, old: &Map<String, Value>, new: &Map<String, Value>, lines: &mut Vec<String>) {
+    let added = new.keys().filter(|key| !old.contains_key(*key));
+    for key in old.keys().chain(added) {
+        let of = |map: &Map<String, Value>| map.get(key).cloned().unwrap_or(Value::Null);
+        change(&format!("{path}.{key}"), &of(old), &of(new), lines);
+    }
+}
+
+fn shown(value: &Value) -> String {
+    match value {
+        Value::Null => "unset".to_owned(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn differences_read_as_lines() {
+        let stage = |n_mels: u32, from: &str| {
+            json!({ "id": "mel", "type": "log_mel", "from": [from], "config": { "n_mels": n_mels, "f": { "min_hz": 50.0 } } })
+        };
+        let old = json!({ "version": 1, "seed": 0, "clips_per_shard": 512, "stages": [stage(96, "a"), { "id": "b", "type": "t" }] });
+        let new = json!({ "version": 1, "seed": 7, "clips_per_shard": 512, "stages": [stage(128, "a"), { "id": "c", "type": "u" }] });
+        let lines = diff(&old, &new);
+        assert_eq!(lines, [
+            "seed: 0 -> 7",
+            "stages.mel.n_mels: 96 -> 128",
+            "stages.b: taken out (t)",
+            "stages.c: added (u)"
+        ]);
+        assert!(diff(&old, &old).is_empty());
+    }
+
+    #[test]
+    fn the_order_of_keys_does_not_count() {
+        let mut a = String::new();
+        let mut b = String::new();
+        canonical(&json!({ "x": 1, "a": [true, { "q": "\"", "b": null }] }), &mut a);
+        canonical(&json!({ "a": [true, { "b": null, "q": "\"" }], "x": 1 }), &mut b);
+        assert_eq!(a, b);
+        assert_eq!(a, r#"{"a":[true,{"b":null,"q":"\""}],"x":1}"#);
+    }
+}
