@@ -2,6 +2,7 @@
 
 mod bad;
 mod describe;
+mod explain;
 mod graph;
 mod mutate;
 mod overrides;
