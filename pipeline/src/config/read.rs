@@ -4,8 +4,8 @@ use std::fmt;
 
 use serde::de::value::StrDeserializer;
 use serde::de::{
-    DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, Error, Expected, IntoDeserializer,
-    MapAccess, SeqAccess, Unexpected, VariantAccess, Visitor,
+    DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, Error, Expected, IntoDeserializer, MapAccess,
+    SeqAccess, Unexpected, VariantAccess, Visitor,
 };
 use serde::forward_to_deserialize_any;
 
@@ -340,7 +340,8 @@ impl<'de> EnumAccess<'de> for Choice<'de> {
 
 impl<'de> Choice<'de> {
     fn content(&self) -> Result<&'de Node, ReadError> {
-        let missing = || ReadError::custom(format!("`{}` needs fields: write `{{ {}: {{ ... }} }}`", self.word, self.word));
+        let missing =
+            || ReadError::custom(format!("`{}` needs fields: write `{{ {}: {{ ... }} }}`", self.word, self.word));
         self.content.ok_or_else(|| missing().at(self.place))
     }
 }
@@ -363,11 +364,7 @@ impl<'de> VariantAccess<'de> for Choice<'de> {
         self.content()?.deserialize_any(visitor)
     }
 
-    fn struct_variant<V: Visitor<'de>>(
-        self,
-        _: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, ReadError> {
+    fn struct_variant<V: Visitor<'de>>(self, _: &'static [&'static str], visitor: V) -> Result<V::Value, ReadError> {
         self.content()?.deserialize_any(visitor)
     }
 }

@@ -20,8 +20,7 @@ pub(super) struct Topology {
 /// Reads the topology of `draft`, telling `faults` what does not fit.
 pub(super) fn read(draft: &Draft, faults: &mut Vec<DraftFault>) -> Topology {
     let ids = ids(draft, faults);
-    let inputs: Vec<Option<Vec<usize>>> =
-        (0..draft.stages.len()).map(|i| inputs_of(draft, i, &ids, faults)).collect();
+    let inputs: Vec<Option<Vec<usize>>> = (0..draft.stages.len()).map(|i| inputs_of(draft, i, &ids, faults)).collect();
     for (i, inputs) in inputs.iter().enumerate() {
         if let Some(inputs) = inputs {
             check_arity(draft, i, inputs, faults);
@@ -52,18 +51,11 @@ fn ids<'a>(draft: &'a Draft, faults: &mut Vec<DraftFault>) -> HashMap<&'a str, u
     ids
 }
 
-fn inputs_of(
-    draft: &Draft,
-    i: usize,
-    ids: &HashMap<&str, usize>,
-    faults: &mut Vec<DraftFault>,
-) -> Option<Vec<usize>> {
+fn inputs_of(draft: &Draft, i: usize, ids: &HashMap<&str, usize>, faults: &mut Vec<DraftFault>) -> Option<Vec<usize>> {
     let stage = &draft.stages[i];
     match &stage.from {
         From::Ids(names) => named_inputs(draft, i, names, ids, faults),
-        From::Above if stage.kind.is_none_or(|kind| kind == StageKind::Source) => {
-            stage.kind.is_some().then(Vec::new)
-        }
+        From::Above if stage.kind.is_none_or(|kind| kind == StageKind::Source) => stage.kind.is_some().then(Vec::new),
         From::Above if i == 0 => {
             let problem = format!("`{}` needs an input, and no stage is above it", stage.id);
             faults.push(DraftFault::stage(i, problem, "begin with a source, such as `type: source_manifest`"));

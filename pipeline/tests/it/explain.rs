@@ -40,6 +40,32 @@ fn json_names_every_segment_and_edge() {
     assert_eq!(into_shards["row_bytes"], 256 * 128 * 2 + 5 * 24);
 }
 
+const MERGES: &str = "
+pipeline: merges
+stages:
+  - { id: music, type: source_folder, path: music }
+  - { id: speech, type: source_folder, path: speech }
+  - { id: all, type: concat, from: [music, speech] }
+  - { type: decode }
+  - { id: a, type: crop, seconds: 3 }
+  - { id: b, type: crop, seconds: 3, mode: random, from: decode }
+  - { type: interleave, from: [a, b] }
+  - { type: sink_null }
+  - { id: late, type: shuffle, n_rows: 9, from: speech }
+  - { id: late_2, type: shuffle, n_rows: 9 }
+  - { id: late_3, type: concat, from: [late_2, music] }
+  - { id: other, type: sink_null }
+";
+
+#[test]
+fn svg_draws_merges_and_edges_that_pass_layers() {
+    let drawn = svg(&explain(&good(MERGES)));
+    if let Some(path) = option_env!("AJEPA_SVG") {
+        std::fs::write(format!("{path}.merges.svg"), &drawn).expect("write");
+    }
+    assert_eq!(drawn.matches("marker-end").count(), 13);
+}
+
 #[test]
 fn svg_draws_each_stage_once() {
     let drawn = svg(&explain(&good(GRAPH)));

@@ -2,7 +2,7 @@
 
 use ajepa_pipe::plan::diff;
 use ajepa_pipe::schema::Dtype;
-use ajepa_pipe::stage::StageKind;
+use ajepa_pipe::stage::StageKind::{self, Fold, Map, Sink, Source};
 
 use crate::{good, load};
 
@@ -33,9 +33,9 @@ fn a_fold_before_a_sink_is_followed_by_a_cast() {
     let text = MEL.replace("  - { type: sink_shards", "  - { type: shuffle, n_rows: 100 }\n  - { type: sink_shards");
     let segments = good(&text).segments();
     let shape: Vec<_> = segments.segments.iter().map(|segment| (segment.kind, segment.nodes.len())).collect();
-    use StageKind::{Fold, Map, Sink, Source};
     assert_eq!(shape, [(Source, 1), (Map, 4), (Fold, 1), (Map, 0), (Sink, 1)]);
-    let dtypes: Vec<_> = segments.edges.iter().skip(1).map(|edge| edge.schema.tensor("mel").map(|mel| mel.dtype)).collect();
+    let dtypes: Vec<_> =
+        segments.edges.iter().skip(1).map(|edge| edge.schema.tensor("mel").map(|mel| mel.dtype)).collect();
     assert_eq!(dtypes, [Some(Dtype::F32), Some(Dtype::F32), Some(Dtype::F16)]);
 }
 
@@ -96,7 +96,9 @@ fn branches_of_one_stage_meet_only_where_they_are_read_in_step() {
     good(BRANCHES);
     let concat = load(&BRANCHES.replace("interleave", "concat")).expect_err("concat").to_string();
     assert!(concat.contains("both come from `decode`") && concat.contains("interleave or zip"), "{concat}");
-    let held = BRANCHES.replace("  - { id: b, ", "  - { type: shuffle, n_rows: 9 }\n  - { id: b, ").replace("[a, b]", "[shuffle, b]");
+    let held = BRANCHES
+        .replace("  - { id: b, ", "  - { type: shuffle, n_rows: 9 }\n  - { id: b, ")
+        .replace("[a, b]", "[shuffle, b]");
     let held = load(&held).expect_err("shuffle between").to_string();
     assert!(held.contains("`shuffle` lies between"), "{held}");
 }
@@ -125,7 +127,10 @@ fn the_fingerprint_holds_what_decides_content_and_nothing_else() {
     assert_eq!(base.len(), 64);
     let same = [
         MEL.replace("path: out", "path: elsewhere"),
-        MEL.replace("pipeline: mel", "pipeline: other\nresources: { jobs: 3, memory: 1GiB }\non_error: { policy: fail }"),
+        MEL.replace(
+            "pipeline: mel",
+            "pipeline: other\nresources: { jobs: 3, memory: 1GiB }\non_error: { policy: fail }",
+        ),
         MEL.replace("preset: code-225b816", "n_mels: 128, preset: 'code-225b816'"),
         MEL.replace("{ type: sink_shards,", "{ id: out, type: sink_shards,"),
         MEL.replace("seconds: 10", "seconds: 10.0, mode: head"),

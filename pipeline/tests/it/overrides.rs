@@ -69,7 +69,10 @@ fn a_bad_one_is_named() {
 
 #[test]
 fn a_type_that_two_stages_have_is_ambiguous() {
-    let text = BASE.replace("  - { type: crop, seconds: 10 }\n", "  - { type: crop, seconds: 20 }\n  - { type: crop, seconds: 10 }\n");
+    let text = BASE.replace(
+        "  - { type: crop, seconds: 10 }\n",
+        "  - { type: crop, seconds: 20 }\n  - { type: crop, seconds: 10 }\n",
+    );
     let shown = load_with(&text, &["stages.crop.seconds=5"]).expect_err("ambiguous").to_string();
     assert!(shown.contains("2 stages are of the type `crop`") && shown.contains("3, 4"), "{shown}");
     let graph = load_with(&text, &["stages.crop_2.seconds=5"]).expect("by the id it got");

@@ -41,11 +41,16 @@ pub fn mermaid(explain: &Explain) -> String {
 
 /// A Graphviz digraph.
 pub fn dot(explain: &Explain) -> String {
-    let mut out = String::from("digraph pipeline {\n  node [shape=box, style=rounded, fontname=\"Helvetica\"];\n  edge [fontname=\"Helvetica\", fontsize=10];\n");
+    let mut out = String::from(
+        "digraph pipeline {\n  node [shape=box, style=rounded, fontname=\"Helvetica\"];\n  edge [fontname=\"Helvetica\", fontsize=10];\n",
+    );
     for (i, segment) in explain.segments.iter().enumerate() {
         let fused = segment.stages.len() > 1;
         if fused {
-            let _ = writeln!(out, "  subgraph cluster_{i} {{\n  label=\"fused, on every worker\"; style=dashed; fontname=\"Helvetica\";");
+            let _ = writeln!(
+                out,
+                "  subgraph cluster_{i} {{\n  label=\"fused, on every worker\"; style=dashed; fontname=\"Helvetica\";"
+            );
         }
         if segment.stages.is_empty() {
             let _ = writeln!(out, "  n{i}_0 [label=\"cast\"];");

@@ -146,7 +146,8 @@ impl Explain {
         for (i, segment) in self.segments.iter().enumerate() {
             for (n, edge) in self.edges.iter().enumerate().filter(|(_, edge)| edge.to == i) {
                 let from = self.name(edge.from);
-                let _ = writeln!(out, "   | {}    {} a row, from {from}", edge.columns.join(", "), size(edge.row_bytes));
+                let _ =
+                    writeln!(out, "   | {}    {} a row, from {from}", edge.columns.join(", "), size(edge.row_bytes));
                 let last = self.edges.iter().skip(n + 1).all(|edge| edge.to != i);
                 out.push_str(if last { "   v\n" } else { "" });
             }
@@ -186,7 +187,8 @@ impl Explain {
 }
 
 fn stage_line(stage: &ExplainStage) -> String {
-    let name = if stage.id == stage.type_name { stage.id.clone() } else { format!("{} ({})", stage.id, stage.type_name) };
+    let name =
+        if stage.id == stage.type_name { stage.id.clone() } else { format!("{} ({})", stage.id, stage.type_name) };
     let params = if stage.params.is_empty() { String::new() } else { format!(" {{ {} }}", stage.params.join(", ")) };
     let output = stage.output.as_ref().map_or_else(String::new, |output| format!(" -> {output}"));
     format!("{name}{params}{output}")

@@ -6,11 +6,12 @@ use super::diagram::edge_lines;
 use super::{Explain, ExplainSegment, ExplainStage, size};
 use crate::stage::StageKind;
 
-const BOX_WIDTH: f64 = 240.0;
+const BOX_WIDTH: f64 = 270.0;
 const LINE: f64 = 17.0;
 const PAD: f64 = 12.0;
 const STAGE_GAP: f64 = 14.0;
-const COLUMN_GAP: f64 = 190.0;
+const COLUMN_GAP: f64 = 60.0;
+const LABEL_WIDTH: f64 = 150.0;
 const LANE_WIDTH: f64 = 30.0;
 const MARGIN: f64 = 32.0;
 const TITLE: f64 = 64.0;
@@ -67,43 +68,73 @@ pub fn svg(explain: &Explain) -> String {
 
 fn subtitle(explain: &Explain) -> String {
     let jobs = explain.jobs.map_or_else(|| "one worker per core".to_owned(), |jobs| format!("{jobs} workers"));
-    format!("seed {}, {jobs}, {} of memory, {} clips per shard", explain.seed, size(explain.memory_bytes as usize), explain.clips_per_shard)
+    format!(
+        "seed {}, {jobs}, {} of memory, {} clips per shard",
+        explain.seed,
+        size(explain.memory_bytes as usize),
+        explain.clips_per_shard
+    )
 }
 
 fn layout(explain: &Explain) -> Layout {
     let layers = layers(explain);
-    let item_width = |item: &Item| if matches!(item, Item::Segment(_)) { BOX_WIDTH } else { LANE_WIDTH };
-    let layer_width =
-        |layer: &[Item]| layer.iter().map(item_width).sum::<f64>() + COLUMN_GAP * (layer.len().max(1) - 1) as f64;
-    let widest = layers.iter().map(|layer| layer_width(layer)).fold(BOX_WIDTH, f64::max);
-    // Labels stand to the right of their edge, so the last column needs room for them.
-    let width = widest + 2.0 * MARGIN + COLUMN_GAP;
     let mut segments = vec![Spot::default(); explain.segments.len()];
-    let mut lanes = vec![Vec::new(); explain.edges.len()];
+    let mut lanes: Vec<Vec<(f64, f64)>> = vec![Vec::new(); explain.edges.len()];
     let mut y = TITLE + 10.0;
     for layer in &layers {
         let height = layer.iter().map(|item| item_height(explain, *item)).fold(0.0, f64::max);
-        let mut x = MARGIN + (widest - layer_width(layer)) / 2.0;
-        for item in layer {
+        let wanted: Vec<f64> = layer.iter().map(|item| middle_above(explain, *item, &segments, &lanes)).collect();
+        for (item, middle) in layer.iter().zip(spread(layer, &wanted)) {
             match *item {
-                Item::Segment(i) => segments[i] = Spot { x, y, height: item_height(explain, *item) },
-                Item::Lane(edge) => {
-                    let middle = x + LANE_WIDTH / 2.0;
-                    lanes[edge].extend([(middle, y), (middle, y + height)]);
+                Item::Segment(i) => {
+                    segments[i] = Spot { x: middle - BOX_WIDTH / 2.0, y, height: item_height(explain, *item) };
                 }
+                Item::Lane(edge) => lanes[edge].extend([(middle, y), (middle, y + height)]),
             }
-            x += item_width(item) + COLUMN_GAP;
         }
         y += height + gap_below(explain, layer);
     }
-    Layout { segments, lanes, width, height: y + MARGIN - 20.0 }
+    let left = segments.iter().map(|spot| spot.x).fold(f64::INFINITY, f64::min).min(0.0);
+    segments.iter_mut().for_each(|spot| spot.x += MARGIN - left);
+    lanes.iter_mut().flatten().for_each(|point| point.0 += MARGIN - left);
+    let right = segments.iter().map(|spot| spot.x + BOX_WIDTH).fold(0.0, f64::max);
+    let right = lanes.iter().flatten().map(|point| point.0).fold(right, f64::max);
+    Layout { segments, lanes, width: (right + LABEL_WIDTH).max(480.0), height: y + MARGIN - 20.0 }
+}
+
+/// Mean middle of what an item reads; 0 for a source.
+fn middle_above(explain: &Explain, item: Item, segments: &[Spot], lanes: &[Vec<(f64, f64)>]) -> f64 {
+    let middle = |n: usize| {
+        let from = segments[explain.edges[n].from].x + BOX_WIDTH / 2.0;
+        lanes[n].last().map_or(from, |point| point.0)
+    };
+    let middles: Vec<f64> = match item {
+        Item::Lane(edge) => vec![middle(edge)],
+        Item::Segment(i) => (0..explain.edges.len()).filter(|&n| explain.edges[n].to == i).map(middle).collect(),
+    };
+    if middles.is_empty() { 0.0 } else { middles.iter().sum::<f64>() / middles.len() as f64 }
+}
+
+/// Middles as near to the wanted ones as the widths allow: the mean of pushing to the right and pushing to the left.
+fn spread(layer: &[Item], wanted: &[f64]) -> Vec<f64> {
+    let half = |i: usize| if matches!(layer[i], Item::Segment(_)) { BOX_WIDTH / 2.0 } else { LANE_WIDTH / 2.0 };
+    let apart = |i: usize| half(i) + half(i + 1) + COLUMN_GAP;
+    let mut right = wanted.to_vec();
+    for i in 1..right.len() {
+        right[i] = right[i].max(right[i - 1] + apart(i - 1));
+    }
+    let mut left = wanted.to_vec();
+    for i in (1..left.len()).rev() {
+        left[i - 1] = left[i - 1].min(left[i] - apart(i - 1));
+    }
+    right.iter().zip(&left).map(|(a, b)| f64::midpoint(*a, *b)).collect()
 }
 
 /// Room for the labels of the edges that leave a layer.
 fn gap_below(explain: &Explain, layer: &[Item]) -> f64 {
     let leaves = |from: usize| layer.contains(&Item::Segment(from));
     let lines = explain.edges.iter().filter(|edge| leaves(edge.from)).map(|edge| edge.columns.len() + 1).max();
-    lines.map_or(30.0, |lines| 44.0 + lines as f64 * LINE)
+    lines.map_or(30.0, |lines| 58.0 + lines as f64 * LINE)
 }
 
 /// Each segment one layer below the lowest it reads; edges that pass a layer get a lane in it.
@@ -135,7 +166,9 @@ fn mean_above(explain: &Explain, item: Item, place: &dyn Fn(Item) -> Option<usiz
     let of_edge = |n: usize| place(Item::Lane(n)).or_else(|| place(Item::Segment(explain.edges[n].from)));
     let places: Vec<usize> = match item {
         Item::Lane(edge) => of_edge(edge).into_iter().collect(),
-        Item::Segment(i) => (0..explain.edges.len()).filter(|&n| explain.edges[n].to == i).filter_map(of_edge).collect(),
+        Item::Segment(i) => {
+            (0..explain.edges.len()).filter(|&n| explain.edges[n].to == i).filter_map(of_edge).collect()
+        }
     };
     if places.is_empty() { 0.0 } else { places.iter().sum::<usize>() as f64 / places.len() as f64 }
 }
@@ -173,21 +206,30 @@ fn draw_edge(out: &mut String, layout: &Layout, n: usize, explain: &Explain, lin
     let mut points = vec![port(edge.from, &|edge| edge.from, from.y + from.height)];
     points.extend(&layout.lanes[n]);
     points.push(port(edge.to, &|edge| edge.to, to.y - 3.0));
+    // The label stands beside a straight piece: at the lower end, or at the upper one where edges come together.
+    let merges = explain.edges.iter().filter(|other| other.to == edge.to).count() > 1;
+    let straight = lines.len() as f64 * LINE + 10.0;
+    let (at, label) = if merges {
+        let (x, y) = points[0];
+        points.insert(1, (x, y + straight));
+        (0, (x + 10.0, y + 20.0))
+    } else {
+        let (x, y) = points[points.len() - 1];
+        points.insert(points.len() - 1, (x, y - straight));
+        (points.len() - 2, (x + 10.0, y - straight + 12.0))
+    };
     let mut path = format!("M{:.1} {:.1}", points[0].0, points[0].1);
-    for pair in points.windows(2) {
+    for (i, pair) in points.windows(2).enumerate() {
         let ((x0, y0), (x1, y1)) = (pair[0], pair[1]);
+        if i == at {
+            let _ = write!(path, "V{y1:.1}");
+            continue;
+        }
         let bend = (y1 - y0) / 2.0;
         let _ = write!(path, "C{x0:.1} {:.1} {x1:.1} {:.1} {x1:.1} {y1:.1}", y0 + bend, y1 - bend);
     }
     let _ = writeln!(out, r#"<path class="edge" d="{path}" marker-end="url(#tip)"/>"#);
-    // Where edges come together only their ends are apart, where they part only their beginnings.
-    let merges = explain.edges.iter().filter(|other| other.to == edge.to).count() > 1;
-    let parts = explain.edges.iter().filter(|other| other.from == edge.from).count() > 1;
-    let share = if merges { 0.22 } else if parts { 0.78 } else { 0.5 };
-    let ((x0, y0), (x1, y1)) = if merges { (points[0], points[1]) } else { (points[points.len() - 2], points[points.len() - 1]) };
-    let smooth = share * share * (3.0 - 2.0 * share);
-    let x = x0 + (x1 - x0) * smooth + 12.0;
-    let y = (y0 + (y1 - y0) * share - lines.len() as f64 * LINE / 2.0 + 12.0).max(y0 + 14.0);
+    let (x, y) = label;
     for (i, line) in lines.iter().enumerate() {
         let class = if i + 1 == lines.len() { "label bytes" } else { "label" };
         let y = y + i as f64 * LINE;
@@ -216,7 +258,12 @@ fn draw_segment(out: &mut String, segment: &ExplainSegment, spot: Spot) {
         let _ = writeln!(
             out,
             r##"<rect x="{:.1}" y="{:.1}" width="{BOX_WIDTH}" height="{:.1}" rx="10" fill="#f2f6fb" stroke="#9db2c9" stroke-dasharray="5 4"/><text x="{:.1}" y="{:.1}" class="kind">{}</text>"##,
-            spot.x, spot.y, spot.height, spot.x + PAD, spot.y + PAD + 9.0, escape(&title),
+            spot.x,
+            spot.y,
+            spot.height,
+            spot.x + PAD,
+            spot.y + PAD + 9.0,
+            escape(&title),
         );
         y += PAD + LINE + 4.0;
         inset = PAD;
