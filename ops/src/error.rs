@@ -95,7 +95,7 @@ pub enum OpError {
 }
 
 impl OpError {
-    /// One stable snake_case word for this kind of fault: the `reason` of a rejected clip.
+    /// One stable `snake_case` word for this kind of fault: the `reason` of a rejected clip.
     pub fn code(&self) -> &'static str {
         match self {
             Self::UnsupportedContainer { .. } => "unsupported_container",

@@ -16,6 +16,9 @@ const TOP: [&str; 5] = ["pipeline", "seed", "stages", "on_error", "resources"];
 /// Keys that every stage has; the others are its own.
 pub const FRAMEWORK: [&str; 3] = ["id", "type", "from"];
 
+/// Longest list of inputs.
+const MAX_FROM: usize = 100;
+
 /// Where the parts of a stage stand, for faults that are found later.
 #[derive(Debug)]
 pub struct StagePlaces {
@@ -164,6 +167,10 @@ fn read_from(node: &Node, faults: &mut Vec<Fault>) -> (From, Vec<Place>) {
         Value::List(items) if items.is_empty() => {
             let fault = Fault::new(node.place, "`from` is empty");
             faults.push(fault.help("name the stages that this one reads, or take `from` out to read the one above"));
+            return (From::Above, vec![node.place]);
+        }
+        Value::List(items) if items.len() > MAX_FROM => {
+            faults.push(Fault::new(node.place, format!("`from` names more than {MAX_FROM} stages")));
             return (From::Above, vec![node.place]);
         }
         Value::List(items) => items.as_slice(),

@@ -154,6 +154,9 @@ fn expected_words(expected: &str) -> String {
     words.to_owned()
 }
 
+/// Faults of one node that are looked for; each costs another reading.
+const MAX_ERRORS: usize = 20;
+
 /// Reads `node` as a `T`, and goes on after a fault as far as it can, so that one run names them all.
 ///
 /// # Errors
@@ -179,7 +182,8 @@ pub fn read_all<T: DeserializeOwned>(node: &Node) -> Result<T, Vec<ReadError>> {
             _ => error.path.first().cloned(),
         };
         errors.push(error);
-        let Some(key) = culprit.filter(|key| rest.get(key).is_some()) else {
+        let more = errors.len() < MAX_ERRORS;
+        let Some(key) = culprit.filter(|key| more && rest.get(key).is_some()) else {
             return Err(errors);
         };
         rest = rest.without(&[&key]);

@@ -26,6 +26,9 @@ fn every_example_is_read_by_its_own_stage() {
 #[test]
 fn the_schema_names_every_stage_and_resolves() {
     let schema = json_schema(&registry());
+    if let Some(path) = option_env!("AJEPA_SCHEMA") {
+        std::fs::write(path, schema.to_string()).expect("write");
+    }
     let stages = schema["properties"]["stages"]["items"]["oneOf"].as_array().expect("alternatives");
     assert_eq!(stages.len(), registry().entries().len());
     let crop = stages.iter().find(|stage| stage["title"] == "crop").expect("crop");

@@ -45,6 +45,7 @@ pipeline: merges
 stages:
   - { id: music, type: source_folder, path: music }
   - { id: speech, type: source_folder, path: speech }
+  - { id: third, type: source_folder, path: third }
   - { id: all, type: concat, from: [music, speech] }
   - { type: decode }
   - { id: a, type: crop, seconds: 3 }
@@ -53,7 +54,7 @@ stages:
   - { type: sink_null }
   - { id: late, type: shuffle, n_rows: 9, from: speech }
   - { id: late_2, type: shuffle, n_rows: 9 }
-  - { id: late_3, type: concat, from: [late_2, music] }
+  - { id: late_3, type: concat, from: [late_2, third] }
   - { id: other, type: sink_null }
 ";
 

@@ -104,6 +104,21 @@ fn branches_of_one_stage_meet_only_where_they_are_read_in_step() {
 }
 
 #[test]
+fn two_merges_that_wait_for_each_other_are_refused() {
+    let text = "
+stages:
+  - { id: a, type: source_folder, path: a }
+  - { id: b, type: source_folder, path: b }
+  - { id: ab, type: concat, from: [a, b] }
+  - { id: one, type: sink_null, from: ab }
+  - { id: ba, type: concat, from: [b, a] }
+  - { id: two, type: sink_null, from: ba }
+";
+    let shown = load(text).expect_err("crossing").to_string();
+    assert!(shown.contains("by another merge") && shown.contains("`ba`"), "{shown}");
+}
+
+#[test]
 fn two_sources_may_be_put_end_to_end() {
     let text = "
 stages:

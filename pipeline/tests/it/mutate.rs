@@ -127,7 +127,11 @@ fn deep_wide_and_long_documents_are_refused() {
     let wide = format!("stages: [{}]", "{ type: decode }, ".repeat(5_000));
     let long = format!("stages: [{{ type: {} }}]", "x".repeat(900_000));
     let keys: String = (0..20_000).fold("stages: []\n".to_owned(), |text, i| text + &format!("k{i}: 1\n"));
-    for text in [deep, wide, long, keys] {
+    let fields: String = (0..30_000).fold(String::new(), |text, i| text + &format!(", k{i}: 1"));
+    let fields = format!("stages: [{{ type: decode{fields} }}]");
+    let names: String = (0..30_000).fold(String::new(), |text, i| text + &format!("n{i}, "));
+    let names = format!("stages: [{{ type: concat, from: [{names}] }}]");
+    for text in [deep, wide, long, keys, fields, names] {
         let shown = load(&text).expect_err("refused").render(false, 100);
         assert!(shown.len() < 100_000, "{} bytes of report", shown.len());
     }

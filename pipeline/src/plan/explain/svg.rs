@@ -95,7 +95,9 @@ fn layout(explain: &Explain) -> Layout {
         y += height + gap_below(explain, layer);
     }
     let left = segments.iter().map(|spot| spot.x).fold(f64::INFINITY, f64::min).min(0.0);
-    segments.iter_mut().for_each(|spot| spot.x += MARGIN - left);
+    for spot in &mut segments {
+        spot.x += MARGIN - left;
+    }
     lanes.iter_mut().flatten().for_each(|point| point.0 += MARGIN - left);
     let right = segments.iter().map(|spot| spot.x + BOX_WIDTH).fold(0.0, f64::max);
     let right = lanes.iter().flatten().map(|point| point.0).fold(right, f64::max);
