@@ -340,14 +340,14 @@ impl From<ConfigError> for BuildError {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{code}: {detail}")]
 pub struct ClipError {
-    /// One stable snake_case word, the `reason` of a reject.
+    /// One stable `snake_case` word, the `reason` of a reject.
     pub code: Cow<'static, str>,
     /// The rest, for people.
     pub detail: String,
 }
 
 impl ClipError {
-    /// `code` is one stable snake_case word.
+    /// `code` is one stable `snake_case` word.
     pub fn new(code: impl Into<Cow<'static, str>>, detail: impl Into<String>) -> Self {
         Self { code: code.into(), detail: detail.into() }
     }

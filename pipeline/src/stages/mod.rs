@@ -52,7 +52,7 @@ pub struct Registry {
 /// One YAML `type`.
 #[derive(Clone)]
 pub struct Entry {
-    /// The tag, snake_case.
+    /// The tag, in `snake_case`.
     pub name: &'static str,
     /// Its threading contract.
     pub kind: StageKind,

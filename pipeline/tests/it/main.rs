@@ -1,0 +1,28 @@
+//! Integration tests of the pipeline crate: one binary.
+
+mod bad;
+mod describe;
+mod explain;
+mod graph;
+mod mutate;
+mod overrides;
+mod registry;
+
+use ajepa_pipe::config::{self, ConfigErrors};
+use ajepa_pipe::plan::Graph;
+
+/// A text as a pipeline, without overrides.
+fn load(text: &str) -> Result<Graph, ConfigErrors> {
+    load_with(text, &[])
+}
+
+/// A text as a pipeline, with overrides.
+fn load_with(text: &str, overrides: &[&str]) -> Result<Graph, ConfigErrors> {
+    let overrides: Vec<String> = overrides.iter().map(|text| (*text).to_owned()).collect();
+    config::load_str("test.yaml", text, &overrides, &registry::registry())
+}
+
+/// A graph that fits together, or the test's end with the rendered report.
+fn good(text: &str) -> Graph {
+    load(text).unwrap_or_else(|errors| panic!("{errors}"))
+}
