@@ -16,6 +16,9 @@ const TOP: [&str; 5] = ["pipeline", "seed", "stages", "on_error", "resources"];
 /// Keys that every stage has; the others are its own.
 pub const FRAMEWORK: [&str; 3] = ["id", "type", "from"];
 
+/// Longest list of inputs.
+const MAX_FROM: usize = 100;
+
 /// Where the parts of a stage stand, for faults that are found later.
 #[derive(Debug)]
 pub struct StagePlaces {
@@ -136,13 +139,7 @@ fn read_stage(node: &Node, id: String, registry: &Registry, faults: &mut Vec<Fau
 }
 
 /// Reads the fields that are a stage's own.
-pub fn parse_fields(
-    entry: &Entry,
-    id: &str,
-    node: &Node,
-    label: Place,
-    faults: &mut Vec<Fault>,
-) -> Option<Parsed> {
+pub fn parse_fields(entry: &Entry, id: &str, node: &Node, label: Place, faults: &mut Vec<Fault>) -> Option<Parsed> {
     let told = |errors| {
         let schema = (entry.schema)().to_value();
         tell(errors, id, label, Some(&schema), faults);
@@ -172,19 +169,20 @@ fn read_from(node: &Node, faults: &mut Vec<Fault>) -> (From, Vec<Place>) {
             faults.push(fault.help("name the stages that this one reads, or take `from` out to read the one above"));
             return (From::Above, vec![node.place]);
         }
+        Value::List(items) if items.len() > MAX_FROM => {
+            faults.push(Fault::new(node.place, format!("`from` names more than {MAX_FROM} stages")));
+            return (From::Above, vec![node.place]);
+        }
         Value::List(items) => items.as_slice(),
         _ => std::slice::from_ref(node),
     };
     for item in items {
-        match &item.value {
-            Value::Text(id) => {
-                ids.push(id.clone());
-                places.push(item.place);
-            }
-            _ => {
-                let fault = Fault::new(item.place, "`from` takes the id of a stage, or a list of ids");
-                faults.push(fault.help("write `from: decode` or `from: [a, b]`"));
-            }
+        if let Value::Text(id) = &item.value {
+            ids.push(id.clone());
+            places.push(item.place);
+        } else {
+            let fault = Fault::new(item.place, "`from` takes the id of a stage, or a list of ids");
+            faults.push(fault.help("write `from: decode` or `from: [a, b]`"));
         }
     }
     if ids.is_empty() { (From::Above, vec![node.place]) } else { (From::Ids(ids), places) }
@@ -260,9 +258,8 @@ fn memory_bytes(node: &Node) -> Result<u64, Fault> {
     if !text.ends_with(|c: char| c.is_ascii_alphabetic()) {
         return Err(Fault::new(node.place, format!("`memory: {text}` has no unit")).help(help));
     }
-    let size: ByteSize = text.parse().map_err(|_| {
-        Fault::new(node.place, format!("`memory: {text}` is not a size")).help(help)
-    })?;
+    let size: ByteSize =
+        text.parse().map_err(|_| Fault::new(node.place, format!("`memory: {text}` is not a size")).help(help))?;
     if size < ByteSize::mib(64) || size > ByteSize::pib(1) {
         return Err(Fault::new(node.place, format!("`memory: {text}` is out of range")).help("from 64MiB to 1PiB"));
     }
@@ -274,7 +271,9 @@ fn mapping<'a>(node: &'a Node, name: &str, faults: &mut Vec<Fault>) -> Option<&'
         Value::Map(entries) => Some(entries),
         Value::Null => None,
         _ => {
-            faults.push(Fault::new(node.place, format!("`{name}` is a mapping")).help(format!("write `{name}: {{ ... }}`")));
+            faults.push(
+                Fault::new(node.place, format!("`{name}` is a mapping")).help(format!("write `{name}: {{ ... }}`")),
+            );
             None
         }
     }
@@ -356,7 +355,11 @@ fn meant(error: &ReadError) -> Option<String> {
 fn unit_help(found: &str, expected: &str) -> String {
     let Some(text) = found.strip_prefix("the text \"") else {
         let bare = found.starts_with(|c: char| c.is_ascii_digit() || c == '-') || found.starts_with('`');
-        return if expected == "text" && bare { format!("put it in quotes: {:?}", found.trim_matches('`')) } else { String::new() };
+        return if expected == "text" && bare {
+            format!("put it in quotes: {:?}", found.trim_matches('`'))
+        } else {
+            String::new()
+        };
     };
     let number: String = text.chars().take_while(|c| c.is_ascii_digit() || matches!(c, '.' | '-')).collect();
     let numeric = expected.contains("number") && number.parse::<f64>().is_ok();

@@ -67,7 +67,8 @@ struct Text {
 impl ConfigErrors {
     /// `texts`: name and content of the document and then of each override; a fault's place counts in these.
     pub(super) fn new(texts: Vec<(String, String)>, mut faults: Vec<Fault>) -> Self {
-        let texts: Vec<Text> = texts.into_iter().map(|(name, content)| Text { name, content: inert(&content) }).collect();
+        let texts: Vec<Text> =
+            texts.into_iter().map(|(name, content)| Text { name, content: inert(&content) }).collect();
         for fault in &mut faults {
             fault.problem = short(&inert(&fault.problem));
             fault.help = fault.help.as_deref().map(|help| short(&inert(help)));

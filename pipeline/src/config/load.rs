@@ -41,7 +41,7 @@ fn read_text(path: &Path) -> Result<String, (String, String)> {
     }
     String::from_utf8(bytes).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
-        let line = error.as_bytes()[..at].iter().filter(|&&byte| byte == b'\n').count() + 1;
+        let line = error.as_bytes()[..at].split(|&byte| byte == b'\n').count();
         (format!("the text is not UTF-8: byte {at}, in line {line}"), "save the file as UTF-8".to_owned())
     })
 }
@@ -82,13 +82,7 @@ pub fn load_str(name: &str, text: &str, overrides: &[String], registry: &Registr
     }
 }
 
-fn read(
-    name: &str,
-    text: &str,
-    overrides: &[String],
-    registry: &Registry,
-    faults: &mut Vec<Fault>,
-) -> Option<Graph> {
+fn read(name: &str, text: &str, overrides: &[String], registry: &Registry, faults: &mut Vec<Fault>) -> Option<Graph> {
     let mut root = match tree::parse(text, 0, 0, faults) {
         Ok(root) => root,
         Err(fault) => {

@@ -40,8 +40,7 @@ impl Override {
     }
 }
 
-const PATHS: &str =
-    "paths: seed, pipeline, on_error.KEY, resources.KEY, stages.STAGE.FIELD, where STAGE is an id, a type or a number from 0";
+const PATHS: &str = "paths: seed, pipeline, on_error.KEY, resources.KEY, stages.STAGE.FIELD, where STAGE is an id, a type or a number from 0";
 
 /// Lays `change` over the document.
 ///

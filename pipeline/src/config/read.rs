@@ -4,8 +4,8 @@ use std::fmt;
 
 use serde::de::value::StrDeserializer;
 use serde::de::{
-    DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, Error, Expected, IntoDeserializer,
-    MapAccess, SeqAccess, Unexpected, VariantAccess, Visitor,
+    DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, Error, Expected, IntoDeserializer, MapAccess,
+    SeqAccess, Unexpected, VariantAccess, Visitor,
 };
 use serde::forward_to_deserialize_any;
 
@@ -154,6 +154,9 @@ fn expected_words(expected: &str) -> String {
     words.to_owned()
 }
 
+/// Faults of one node that are looked for; each costs another reading.
+const MAX_ERRORS: usize = 20;
+
 /// Reads `node` as a `T`, and goes on after a fault as far as it can, so that one run names them all.
 ///
 /// # Errors
@@ -179,7 +182,8 @@ pub fn read_all<T: DeserializeOwned>(node: &Node) -> Result<T, Vec<ReadError>> {
             _ => error.path.first().cloned(),
         };
         errors.push(error);
-        let Some(key) = culprit.filter(|key| rest.get(key).is_some()) else {
+        let more = errors.len() < MAX_ERRORS;
+        let Some(key) = culprit.filter(|key| more && rest.get(key).is_some()) else {
             return Err(errors);
         };
         rest = rest.without(&[&key]);
@@ -340,7 +344,8 @@ impl<'de> EnumAccess<'de> for Choice<'de> {
 
 impl<'de> Choice<'de> {
     fn content(&self) -> Result<&'de Node, ReadError> {
-        let missing = || ReadError::custom(format!("`{}` needs fields: write `{{ {}: {{ ... }} }}`", self.word, self.word));
+        let missing =
+            || ReadError::custom(format!("`{}` needs fields: write `{{ {}: {{ ... }} }}`", self.word, self.word));
         self.content.ok_or_else(|| missing().at(self.place))
     }
 }
@@ -363,11 +368,7 @@ impl<'de> VariantAccess<'de> for Choice<'de> {
         self.content()?.deserialize_any(visitor)
     }
 
-    fn struct_variant<V: Visitor<'de>>(
-        self,
-        _: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, ReadError> {
+    fn struct_variant<V: Visitor<'de>>(self, _: &'static [&'static str], visitor: V) -> Result<V::Value, ReadError> {
         self.content()?.deserialize_any(visitor)
     }
 }

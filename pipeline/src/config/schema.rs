@@ -55,11 +55,15 @@ fn stage(entry: &Entry, defs: &mut Map<String, Value>) -> Value {
         defs.extend(inner.into_iter().map(|(name, def)| (format!("{}.{name}", entry.name), def)));
     }
     let mut properties = Map::new();
-    properties.insert("type".to_owned(), json!({ "const": entry.name, "description": describe::kind_word(entry.kind) }));
+    properties
+        .insert("type".to_owned(), json!({ "const": entry.name, "description": describe::kind_word(entry.kind) }));
     properties.insert("id".to_owned(), json!({ "type": "string", "pattern": "^[A-Za-z][A-Za-z0-9_-]{0,63}$", "description": "Unique; the type by default. Seeds what the stage draws." }));
     let id = json!({ "type": "string" });
     let ids = json!({ "type": "array", "items": id, "minItems": 1 });
-    properties.insert("from".to_owned(), json!({ "oneOf": [id, ids], "description": "The stages it reads; the one above by default." }));
+    properties.insert(
+        "from".to_owned(),
+        json!({ "oneOf": [id, ids], "description": "The stages it reads; the one above by default." }),
+    );
     properties.extend(describe::properties(&schema));
     let own = schema.get("required").and_then(Value::as_array).cloned().unwrap_or_default();
     let required: Vec<Value> = std::iter::once(Value::from("type")).chain(own).collect();

@@ -102,7 +102,7 @@ fn options() -> Options {
             max_nodes: 100_000,
             max_depth: 32,
             flow_nesting_limit: 32,
-            max_documents: 1,
+            max_documents: 2,
             max_aliases: 1_000,
             max_anchors: 1_000,
             max_recorded_anchor_events: 100_000,
@@ -133,7 +133,7 @@ pub fn parse(text: &str, number: usize, offset: usize, faults: &mut Vec<Fault>) 
         let shown = error.render_with_formatter(&serde_saphyr::UserMessageFormatter);
         yaml_fault(text, place, &shown)
     })?;
-    let mut node = place_node(spanned, &Text { text, number, offset });
+    let mut node = place_node(spanned, &Text { content: text, number, offset });
     drop_doubles(&mut node, faults);
     Ok(node)
 }
@@ -144,7 +144,7 @@ fn yaml_fault(text: &str, place: Place, shown: &str) -> Fault {
     let clause = first.find(" at line ").map_or(first, |at| &first[..at]);
     let clause = clause.find(": limits breached").map_or(clause, |at| &clause[..at]);
     let clause = clause.trim_start_matches("error: ").trim_end_matches(['.', ':']);
-    if clause.contains("multiple YAML documents") {
+    if clause.contains("multiple") {
         return Fault::new(place, "a second document begins here").help("a file holds one pipeline");
     }
     let fault = Fault::new(place, format!("this is not YAML that can be read: {clause}"));
@@ -153,26 +153,27 @@ fn yaml_fault(text: &str, place: Place, shown: &str) -> Fault {
     if indent_has_tab {
         return fault.help("YAML indents with spaces; this line begins with a tab");
     }
-    if clause.contains("alias") || clause.contains("budget") || clause.contains("too large") {
-        return fault.help("a pipeline is small: a document may nest 32 deep and hold 100,000 values, aliases unfolded");
+    if clause.contains("alias") || clause.contains("recursion") || clause.contains("too large") {
+        return fault
+            .help("a pipeline is small: a document may nest 32 deep and hold 100,000 values, aliases unfolded");
     }
     fault
 }
 
 /// A text, and where it begins.
 struct Text<'a> {
-    text: &'a str,
+    content: &'a str,
     number: usize,
     offset: usize,
 }
 
 impl Text<'_> {
     fn place(&self, location: Location) -> Place {
-        let start = byte_of(self.text, location);
+        let start = byte_of(self.content, location);
         let len = location.span().byte_len().unwrap_or(0) as usize;
-        let end = start.saturating_add(len).min(self.text.len());
+        let end = start.saturating_add(len).min(self.content.len());
         // The span of a plain scalar may reach over the blanks behind it.
-        let end = self.text.get(start..end).map_or(start, |shown| start + shown.trim_end().len());
+        let end = self.content.get(start..end).map_or(start, |shown| start + shown.trim_end().len());
         Place { text: self.number, start: self.offset + start, end: self.offset + end }
     }
 }
@@ -227,7 +228,9 @@ fn drop_doubles(node: &mut Node, faults: &mut Vec<Fault>) {
                 }
                 first
             });
-            entries.iter_mut().for_each(|(_, node)| drop_doubles(node, faults));
+            for (_, node) in entries {
+                drop_doubles(node, faults);
+            }
         }
         _ => {}
     }

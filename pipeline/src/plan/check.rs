@@ -55,7 +55,8 @@ fn plan_stage(
     match config.plan(&inputs) {
         Ok(plan) if stage.kind == Some(plan.kind) => Some((inputs, plan)),
         Ok(plan) => {
-            let problem = format!("`{}` plans as {:?} and is registered as {:?}", stage.type_name, plan.kind, stage.kind);
+            let problem =
+                format!("`{}` plans as {:?} and is registered as {:?}", stage.type_name, plan.kind, stage.kind);
             faults.push(DraftFault::stage(i, problem, "this is a mistake in the stage, not in your file"));
             None
         }
@@ -73,7 +74,8 @@ fn plan_fault(draft: &Draft, i: usize, feeds: Option<&[usize]>, inputs: &[Schema
         let sep = if help.is_empty() { "" } else { "; " };
         help = format!("{help}{sep}`{}` gives {}", draft.stages[input].id, brief(schema));
     }
-    let problem = format!("`{}`: {}", draft.stages[i].id, error.problem);
+    let field = error.field.as_ref().map_or_else(String::new, |field| format!(".{field}"));
+    let problem = format!("`{}{field}`: {}", draft.stages[i].id, error.problem);
     DraftFault::stage(i, problem, help).at(error.field.map_or(Where::Stage, Where::Field))
 }
 
@@ -108,9 +110,9 @@ fn difference(a: &Schema, b: &Schema) -> Option<String> {
         }
     }
     let extra = b.columns.iter().find(|column| a.get(&column.name).is_none());
-    extra.map(|column| format!("`{}` is in one only", column.name)).or_else(|| {
-        (a.extra != b.extra).then(|| "only one brings further columns of a manifest".to_owned())
-    })
+    extra
+        .map(|column| format!("`{}` is in one only", column.name))
+        .or_else(|| (a.extra != b.extra).then(|| "only one brings further columns of a manifest".to_owned()))
 }
 
 /// Puts the stages in order. With no fault found, only a stage whose own faults were told before can be in the way.

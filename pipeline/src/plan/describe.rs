@@ -155,7 +155,8 @@ fn takes(root: &Value, schema: &Value, depth: usize) -> String {
 fn range(schema: &Value) -> String {
     let bound = |key: &str| schema.get(key).filter(|bound| bound.as_f64() != Some(0.0)).map(ToString::to_string);
     let low = bound("minimum").map(|low| format!(">= {low}"));
-    let high = bound("maximum").filter(|high| !["255", "65535"].contains(&high.as_str())).map(|high| format!("<= {high}"));
+    let high =
+        bound("maximum").filter(|high| !["255", "65535"].contains(&high.as_str())).map(|high| format!("<= {high}"));
     let bounds: Vec<String> = low.into_iter().chain(high).collect();
     if bounds.is_empty() { String::new() } else { format!(" {}", bounds.join(" and ")) }
 }

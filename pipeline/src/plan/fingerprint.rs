@@ -143,18 +143,14 @@ mod tests {
 
     #[test]
     fn differences_read_as_lines() {
-        let stage = |n_mels: u32, from: &str| {
-            json!({ "id": "mel", "type": "log_mel", "from": [from], "config": { "n_mels": n_mels, "f": { "min_hz": 50.0 } } })
-        };
+        let stage = |n_mels: u32, from: &str| json!({ "id": "mel", "type": "log_mel", "from": [from], "config": { "n_mels": n_mels, "f": { "min_hz": 50.0 } } });
         let old = json!({ "version": 1, "seed": 0, "clips_per_shard": 512, "stages": [stage(96, "a"), { "id": "b", "type": "t" }] });
         let new = json!({ "version": 1, "seed": 7, "clips_per_shard": 512, "stages": [stage(128, "a"), { "id": "c", "type": "u" }] });
         let lines = diff(&old, &new);
-        assert_eq!(lines, [
-            "seed: 0 -> 7",
-            "stages.mel.n_mels: 96 -> 128",
-            "stages.b: taken out (t)",
-            "stages.c: added (u)"
-        ]);
+        assert_eq!(
+            lines,
+            ["seed: 0 -> 7", "stages.mel.n_mels: 96 -> 128", "stages.b: taken out (t)", "stages.c: added (u)"]
+        );
         assert!(diff(&old, &old).is_empty());
     }
 

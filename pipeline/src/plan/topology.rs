@@ -20,8 +20,7 @@ pub(super) struct Topology {
 /// Reads the topology of `draft`, telling `faults` what does not fit.
 pub(super) fn read(draft: &Draft, faults: &mut Vec<DraftFault>) -> Topology {
     let ids = ids(draft, faults);
-    let inputs: Vec<Option<Vec<usize>>> =
-        (0..draft.stages.len()).map(|i| inputs_of(draft, i, &ids, faults)).collect();
+    let inputs: Vec<Option<Vec<usize>>> = (0..draft.stages.len()).map(|i| inputs_of(draft, i, &ids, faults)).collect();
     for (i, inputs) in inputs.iter().enumerate() {
         if let Some(inputs) = inputs {
             check_arity(draft, i, inputs, faults);
@@ -32,6 +31,7 @@ pub(super) fn read(draft: &Draft, faults: &mut Vec<DraftFault>) -> Topology {
     // Branches are followed along the order, so only where there is one.
     if order.len() == draft.stages.len() {
         check_meetings(draft, &inputs, &order, faults);
+        check_crossings(draft, &inputs, &order, faults);
     }
     Topology { inputs, order }
 }
@@ -52,18 +52,11 @@ fn ids<'a>(draft: &'a Draft, faults: &mut Vec<DraftFault>) -> HashMap<&'a str, u
     ids
 }
 
-fn inputs_of(
-    draft: &Draft,
-    i: usize,
-    ids: &HashMap<&str, usize>,
-    faults: &mut Vec<DraftFault>,
-) -> Option<Vec<usize>> {
+fn inputs_of(draft: &Draft, i: usize, ids: &HashMap<&str, usize>, faults: &mut Vec<DraftFault>) -> Option<Vec<usize>> {
     let stage = &draft.stages[i];
     match &stage.from {
         From::Ids(names) => named_inputs(draft, i, names, ids, faults),
-        From::Above if stage.kind.is_none_or(|kind| kind == StageKind::Source) => {
-            stage.kind.is_some().then(Vec::new)
-        }
+        From::Above if stage.kind.is_none_or(|kind| kind == StageKind::Source) => stage.kind.is_some().then(Vec::new),
         From::Above if i == 0 => {
             let problem = format!("`{}` needs an input, and no stage is above it", stage.id);
             faults.push(DraftFault::stage(i, problem, "begin with a source, such as `type: source_manifest`"));
@@ -249,4 +242,43 @@ fn check_meetings(draft: &Draft, inputs: &[Option<Vec<usize>>], order: &[usize],
             faults.push(DraftFault::stage(i, problem, help).at(Where::From(0)));
         }
     }
+}
+
+/// Two merges over the same stages, each of which waits for what the other holds up: `concat [a, b]` beside `concat [b, a]`.
+/// Without branches that meet, queues of any size suffice as long as stages form a tree, whichever way the edges point.
+fn check_crossings(draft: &Draft, inputs: &[Option<Vec<usize>>], order: &[usize], faults: &mut Vec<DraftFault>) {
+    // Stages connected so far carry the same number.
+    let mut group: Vec<usize> = (0..inputs.len()).collect();
+    for &i in order {
+        let feeds = inputs[i].as_deref().unwrap_or_default();
+        let joined =
+            feeds.iter().enumerate().find(|(n, input)| feeds[..*n].iter().any(|&k| group[k] == group[**input]));
+        let told = faults.iter().any(|fault| fault.stage == Some(i));
+        if let Some((n, &input)) = joined.filter(|_| !told && !meets(inputs, order, feeds)) {
+            let (id, other) = (&draft.stages[i].id, &draft.stages[input].id);
+            let problem = format!("what `{id}` reads from `{other}` is also tied to its other inputs by another merge");
+            let help = "each could wait for the other for ever: give the two merges sources of their own";
+            faults.push(DraftFault::stage(i, problem, help).at(Where::From(n)));
+        }
+        for &input in feeds {
+            let (old, new) = (group[input], group[i]);
+            group.iter_mut().filter(|number| **number == old).for_each(|number| *number = new);
+        }
+    }
+}
+
+/// Whether two of `feeds` come from one stage; [`check_meetings`] has judged those.
+fn meets(inputs: &[Option<Vec<usize>>], order: &[usize], feeds: &[usize]) -> bool {
+    let mut times = vec![0; inputs.len()];
+    for &feed in feeds {
+        let mut above = vec![false; inputs.len()];
+        above[feed] = true;
+        for &k in order.iter().rev().filter(|&&k| inputs[k].is_some()) {
+            if above[k] {
+                times[k] += 1;
+                inputs[k].iter().flatten().for_each(|&input| above[input] = true);
+            }
+        }
+    }
+    times.iter().any(|&n| n > 1)
 }

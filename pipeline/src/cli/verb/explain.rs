@@ -16,9 +16,9 @@ pub fn explain(args: &ExplainArgs, registry: &Registry) -> Exit {
     let text = match args.format {
         ExplainFormat::Text => explained.text(),
         ExplainFormat::Json => explained.json(),
-        ExplainFormat::Mermaid => explained.mermaid(),
-        ExplainFormat::Dot => explained.dot(),
-        ExplainFormat::Svg => explained.svg(),
+        ExplainFormat::Mermaid => explain::mermaid(&explained),
+        ExplainFormat::Dot => explain::dot(&explained),
+        ExplainFormat::Svg => explain::svg(&explained),
     };
     print(&text)
 }

@@ -35,7 +35,7 @@ pub fn run(args: &RunArgs, registry: &Registry) -> Exit {
     let mut progress = Progress::new(args.progress);
     let (mut report, result) = job::run(&graph, options, watch.stops(), &mut |snapshot| progress.update(snapshot));
     progress.finish(&report.end);
-    report.graph_svg = Some(explain::explain(&graph).svg());
+    report.graph_svg = Some(explain::svg(&explain::explain(&graph)));
     let exit = conclude(&report, result);
     for file in &args.reports {
         if let Err(error) = write_report(file, &report) {
