@@ -1,5 +1,6 @@
 //! Log-mel against torchaudio in f64. `fixtures/mel/make_mel_fixtures.py` made the pictures and says how.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -15,6 +16,16 @@ struct Case {
     normalise: bool,
     frames: Vec<usize>,
     expected: PathBuf,
+    /// The recording, where it is one.
+    source: Option<PathBuf>,
+    /// How far torchaudio's own f32 is from its f64.
+    torchaudio_f32: Peer,
+}
+
+#[derive(Debug, Deserialize)]
+struct Peer {
+    max: f64,
+    mean: f64,
 }
 
 #[derive(Debug, Deserialize)]
@@ -104,18 +115,38 @@ fn compare(dir: &Path, case: &Case) -> Differences {
     differences
 }
 
+/// Bounds on real clips pooled by preset, and on each signal by itself. A pure tone has bands 130 dB below it, where f32
+/// ends: there torchaudio's own f32 is the bound, on average one and a half times it (whitening favours bass over treble: a
+/// lone tone near Nyquist is the one signal that comes out worse).
+fn judge(results: &[(&Case, Differences)]) {
+    let mut pooled = BTreeMap::<String, Differences>::new();
+    for (case, d) in results {
+        let peer = &case.torchaudio_f32;
+        println!("{:28} max {:.1e} mean {:.1e}  (f32 {:.1e} {:.1e})", case.name, d.max, d.mean(), peer.max, peer.mean);
+        if case.source.is_some() {
+            pooled.entry(format!("{:?}", case.config.preset)).or_default().merge(*d);
+        }
+    }
+    for (preset, d) in &pooled {
+        println!("{preset:22} {:9} cells  max {:.2e} mean {:.2e}", d.n, d.max, d.mean());
+        assert!(d.max <= 5e-3 && d.mean() <= 2e-5, "{preset}: {d:?}");
+    }
+    for (case, d) in results {
+        let peer = &case.torchaudio_f32;
+        assert!(d.max <= f64::max(5e-3, peer.max), "{}: {d:?} {peer:?}", case.name);
+        assert!(d.mean() <= f64::max(2e-5, 1.5 * peer.mean), "{}: mean {:e} {peer:?}", case.name, d.mean());
+    }
+}
+
 #[test]
 fn torchaudio_in_f64() {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/mel");
     let cases = cases(&dir);
     assert!(cases.len() > 30);
-    for case in &cases {
-        let d = compare(&dir, case);
-        println!("{:28} max {:.2e} mean {:.2e}", case.name, d.max, d.mean());
-        assert!(d.max <= 5e-3 && d.mean() <= 2e-5, "{}: max {:.2e} mean {:.2e}", case.name, d.max, d.mean());
-        if case.name.ends_with("silence") {
-            assert_eq!(d.max, 0.0, "{}", case.name);
-        }
+    let results: Vec<_> = cases.iter().map(|case| (case, compare(&dir, case))).collect();
+    judge(&results);
+    for (case, d) in results.iter().filter(|(case, _)| case.name.ends_with("silence")) {
+        assert_eq!(d.max, 0.0, "{}", case.name);
     }
 }
 
@@ -124,14 +155,6 @@ fn torchaudio_in_f64() {
 #[ignore = "needs a folder of cases made from a corpus"]
 fn corpus() {
     let dir = PathBuf::from(std::env::var_os("AJEPA_MEL_CASES").expect("AJEPA_MEL_CASES names the folder"));
-    let mut presets = std::collections::BTreeMap::<String, Differences>::new();
-    for case in cases(&dir) {
-        let d = compare(&dir, &case);
-        assert!(d.max <= 5e-3, "{}: {d:?}", case.name);
-        presets.entry(format!("{:?}", case.config.preset)).or_default().merge(d);
-    }
-    for (preset, d) in &presets {
-        println!("{preset:22} cells {:9} max {:.2e} mean {:.2e}", d.n, d.max, d.mean());
-        assert!(d.mean() <= 2e-5);
-    }
+    let cases = cases(&dir);
+    judge(&cases.iter().map(|case| (case, compare(&dir, case))).collect::<Vec<_>>());
 }

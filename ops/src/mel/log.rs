@@ -9,7 +9,7 @@
 pub(crate) fn ln(x: f32) -> f32 {
     /// Bits of sqrt(1/2).
     const ROOT_HALF: u32 = 0x3F35_04F3;
-    const LN2_UPPER: f32 = 0.693_359_375;
+    const LN2_UPPER: f32 = 0.693_359_4;
     const LN2_LOWER: f32 = -2.121_944_4e-4;
     let shifted = x.to_bits().wrapping_sub(ROOT_HALF);
     let e = ((shifted as i32) >> 23) as f32;

@@ -326,7 +326,7 @@ mod tests {
             let kind = if reflect { "stft" } else { "kaldi" };
             let mel = small(&format!(r#"{{"rate_hz": 16000, "seconds": 2, "kind": "{kind}"}}"#));
             let valid = mel.n_frames(n);
-            prop_assert!(valid >= 1 && valid <= 200 && valid <= mel.n_frames(n + 1));
+            prop_assert!((1..=200).contains(&valid) && valid <= mel.n_frames(n + 1));
             prop_assert!((valid as f64 - 1.0) * mel.frame_s() <= n as f64 / 16_000.0 + 0.0125);
         }
     }

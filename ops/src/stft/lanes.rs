@@ -22,20 +22,22 @@ pub(crate) struct PowerLanes {
     spectra: Vec<Complex<f32>>,
     scratch: Vec<Complex<f32>>,
     rows: Vec<[f32; LANES]>,
+    bin_gains: Vec<f32>,
 }
 
 impl PowerLanes {
-    /// For frames of `window_len` samples, zero-padded to an even `n_fft`.
-    pub fn new(window_len: usize, n_fft: usize) -> Self {
+    /// For frames of `frame_len` samples, zero-padded to an even `n_fft`; the power of bin k is multiplied by `bin_gains[k]`.
+    pub fn new(frame_len: usize, n_fft: usize, bin_gains: Vec<f32>) -> Self {
         let fft = FftPlanner::new().plan_fft_forward(n_fft);
         Self {
-            frames: vec![vec![0.0; window_len]; LANES],
+            frames: vec![vec![0.0; frame_len]; LANES],
             factors: [0.0; LANES],
             input: vec![Complex::default(); n_fft],
             spectra: vec![Complex::default(); n_fft * LANES / 2],
             scratch: vec![Complex::default(); fft.get_outofplace_scratch_len()],
             rows: vec![[0.0; LANES]; n_fft / 2 + 1],
             fft,
+            bin_gains,
         }
     }
 
@@ -49,7 +51,7 @@ impl PowerLanes {
         self.factors[lane] = if energy > 0.0 { power_of_two_near(energy.sqrt().recip()) } else { 0.0 };
     }
 
-    /// `|rfft|^2` of every lane for bins `first..last`; a lane left out is all zero.
+    /// `|rfft|^2`, times the bin's gain, of every lane for bins `first..last`; a lane left out is all zero.
     ///
     /// # Panics
     /// Where `last` exceeds `n_fft / 2 + 1`.
@@ -81,7 +83,7 @@ impl PowerLanes {
         let (s0, rest) = self.spectra.split_at(n);
         let (s1, rest) = rest.split_at(n);
         let (s2, s3) = rest.split_at(n);
-        for (k, row) in self.rows[..last].iter_mut().enumerate().skip(first) {
+        for (k, (row, gain)) in self.rows[..last].iter_mut().zip(&self.bin_gains).enumerate().skip(first) {
             let mirror = if k == 0 { 0 } else { n - k };
             let z = [s0[k].re, s0[k].im, s1[k].re, s1[k].im, s2[k].re, s2[k].im, s3[k].re, s3[k].im];
             let y = [&s0[mirror], &s1[mirror], &s2[mirror], &s3[mirror]];
@@ -93,7 +95,7 @@ impl PowerLanes {
                 minus[i] = (z[i] - y[i]) * (z[i] - y[i]);
             }
             for i in 0..LANES {
-                row[i] = (plus[i] + minus[i ^ 1]) * restore[i];
+                row[i] = (plus[i] + minus[i ^ 1]) * (restore[i] * gain);
             }
         }
     }
@@ -114,7 +116,7 @@ mod tests {
 
     #[test]
     fn impulse_is_flat_and_dc_is_one_bin() {
-        let mut lanes = PowerLanes::new(16, 16);
+        let mut lanes = PowerLanes::new(16, 16, vec![1.0; 9]);
         lanes.frame_mut(0)[3] = 2.0;
         lanes.frame_mut(1).fill(0.5);
         lanes.set_energy(0, 4.0);
@@ -129,7 +131,7 @@ mod tests {
 
     #[test]
     fn parseval_holds_in_every_lane_whatever_its_neighbour_plays() {
-        let mut lanes = PowerLanes::new(60, 64);
+        let mut lanes = PowerLanes::new(60, 64, vec![1.0; 33]);
         for lane in 0..LANES {
             // Neighbours are 120 dB apart.
             let level = if lane % 2 == 0 { 1.0 } else { 1e-6 };

@@ -6,6 +6,7 @@
 mod framing;
 mod lanes;
 mod op;
+mod taps;
 mod window;
 
 pub use framing::Edges;

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::framing::{Edges, Framing};
 use super::lanes::{LANES, PowerLanes};
+use super::taps::Taps;
 use super::window::Window;
 use crate::{ConfigError, OpError};
 
@@ -71,14 +72,15 @@ impl StftConfig {
         }
         let window = self.window.coefficients(self.window_len);
         let norm = if self.normalize_window { window.iter().map(|w| w * w).sum() } else { 1.0 };
+        // The norm divides power: its root goes into the window.
+        let window: Vec<f64> = window.iter().map(|w| w / f64::sqrt(norm)).collect();
+        let taps = Taps::new(&window, self.preemphasis, n_fft);
         Ok(Stft {
             framing: Framing { hop_len: self.hop_len, window_len: self.window_len, n_fft, edges: self.edges },
-            // The norm divides power: half of it in decibels goes into the window.
-            window: window.iter().map(|w| (w / f64::sqrt(norm)) as f32).collect(),
             remove_dc: self.remove_dc,
-            preemphasis: self.preemphasis as f32,
-            lanes: PowerLanes::new(self.window_len, n_fft),
+            lanes: PowerLanes::new(taps.out_len(), n_fft, taps.bin_gains()),
             frame: vec![0.0; self.window_len],
+            taps,
         })
     }
 }
@@ -87,9 +89,8 @@ impl StftConfig {
 #[derive(Clone)]
 pub struct Stft {
     framing: Framing,
-    window: Vec<f32>,
+    taps: Taps,
     remove_dc: bool,
-    preemphasis: f32,
     lanes: PowerLanes,
     frame: Vec<f32>,
 }
@@ -171,7 +172,7 @@ impl Stft {
         negligible: f32,
         bins: (usize, usize),
     ) -> Result<&[[f32; LANES]], OpError> {
-        let quiet = negligible / self.framing.n_fft as f32;
+        let quiet = negligible / (self.framing.n_fft as f32 * self.taps.max_gain());
         let mut any = false;
         for lane in 0..LANES {
             let mut energy = 0.0;
@@ -180,7 +181,7 @@ impl Stft {
                 let frame = self.framing.frame(block.samples, block.extent_len, t, &mut self.frame);
                 let mean = if self.remove_dc { mean(frame) } else { 0.0 };
                 let windowed = self.lanes.frame_mut(lane);
-                apply_window(frame, mean, self.preemphasis, &self.window, windowed);
+                self.taps.apply(frame, mean, windowed);
                 energy = sum_of_squares(windowed);
                 if !energy.is_finite() {
                     return Err(OpError::NonFinite { index: first_unusable(block.samples) });
@@ -195,16 +196,7 @@ impl Stft {
     }
 }
 
-/// `(x[i] - mean - c (x[i-1] - mean)) w[i]` with x[-1] = x[0]: three passes of the textbook in one.
-fn apply_window(frame: &[f32], mean: f32, c: f32, window: &[f32], out: &mut [f32]) {
-    out[0] = (frame[0] - mean) * (1.0 - c) * window[0];
-    // The mean goes first, so that a large offset does not eat the digits of what is left.
-    for (((out, x), before), w) in out[1..].iter_mut().zip(&frame[1..]).zip(frame).zip(&window[1..]) {
-        *out = ((x - mean) - c * (before - mean)) * w;
-    }
-}
-
-/// The mean in eight running sums of at most 32 terms each, collected in f64.
+/// The mean in sixteen running sums of at most 16 terms each, collected in f64.
 fn mean(frame: &[f32]) -> f32 {
     let total: f64 = frame.chunks(256).map(|part| f64::from(in_lanes(part, |x| x))).sum();
     (total / frame.len() as f64) as f32
