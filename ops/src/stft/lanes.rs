@@ -80,25 +80,39 @@ impl PowerLanes {
     fn separate(&mut self, first: usize, last: usize) {
         let n = self.input.len();
         let restore = self.factors.map(|gain| if gain > 0.0 { 0.25 / (gain * gain) } else { 0.0 });
-        let (s0, rest) = self.spectra.split_at(n);
-        let (s1, rest) = rest.split_at(n);
-        let (s2, s3) = rest.split_at(n);
-        for (k, (row, gain)) in self.rows[..last].iter_mut().zip(&self.bin_gains).enumerate().skip(first) {
-            let mirror = if k == 0 { 0 } else { n - k };
-            let z = [s0[k].re, s0[k].im, s1[k].re, s1[k].im, s2[k].re, s2[k].im, s3[k].re, s3[k].im];
-            let y = [&s0[mirror], &s1[mirror], &s2[mirror], &s3[mirror]];
-            let y = [y[0].re, y[0].im, y[1].re, y[1].im, y[2].re, y[2].im, y[3].re, y[3].im];
-            let mut plus = [0.0; LANES];
-            let mut minus = [0.0; LANES];
-            for i in 0..LANES {
-                plus[i] = (z[i] + y[i]) * (z[i] + y[i]);
-                minus[i] = (z[i] - y[i]) * (z[i] - y[i]);
-            }
-            for i in 0..LANES {
-                row[i] = (plus[i] + minus[i ^ 1]) * (restore[i] * gain);
-            }
+        let spectra: [&[Complex<f32>]; LANES / 2] = std::array::from_fn(|pair| &self.spectra[pair * n..(pair + 1) * n]);
+        if first == 0 {
+            let dc = spectra.map(|s| s[0]);
+            self.rows[0] = separate_bin(dc, dc, &restore, self.bin_gains[0]);
+        }
+        // Bin k lies opposite bin n - k: one run forwards, one backwards, four spectra abreast.
+        let first = first.max(1);
+        let [a, b, c, d] = spectra.map(|s| s[first..last].iter().zip(s[n + 1 - last..=n - first].iter().rev()));
+        let bins = a.zip(b).zip(c.zip(d));
+        let rows = self.rows[first..last].iter_mut().zip(&self.bin_gains[first..last]);
+        for ((row, gain), ((a, b), (c, d))) in rows.zip(bins) {
+            *row = separate_bin([*a.0, *b.0, *c.0, *d.0], [*a.1, *b.1, *c.1, *d.1], &restore, *gain);
         }
     }
+}
+
+/// The powers of eight real frames at one bin, from their four shared spectra there and at the bin opposite.
+#[inline]
+fn separate_bin(
+    here: [Complex<f32>; LANES / 2],
+    opposite: [Complex<f32>; LANES / 2],
+    restore: &[f32; LANES],
+    gain: f32,
+) -> [f32; LANES] {
+    let flat = |s: [Complex<f32>; LANES / 2]| [s[0].re, s[0].im, s[1].re, s[1].im, s[2].re, s[2].im, s[3].re, s[3].im];
+    let (z, y) = (flat(here), flat(opposite));
+    let mut sums = [0.0; LANES];
+    let mut differences = [0.0; LANES];
+    for i in 0..LANES {
+        sums[i] = (z[i] + y[i]) * (z[i] + y[i]);
+        differences[i] = (z[i] - y[i]) * (z[i] - y[i]);
+    }
+    std::array::from_fn(|i| (sums[i] + differences[i ^ 1]) * (restore[i] * gain))
 }
 
 /// The power of two at or below `x > 0`: the number with its mantissa cleared.
