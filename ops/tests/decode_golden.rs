@@ -3,6 +3,8 @@
 //! The references are FLAC and WAV files, read by the same crate: the first test anchors that path in numbers that are
 //! computed here from the bytes.
 
+#![allow(clippy::unwrap_used)]
+
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
@@ -43,7 +45,8 @@ fn wav_is_what_the_bytes_say() {
     }
     let bytes = fs::read(fixtures().join("pcm24.wav")).unwrap();
     let data = bytes.windows(4).position(|w| w == b"data").unwrap() + 8;
-    let by_hand = bytes[data..].chunks_exact(3).map(|b| (i32::from_le_bytes([0, b[0], b[1], b[2]]) >> 8) as f32 / 8_388_608.0);
+    let by_hand =
+        bytes[data..].chunks_exact(3).map(|b| (i32::from_le_bytes([0, b[0], b[1], b[2]]) >> 8) as f32 / 8_388_608.0);
     assert_eq!(decode("pcm24.wav").2, by_hand.collect::<Vec<_>>());
 }
 

@@ -33,7 +33,9 @@ pub(super) fn refuse_config(config: &[u8]) -> Option<String> {
         other => return Some(format!("MPEG-4 audio object type {other}")),
     }
     if !(1..=2).contains(&channels) {
-        return Some(format!("AAC with channel layout {channels} (more than two channels: ffmpeg -i in.m4a -ac 2 out.flac)"));
+        return Some(format!(
+            "AAC with channel layout {channels} (more than two channels: ffmpeg -i in.m4a -ac 2 out.flac)"
+        ));
     }
     // GASpecificConfig of LC: frame length, core coder flag, extension flag; then the backward compatible extension.
     if bits.take(1)? == 1 {
@@ -96,11 +98,7 @@ fn ends_in_sbr(packet: &[u8]) -> bool {
         let end = body + count * 8;
         let rest = n_bits.saturating_sub(end + 3);
         // `field` gives 0 beyond the end, which is no end marker.
-        count > 0
-            && matches!(field(body, 4), 13 | 14)
-            && field(end, 3) == 7
-            && rest < 8
-            && field(end + 3, rest) == 0
+        count > 0 && matches!(field(body, 4), 13 | 14) && field(end, 3) == 7 && rest < 8 && field(end + 3, rest) == 0
     })
 }
 
@@ -114,8 +112,8 @@ impl Bits<'_> {
         if self.at + n > self.bytes.len() * 8 {
             return None;
         }
-        let value = (self.at..self.at + n)
-            .fold(0, |value, i| value << 1 | u32::from(self.bytes[i / 8] >> (7 - i % 8) & 1));
+        let value =
+            (self.at..self.at + n).fold(0, |value, i| value << 1 | u32::from(self.bytes[i / 8] >> (7 - i % 8) & 1));
         self.at += n;
         Some(value)
     }

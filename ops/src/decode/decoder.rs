@@ -230,7 +230,8 @@ impl Decoder {
         if !same || names::codec(params.codec) != self.info.codec {
             return Err(OpError::Corrupt { detail: "chained Ogg streams of different rate, channels or codec".into() });
         }
-        self.body = Body::Packets { stream: Box::new(stream), at: 0, container, n_links: n_links + 1, n_bad_before: n_bad };
+        self.body =
+            Body::Packets { stream: Box::new(stream), at: 0, container, n_links: n_links + 1, n_bad_before: n_bad };
         match next {
             Next::Block => Ok(true),
             Next::Restart => self.next_link(),

@@ -6,7 +6,7 @@
 //! | AIFF, CAF | PCM, ALAC and what Symphonia knows of the rest |
 //! | FLAC, Ogg | FLAC, Vorbis (1 or 2 channels), Opus (1 or 2 channels) |
 //! | MP4, M4A | AAC-LC (1 or 2 channels), ALAC, FLAC, Opus |
-//! | Matroska, WebM | Opus, Vorbis, AAC-LC, FLAC, MP3, PCM |
+//! | Matroska, `WebM` | Opus, Vorbis, AAC-LC, FLAC, MP3, PCM |
 //! | MPEG | MP1, MP2, MP3, AAC-LC in ADTS |
 //!
 //! What is refused is refused by name ([`OpError::UnsupportedCodec`](crate::OpError::UnsupportedCodec)), with the

@@ -101,7 +101,9 @@ impl Mp4 {
         };
         if media.next().is_some() {
             let n = track.edits.len();
-            return Err(format!("MP4 with an edit list of {n} parts (flatten it: ffmpeg -i in.m4a -c:a flac out.flac)"));
+            return Err(format!(
+                "MP4 with an edit list of {n} parts (flatten it: ffmpeg -i in.m4a -c:a flac out.flac)"
+            ));
         }
         let start = edit.media_time as u64;
         let left = total.map(|total| total.saturating_sub(start));
@@ -110,7 +112,8 @@ impl Mp4 {
         }
         // The edit's length is in movie ticks, often milliseconds. Where it agrees with the packets to one such tick
         // the packets' own sum is the finer truth; a tick more or less is rounding.
-        let scale = |ticks: u64| (u128::from(ticks) * u128::from(track.timescale)).div_ceil(u128::from(self.movie_timescale));
+        let scale =
+            |ticks: u64| (u128::from(ticks) * u128::from(track.timescale)).div_ceil(u128::from(self.movie_timescale));
         let stated = scale(edit.duration).min(u128::from(u64::MAX)) as u64;
         let tick = scale(1).max(1) as u64;
         let len = match left {
@@ -213,8 +216,8 @@ mod tests {
     use super::*;
     use std::io::Cursor;
 
-    fn boxed(kind: &[u8; 4], body: &[u8]) -> Vec<u8> {
-        [&((body.len() + 8) as u32).to_be_bytes()[..], kind, body].concat()
+    fn boxed(kind: [u8; 4], body: &[u8]) -> Vec<u8> {
+        [&((body.len() + 8) as u32).to_be_bytes()[..], &kind, body].concat()
     }
 
     fn words(words: &[u32]) -> Vec<u8> {
@@ -222,13 +225,13 @@ mod tests {
     }
 
     fn movie(edits: &[u32]) -> Mp4 {
-        let elst = boxed(b"edts", &boxed(b"elst", &words(edits)));
-        let stts = boxed(b"stts", &words(&[0, 2, 10, 1024, 1, 500]));
-        let stbl = boxed(b"minf", &boxed(b"stbl", &stts));
-        let mdia = boxed(b"mdia", &[boxed(b"mdhd", &words(&[0, 0, 0, 44_100, 0])), stbl].concat());
-        let trak = boxed(b"trak", &[boxed(b"tkhd", &words(&[0, 0, 0, 7, 0])), elst, mdia].concat());
-        let moov = boxed(b"moov", &[boxed(b"mvhd", &words(&[0, 0, 0, 1000, 0])), trak].concat());
-        let file = [boxed(b"ftyp", b"M4A "), moov].concat();
+        let elst = boxed(*b"edts", &boxed(*b"elst", &words(edits)));
+        let stts = boxed(*b"stts", &words(&[0, 2, 10, 1024, 1, 500]));
+        let stbl = boxed(*b"minf", &boxed(*b"stbl", &stts));
+        let mdia = boxed(*b"mdia", &[boxed(*b"mdhd", &words(&[0, 0, 0, 44_100, 0])), stbl].concat());
+        let trak = boxed(*b"trak", &[boxed(*b"tkhd", &words(&[0, 0, 0, 7, 0])), elst, mdia].concat());
+        let moov = boxed(*b"moov", &[boxed(*b"mvhd", &words(&[0, 0, 0, 1000, 0])), trak].concat());
+        let file = [boxed(*b"ftyp", b"M4A "), moov].concat();
         Mp4::read(&mut Source::new(Box::new(Cursor::new(file))).unwrap()).unwrap()
     }
 
@@ -267,7 +270,7 @@ mod tests {
             outer.extend(b"mdia");
             outer
         });
-        let file = [nested, vec![0, 0, 0, 0, b'm', b'o', b'o', b'v'].repeat(5000)].concat();
+        let file = [nested, b"\0\0\0\0moov".repeat(5000)].concat();
         Mp4::read(&mut Source::new(Box::new(Cursor::new(file))).unwrap()).unwrap();
     }
 }

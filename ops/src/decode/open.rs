@@ -8,8 +8,9 @@ use symphonia::core::codecs::audio::{AudioCodecId, AudioCodecParameters, AudioDe
 use symphonia::core::codecs::registry::CodecRegistry;
 use symphonia::core::errors::Error as SymphoniaError;
 use symphonia::core::formats::probe::Hint;
-use symphonia::core::formats::{FormatReader, Track, TrackType};
-use symphonia::core::io::MediaSourceStream;
+use symphonia::core::formats::{FormatOptions, FormatReader, Track, TrackType};
+use symphonia::core::io::{MediaSourceStream, MediaSourceStreamOptions};
+use symphonia::core::meta::MetadataOptions;
 
 use super::matroska::{Matroska, MkvTrack, samples};
 use super::mp4::{Mp4, Mp4Track};
@@ -65,10 +66,9 @@ pub(super) fn demux(source: Source, container: Container, headers: &Headers) -> 
         let detail = "MP4 without its moov box: the index at the end is missing (cut download or unfinished recording)";
         return Err(OpError::Truncated { detail: detail.into() });
     }
-    let stream = MediaSourceStream::new(Box::new(source), Default::default());
-    let probed = guard(|| {
-        symphonia::default::get_probe().probe(&Hint::new(), stream, Default::default(), Default::default())
-    })?;
+    let stream = MediaSourceStream::new(Box::new(source), MediaSourceStreamOptions::default());
+    let (options, metadata) = (FormatOptions::default(), MetadataOptions::default());
+    let probed = guard(|| symphonia::default::get_probe().probe(&Hint::new(), stream, options, metadata))?;
     probed.map_err(|error| match error {
         SymphoniaError::Unsupported(what) => {
             OpError::UnsupportedContainer { detail: format!("{}: {what}", container.name()) }
@@ -96,7 +96,9 @@ pub(super) fn open_track(
         });
     }
     let mut params = params.clone();
-    if let Some(core_hz) = params.extra_data.as_deref().filter(|_| params.codec == id::CODEC_ID_AAC).and_then(aac::core_hz) {
+    if let Some(core_hz) =
+        params.extra_data.as_deref().filter(|_| params.codec == id::CODEC_ID_AAC).and_then(aac::core_hz)
+    {
         params.sample_rate = Some(core_hz);
     }
     refuse(&params, headers.mp4_track(track.id).map(|(_, track)| track))?;
@@ -150,7 +152,9 @@ fn unknown_codec(container: Container, headers: &Headers) -> OpError {
         Headers::None => None,
     };
     let name = container.name();
-    OpError::UnsupportedCodec { codec: codec.unwrap_or_else(|| format!("no audio track that is known in this {name} file")) }
+    OpError::UnsupportedCodec {
+        codec: codec.unwrap_or_else(|| format!("no audio track that is known in this {name} file")),
+    }
 }
 
 /// What the Opus header says of place and level.
@@ -199,7 +203,11 @@ fn cut(
         // Without an edit list Opus still has its pre-skip.
         let delay = if presentation.start == 0 { pre_skip } else { frames(presentation.start) };
         let len = presentation.len.map(frames).filter(|&len| len > 0);
-        return Ok(Cut { delay, len: len.map(|len| if presentation.start == 0 { len.saturating_sub(pre_skip) } else { len }), padding: 0 });
+        return Ok(Cut {
+            delay,
+            len: len.map(|len| if presentation.start == 0 { len.saturating_sub(pre_skip) } else { len }),
+            padding: 0,
+        });
     }
     if let Some(mkv) = headers.mkv_track(track.id) {
         let delay = if pre_skip > 0 { pre_skip } else { samples(mkv.delay_ns, rate_hz) };
@@ -221,14 +229,13 @@ fn scale(ticks: u64, rate_hz: u32, timescale: u32) -> u64 {
 fn promise(track: &Track, cut: Cut, container: Container, codec: AudioCodecId) -> Promise {
     let opus = codec == id::CODEC_ID_OPUS;
     // Packets have no length of their own in Ogg and Matroska; in CAF writers disagree on ALAC's last one.
-    let exact = names::is_pcm(codec)
-        || names::is_lossless(codec) && matches!(container, Container::Flac | Container::Mp4);
+    let exact =
+        names::is_pcm(codec) || names::is_lossless(codec) && matches!(container, Container::Flac | Container::Mp4);
     let stated = match container {
-        Container::Mp4 => cut.len,
         // The end granule of Opus counts the pre-skip.
         Container::Ogg if opus => track.num_frames.map(|n| n.saturating_sub(cut.delay)),
-        // Without a LAME tag the count is a guess from the bit rate.
-        Container::Mpeg | Container::Adts => cut.len,
+        // Our own reading of the edit list; and without a LAME tag Symphonia's count is a guess from the bit rate.
+        Container::Mp4 | Container::Mpeg | Container::Adts => cut.len,
         _ => track.num_frames,
     };
     match stated {

@@ -20,6 +20,8 @@ const MAX_PACKET_FRAMES: usize = 1 << 18;
 pub(super) const SHORTFALL: u64 = 4608;
 /// Damaged packets that are borne before the share is looked at, so that one in the first second does not decide.
 const GRACE: u64 = 8;
+/// Frames from which on seeking costs less than decoding.
+const MIN_SEEK: u64 = 16_384;
 
 /// How many frames the container promises.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -299,7 +301,8 @@ impl PacketStream {
             return Err(self.damaged("see the share max_bad_packets"));
         }
         let at = self.at;
-        let short = |promised: u64| OpError::Truncated { detail: format!("{at} of {promised} promised frames are there") };
+        let short =
+            |promised: u64| OpError::Truncated { detail: format!("{at} of {promised} promised frames are there") };
         match self.opened.promise {
             Promise::Exact(n) if at < n => Err(short(n)),
             Promise::Exact(n) if at > n => {
@@ -313,7 +316,7 @@ impl PacketStream {
     /// Moves to frame `target` by seeking; `false` where the format cannot do it exactly.
     pub(super) fn seek(&mut self, target: u64) -> Result<bool, OpError> {
         let Promise::Exact(n) = self.opened.promise else { return Ok(false) };
-        if !self.opened.seekable || target >= n {
+        if !self.opened.seekable || target >= n || target < self.at.saturating_add(MIN_SEEK) {
             return Ok(false);
         }
         let Ok(ts) = Timestamp::try_from(target) else { return Ok(false) };

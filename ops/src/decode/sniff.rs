@@ -34,7 +34,7 @@ impl Container {
     }
 }
 
-/// Hides ID3v2 tags at the front, whose pictures may look like packets, and tells the container of what follows.
+/// Hides `ID3v2` tags at the front, whose pictures may look like packets, and tells the container of what follows.
 pub(super) fn sniff(source: &mut Source, hint: &str) -> Result<Container, OpError> {
     if source.len() == 0 {
         return Err(OpError::Empty);
@@ -112,7 +112,7 @@ fn refused(head: &[u8; 36], n: usize, hint: &str) -> Option<&'static str> {
         (b"\x7F\xFE\x80\x01", _) => "DTS; convert it: ffmpeg -i in.dts out.flac",
         (b"#!AM", _) => "AMR; convert it: ffmpeg -i in.amr out.flac",
         (b"MAC ", _) => "Monkey's Audio",
-        (b"MPCK", _) | (b"MP+\x07", _) => "Musepack",
+        (b"MPCK" | b"MP+\x07", _) => "Musepack",
         (b"TTA1" | b"TTA2", _) => "TTA",
         (b"DSD " | b"FRM8", _) => "DSD",
         (b"NIST", _) => "NIST SPHERE; convert it: sox in.sph out.flac",

@@ -121,13 +121,18 @@ pub(super) fn from_symphonia(error: SymphoniaError) -> OpError {
         }
         // Symphonia reports its own parse failures with these kinds too; a real device error has another.
         SymphoniaError::IoError(error)
-            if matches!(error.kind(), io::ErrorKind::Other | io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput) =>
+            if matches!(
+                error.kind(),
+                io::ErrorKind::Other | io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput
+            ) =>
         {
             OpError::Corrupt { detail: error.to_string() }
         }
         SymphoniaError::IoError(error) => OpError::Io(error),
         SymphoniaError::Unsupported(what) => OpError::UnsupportedCodec { codec: what.into() },
-        SymphoniaError::DecodeError(what) | SymphoniaError::LimitError(what) => OpError::Corrupt { detail: what.into() },
+        SymphoniaError::DecodeError(what) | SymphoniaError::LimitError(what) => {
+            OpError::Corrupt { detail: what.into() }
+        }
         other => OpError::Corrupt { detail: other.to_string() },
     }
 }

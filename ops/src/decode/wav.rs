@@ -202,14 +202,16 @@ impl Layout {
         match self {
             Self::U8 => means::<1>(bytes, n_mean, out, |b| (f32::from(b[0]) - 128.0) / 128.0),
             Self::I16 => means::<2>(bytes, n_mean, out, |b| f32::from(i16::from_le_bytes(b)) / 32_768.0),
-            Self::I24 => means::<3>(bytes, n_mean, out, |[a, b, c]| {
-                (i32::from_le_bytes([0, a, b, c]) >> 8) as f32 / 8_388_608.0
-            }),
+            Self::I24 => means::<3>(bytes, n_mean, out, i24),
             Self::I32 => means::<4>(bytes, n_mean, out, |b| i32::from_le_bytes(b) as f32 / 2_147_483_648.0),
             Self::F32 => means::<4>(bytes, n_mean, out, f32::from_le_bytes),
             Self::F64 => means::<8>(bytes, n_mean, out, |b| f64::from_le_bytes(b) as f32),
         }
     }
+}
+
+fn i24([a, b, c]: [u8; 3]) -> f32 {
+    (i32::from_le_bytes([0, a, b, c]) >> 8) as f32 / 8_388_608.0
 }
 
 fn means<const N: usize>(bytes: &[u8], n_mean: usize, out: &mut [f32], to_f32: impl Fn([u8; N]) -> f32) {
