@@ -1,13 +1,16 @@
 //! Arrow IPC bytes to record batches, with every length looked at before Arrow does: its decoder trusts footers.
 
+use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
-use arrow::buffer::Buffer;
+use arrow::array::{Array, ArrayRef, RecordBatch};
+use arrow::buffer::{Buffer, MutableBuffer};
+use arrow::compute::concat;
 use arrow::datatypes::{DataType, Field, SchemaRef};
+use arrow::error::ArrowError;
 use arrow::ipc::convert::fb_to_schema;
-use arrow::ipc::reader::{FileDecoder, read_footer_length};
+use arrow::ipc::reader::{RecordBatchDecoder, read_footer_length};
 use arrow::ipc::{Block, CompressionType, FieldNode, MetadataVersion, root_as_footer, root_as_message};
 
 use super::error::ShardError;
@@ -121,22 +124,69 @@ fn place(block: &Block, footer_start: u64) -> Option<BlockPlace> {
 }
 
 /// Decodes the record batch at `block`, whose bytes are `bytes`; it must have `n_rows`.
+///
+/// With `mapped` bytes, which others may change at any moment, only the numbers of tensor columns stay where they are: any
+/// bits are a number. What steers a reader (messages, offsets, texts, bitmaps, compressed buffers) is copied first and
+/// checked in the copy.
 pub fn read_batch(
     part: &str,
     schema: &SchemaRef,
     block: &BlockPlace,
     bytes: &Buffer,
     n_rows: u64,
+    mapped: bool,
 ) -> Result<RecordBatch, ShardError> {
     let bad = |problem: String| ShardError::format(part, problem);
     guarded(part, || {
-        check_batch(schema, block, bytes, n_rows).map_err(&bad)?;
-        // Both lengths fit: the block lies in a buffer.
-        let place = Block::new(block.start as i64, block.message_bytes as i32, block.body_bytes as i64);
-        let decoder = FileDecoder::new(schema.clone(), MetadataVersion::V5).with_require_alignment(true);
-        let batch = decoder.read_record_batch(&place, bytes).map_err(|e| bad(e.to_string()))?;
-        batch.ok_or_else(|| bad("a block without a record batch".to_owned()))
+        let message = message_of(block, bytes).map_err(bad)?;
+        let batch = parse(&message).map_err(bad)?;
+        let mut body = bytes.slice(message.len());
+        let steered = mapped && batch.compression().is_none();
+        if mapped && !steered {
+            body = Buffer::from_slice_ref(body.as_slice());
+        }
+        let places = check_batch(schema, &batch, &body, n_rows).map_err(bad)?;
+        let decode = |body: &Buffer, columns: Option<&[usize]>| {
+            let none = HashMap::new();
+            let decoder = RecordBatchDecoder::try_new(body, batch, schema.clone(), &none, &MetadataVersion::V5)?;
+            decoder.with_projection(columns).with_require_alignment(true).read_record_batch()
+        };
+        if !steered {
+            return decode(&body, None).map_err(|e| bad(e.to_string()));
+        }
+        let (numbers, others): (Vec<usize>, Vec<usize>) =
+            (0..schema.fields().len()).partition(|column| is_numbers(schema.field(*column)));
+        // As long as the body, so that places fit; it goes when the columns have been moved out of it.
+        let mut copy = MutableBuffer::from_len_zeroed(body.len());
+        for (start, end) in others.iter().flat_map(|column| &places[*column]) {
+            let range = *start as usize..*end as usize;
+            copy[range.clone()].copy_from_slice(&body[range]);
+        }
+        let in_place = decode(&body, Some(&numbers)).map_err(|e| bad(e.to_string()))?;
+        let copied = decode(&copy.into(), Some(&others)).map_err(|e| bad(e.to_string()))?;
+        let column = |i: usize| match numbers.binary_search(&i) {
+            Ok(at) => Ok(in_place.column(at).clone()),
+            Err(at) => compact(copied.column(i - at)),
+        };
+        let columns: Result<Vec<ArrayRef>, ArrowError> = (0..schema.fields().len()).map(column).collect();
+        columns.and_then(|columns| RecordBatch::try_new(schema.clone(), columns)).map_err(|e| bad(e.to_string()))
     })
+}
+
+/// The column in buffers of its own size.
+fn compact(column: &ArrayRef) -> Result<ArrayRef, ArrowError> {
+    // A second array makes `concat` copy.
+    concat(&[column.as_ref(), column.slice(0, 0).as_ref()])
+}
+
+/// Whether every value of the column is a number, none of them null: then no bit of it steers a reader.
+fn is_numbers(field: &Field) -> bool {
+    match field.data_type() {
+        DataType::FixedSizeList(item, _) => {
+            !field.is_nullable() && !item.is_nullable() && item.data_type().primitive_width().is_some()
+        }
+        _ => false,
+    }
 }
 
 /// For each column the byte range, within the block, of its largest buffer.
@@ -146,7 +196,27 @@ pub fn column_buffers(
     bytes: &Buffer,
     n_rows: u64,
 ) -> Result<Vec<(u64, u64)>, String> {
-    check_batch(schema, block, bytes, n_rows)
+    let message = message_of(block, bytes)?;
+    let places = check_batch(schema, &parse(&message)?, &bytes.slice(message.len()), n_rows)?;
+    let largest = |of_column: Vec<(u64, u64)>| of_column.into_iter().max_by_key(|(start, end)| end - start);
+    let in_block = |(start, end)| (start + block.message_bytes, end + block.message_bytes);
+    Ok(places.into_iter().map(|of_column| largest(of_column).map(in_block).unwrap_or_default()).collect())
+}
+
+/// A copy of the message in front of the buffers, prefix included.
+fn message_of(block: &BlockPlace, bytes: &Buffer) -> Result<Vec<u8>, String> {
+    if bytes.len() as u64 != block.message_bytes + block.body_bytes || bytes[..4] != [0xff; 4] {
+        return Err("a record batch does not begin where the footer says".to_owned());
+    }
+    Ok(bytes[..block.message_bytes as usize].to_vec())
+}
+
+fn parse(message: &[u8]) -> Result<arrow::ipc::RecordBatch<'_>, String> {
+    let message = root_as_message(&message[PREFIX_BYTES..]).map_err(|e| format!("malformed message: {e}"))?;
+    if message.version() != MetadataVersion::V5 {
+        return Err(format!("a message of version {:?}", message.version()));
+    }
+    message.header_as_record_batch().ok_or_else(|| "a message that is no record batch".to_owned())
 }
 
 /// A panic inside Arrow is a malformed file, not the end of the process.
@@ -158,14 +228,13 @@ fn guarded<T>(part: &str, work: impl FnOnce() -> Result<T, ShardError>) -> Resul
 }
 
 /// Checks all lengths of a batch against the schema and the bytes there are, compressed buffers by what they declare.
-fn check_batch(schema: &SchemaRef, block: &BlockPlace, bytes: &Buffer, n_rows: u64) -> Result<Vec<(u64, u64)>, String> {
-    let message_bytes = block.message_bytes as usize;
-    if bytes.len() as u64 != block.message_bytes + block.body_bytes || bytes[..4] != [0xff; 4] {
-        return Err("a record batch does not begin where the footer says".to_owned());
-    }
-    let message =
-        root_as_message(&bytes[PREFIX_BYTES..message_bytes]).map_err(|e| format!("malformed message: {e}"))?;
-    let batch = message.header_as_record_batch().ok_or("a message that is no record batch")?;
+/// Gives the places in the body of each column's buffers.
+fn check_batch(
+    schema: &SchemaRef,
+    batch: &arrow::ipc::RecordBatch<'_>,
+    body: &Buffer,
+    n_rows: u64,
+) -> Result<Vec<Vec<(u64, u64)>>, String> {
     if u64::try_from(batch.length()) != Ok(n_rows) {
         return Err(format!("a batch of {} rows, the manifest says {n_rows}", batch.length()));
     }
@@ -178,7 +247,6 @@ fn check_batch(schema: &SchemaRef, block: &BlockPlace, bytes: &Buffer, n_rows: u
         return Err("view buffers where none can be".to_owned());
     }
     let nodes: Vec<FieldNode> = batch.nodes().into_iter().flatten().copied().collect();
-    let body = &bytes[message_bytes..];
     let mut places = Vec::new();
     let mut declared = Vec::new();
     for buffer in batch.buffers().into_iter().flatten() {
@@ -186,7 +254,7 @@ fn check_batch(schema: &SchemaRef, block: &BlockPlace, bytes: &Buffer, n_rows: u
         let range = start.zip(len).and_then(|(start, len)| Some((start, start.checked_add(len)?)));
         let (start, end) = range.filter(|(_, end)| *end <= body.len() as u64).ok_or("a buffer outside its batch")?;
         declared.push(declared_bytes(&body[start as usize..end as usize], compressed)?);
-        places.push((block.message_bytes + start, block.message_bytes + end));
+        places.push((start, end));
     }
     if declared.iter().try_fold(0u64, |sum, n| sum.checked_add(*n)).is_none_or(|sum| sum > MAX_BATCH_BYTES) {
         return Err(format!("a record batch of more than {MAX_BATCH_BYTES} bytes"));
@@ -196,8 +264,7 @@ fn check_batch(schema: &SchemaRef, block: &BlockPlace, bytes: &Buffer, n_rows: u
     for field in schema.fields() {
         let first = walk.n_buffers;
         walk.column(field, n_rows)?;
-        let of_column = places.get(first..walk.n_buffers).unwrap_or_default().iter();
-        columns.push(of_column.max_by_key(|(start, end)| end - start).copied().unwrap_or_default());
+        columns.push(places.get(first..walk.n_buffers).unwrap_or_default().to_vec());
     }
     Ok(columns)
 }

@@ -1,10 +1,12 @@
 //! Part files as memory: mapped, or copied; and what happens when somebody cuts a mapped file short.
 //!
 //! # Why this module may be unsafe
-//! A map of a file is memory that other processes can change. Three things keep that from doing harm:
+//! A map of a file is memory that other processes can change. Four things keep that from doing harm:
 //!
 //! * Parts are write-once: this program renames them into place and never writes to them again. A change is therefore a
 //!   fault or an attack, never normal work.
+//! * Only the numbers of tensor columns are handed out in place, and any bits are a number. Messages, offsets, texts and
+//!   bitmaps, by which readers find their way, are copied before they are checked (`decode`).
 //! * Every access to a batch first compares size and time of the open file with those at opening ([`PartFile::check`]);
 //!   a file that differs is a typed error before its memory is touched.
 //! * Between that check and the last read of a batch, the file may still be cut short; the kernel then raises SIGBUS at

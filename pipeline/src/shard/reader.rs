@@ -240,7 +240,8 @@ impl Part {
         let start = footer_start(&info.file, &tail, info.bytes)?;
         let aligned = start / 64 * 64;
         let bytes = self.bytes(aligned, info.bytes)?;
-        let footer = &bytes[(start - aligned) as usize..bytes.len() - 10];
+        // A copy: what is checked must be what is followed.
+        let footer = &bytes[(start - aligned) as usize..bytes.len() - 10].to_vec();
         let footer = read_footer(&info.file, footer, start)?;
         check_same(&info.file, &self.manifest.columns, &ColumnInfo::all(&footer.schema), "the manifest")?;
         if footer.blocks.len() as u64 != info.n_batches() {
@@ -338,7 +339,7 @@ impl Part {
         let info = self.info();
         let n_rows = info.rows_of_batch(batch as u64);
         let bytes = self.bytes(block.start, block.end())?;
-        let decoded = read_batch(&info.file, &self.footer.schema, block, &bytes, n_rows);
+        let decoded = read_batch(&info.file, &self.footer.schema, block, &bytes, n_rows, self.file.is_mapped());
         // Verified bytes that do not decode were changed in between, or forged: the file says which.
         decoded.map_err(|error| self.file.check().err().unwrap_or(error))
     }

@@ -166,7 +166,7 @@ fn damage_in_batch(part: &Part, batch: usize, damage: &mut Damage) {
         return;
     }
     let columns = column_buffers(&part.schema(), &block, &bytes, n_rows);
-    let decoded = read_batch(&info.file, &part.schema(), &block, &bytes, n_rows);
+    let decoded = read_batch(&info.file, &part.schema(), &block, &bytes, n_rows, false);
     let (Ok(columns), Ok(rows)) = (columns, decoded) else {
         damage.rows.push((first_row, first_row + n_rows));
         return;

@@ -189,3 +189,39 @@ fn a_folder_that_cannot_be_made_is_named() {
     assert!(error.contains("taken"), "{error}");
     assert_eq!(std::fs::read(&file).unwrap(), b"");
 }
+
+#[test]
+fn a_disk_that_is_really_full_leaves_nothing_torn() {
+    let Some(disk) = std::env::var_os("AJEPA_SMALL_DISK") else {
+        println!("skipped: AJEPA_SMALL_DISK names no folder on a file system of 2 MB (mount -t tmpfs -o size=2m ...)");
+        return;
+    };
+    let disk = PathBuf::from(disk);
+    let run = job(&[70, 0, 20]);
+    let whole = tempfile::tempdir().unwrap();
+    write_set(whole.path(), &run);
+    let expected = files(whole.path());
+    let (mut n_full, mut n_fit) = (0, 0);
+    for ballast_kb in (0..2000).step_by(40) {
+        let dir = tempfile::tempdir_in(&disk).unwrap();
+        let ballast = disk.join("ballast");
+        let filled = std::fs::write(&ballast, vec![1u8; ballast_kb << 10]);
+        let mut sink = ShardWriter::new(dir.path(), stored(Dtype::F16), Compression::None).unwrap();
+        match drive(&mut sink, &run, 64, Dtype::F16) {
+            Ok(report) => {
+                assert!(report.complete);
+                n_fit += 1;
+            }
+            Err(error) => {
+                assert!(error.to_string().contains("free space, then run again"), "{error}");
+                n_full += 1;
+            }
+        }
+        drop(sink);
+        nothing_is_torn(dir.path(), &expected, &BTreeMap::new(), &format!("{ballast_kb} kB of ballast, {filled:?}"));
+        std::fs::remove_file(&ballast).unwrap();
+        assert!(write_set(dir.path(), &run).complete);
+        assert!(files(dir.path()) == expected, "{ballast_kb} kB of ballast");
+    }
+    assert!(n_full > 5 && n_fit > 5, "{n_full} runs met a full disk, {n_fit} did not");
+}
