@@ -251,10 +251,10 @@ fn check_crossings(draft: &Draft, inputs: &[Option<Vec<usize>>], order: &[usize]
     let mut group: Vec<usize> = (0..inputs.len()).collect();
     for &i in order {
         let feeds = inputs[i].as_deref().unwrap_or_default();
-        let joined =
-            feeds.iter().enumerate().find(|(n, input)| feeds[..*n].iter().any(|&k| group[k] == group[**input]));
+        let tied = |a: usize, b: usize| group[a] == group[b] && !meet(inputs, order, [a, b]);
+        let joined = feeds.iter().enumerate().find(|(n, input)| feeds[..*n].iter().any(|&k| tied(k, **input)));
         let told = faults.iter().any(|fault| fault.stage == Some(i));
-        if let Some((n, &input)) = joined.filter(|_| !told && !meets(inputs, order, feeds)) {
+        if let Some((n, &input)) = joined.filter(|_| !told) {
             let (id, other) = (&draft.stages[i].id, &draft.stages[input].id);
             let problem = format!("what `{id}` reads from `{other}` is also tied to its other inputs by another merge");
             let help = "each could wait for the other for ever: give the two merges sources of their own";
@@ -267,10 +267,10 @@ fn check_crossings(draft: &Draft, inputs: &[Option<Vec<usize>>], order: &[usize]
     }
 }
 
-/// Whether two of `feeds` come from one stage; [`check_meetings`] has judged those.
-fn meets(inputs: &[Option<Vec<usize>>], order: &[usize], feeds: &[usize]) -> bool {
+/// Whether two inputs come from one stage; [`check_meetings`] has judged those.
+fn meet(inputs: &[Option<Vec<usize>>], order: &[usize], feeds: [usize; 2]) -> bool {
     let mut times = vec![0; inputs.len()];
-    for &feed in feeds {
+    for feed in feeds {
         let mut above = vec![false; inputs.len()];
         above[feed] = true;
         for &k in order.iter().rev().filter(|&&k| inputs[k].is_some()) {
