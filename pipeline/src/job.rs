@@ -7,11 +7,12 @@ use std::sync::Arc;
 use crossbeam::channel::Receiver;
 use thiserror::Error;
 
+use crate::cli::progress::Timeline;
 use crate::engine::{
-    self, ErrorPolicy, Link, Metrics, Network, Outcome, RunError, RunOptions, SegmentWork, Snapshot, StopSignal, clip_cap_bytes,
+    self, ErrorPolicy, Link, Metrics, Network, Outcome, RunError, RunOptions, SegmentWork, Snapshot, StopSignal,
+    clip_cap_bytes,
 };
 use crate::plan::{Graph, Node, Policy, Segments};
-use crate::cli::progress::Timeline;
 use crate::report::RunReport;
 use crate::schema::Schema;
 use crate::stage::{BuildCx, BuildError, RunInfo, Stage, StageKind};
@@ -137,11 +138,8 @@ fn run_info(graph: &Graph, sink: usize, fresh: bool) -> RunInfo {
 
 /// The limit holds for the whole job, earlier runs included, and is checked again when all units are there.
 fn within_budget(graph: &Graph, outcome: &Outcome) -> Result<(), RunError> {
-    let policy = ErrorPolicy {
-        fail: false,
-        max_fraction: graph.on_error.max_fraction,
-        max_count: graph.on_error.max_count,
-    };
+    let policy =
+        ErrorPolicy { fail: false, max_fraction: graph.on_error.max_fraction, max_count: graph.on_error.max_count };
     for (_, sink) in &outcome.sinks {
         let clips = sink.rows + sink.rejects;
         if let Some(limit) = policy.limit_passed(sink.rejects, clips) {

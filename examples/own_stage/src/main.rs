@@ -10,9 +10,7 @@ use ajepa_pipe::job::{self, JobOptions};
 use ajepa_pipe::row::{Audio, Cell, Row};
 use ajepa_pipe::schema::{ColumnType, Schema};
 use ajepa_pipe::shard::ShardSet;
-use ajepa_pipe::stage::{
-    BuildCx, BuildError, Map, MapError, PlanError, Stage, StageConfig, StageKind, StagePlan,
-};
+use ajepa_pipe::stage::{BuildCx, BuildError, Map, MapError, PlanError, Stage, StageConfig, StageKind, StagePlan};
 use ajepa_pipe::stages::builtin;
 use arrow::array::AsArray;
 use arrow::datatypes::{DataType, Float64Type};
@@ -89,7 +87,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     for row in 0..shards.n_rows().min(5) {
         let row = shards.row(row)?;
         let text = |name: &str| row.batch.column_by_name(name).map(|column| column.as_string::<i32>().value(row.index));
-        let rms = row.batch.column_by_name("rms_dbfs").map(|column| column.as_primitive::<Float64Type>().value(row.index));
+        let rms =
+            row.batch.column_by_name("rms_dbfs").map(|column| column.as_primitive::<Float64Type>().value(row.index));
         println!("  {:<28} {:>6.1} dBFS", text("clip_id").unwrap_or("?"), rms.unwrap_or(f64::NAN));
     }
     Ok(())

@@ -14,7 +14,9 @@ use crate::columns::MediaPlace;
 use crate::engine::MapCx;
 use crate::row::{Cell, Row};
 use crate::schema::{AudioType, ColumnType, Schema};
-use crate::stage::{BuildCx, BuildError, ClipError, Map, MapError, PlanError, Stage, StageConfig, StageKind, StagePlan};
+use crate::stage::{
+    BuildCx, BuildError, ClipError, Map, MapError, PlanError, Stage, StageConfig, StageKind, StagePlan,
+};
 
 /// Files up to this size are read in one go; larger ones are read as they are decoded.
 const WHOLE_FILE_BYTES: u64 = 64 << 20;
@@ -161,7 +163,8 @@ impl Section {
         let skipped = inner.skip(start)?;
         if skipped < start {
             let rate_hz = f64::from(inner.rate_hz());
-            let detail = format!("the segment starts at {start_s} s, the clip ends at {:.3} s", skipped as f64 / rate_hz);
+            let detail =
+                format!("the segment starts at {start_s} s, the clip ends at {:.3} s", skipped as f64 / rate_hz);
             return Err(OpError::Truncated { detail });
         }
         Ok(Self { inner, left: end.map(|end| end.saturating_sub(start)) })

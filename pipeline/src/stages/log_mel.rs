@@ -40,7 +40,9 @@ fn check_rate(mel: &LogMel, inputs: &[Schema]) -> Result<(), PlanError> {
     match audio.rate_hz {
         Some(rate_hz) if rate_hz == needed => Ok(()),
         Some(rate_hz) => Err(PlanError::new(format!("it works at {needed} Hz, and is given {rate_hz} Hz"), help)),
-        None => Err(PlanError::new(format!("it works at {needed} Hz, and clips come at the rate of their files"), help)),
+        None => {
+            Err(PlanError::new(format!("it works at {needed} Hz, and clips come at the rate of their files"), help))
+        }
     }
 }
 

@@ -151,6 +151,26 @@ pub fn builtin() -> Registry {
             Source,
             "{ id: shards, type: source_shards, path: out/mel, shape: [512, 96] }",
         )
+        .with::<ajepa_ops::decode::DecodeConfig>("decode", Map, "{ type: decode }")
+        .with::<ajepa_ops::mix::DownmixConfig>("downmix", Map, "{ type: downmix, channels: mean }")
+        .with::<ajepa_ops::resample::ResampleConfig>("resample", Map, "{ type: resample, rate_hz: 32000 }")
+        .with::<ajepa_ops::normalize::NormalizeConfig>("normalize", Map, "{ type: normalize, preset: code-225b816 }")
+        .with::<ajepa_ops::crop::TrimSilenceConfig>("trim_silence", Map, "{ type: trim_silence, threshold_dbfs: -60 }")
+        .with::<ajepa_ops::crop::CropConfig>(
+            "crop",
+            Map,
+            "{ type: crop, seconds: 10, position: sliding, hop_seconds: 5 }",
+        )
+        .with::<ajepa_ops::mix::GainConfig>("gain", Map, "{ type: gain, min_db: -6, max_db: 6 }")
+        .with::<ajepa_ops::mix::MixNoiseConfig>("mix_noise", Map, "{ type: mix_noise, snr_db: 20, kind: pink }")
+        .with::<ajepa_ops::mel::LogMelConfig>("log_mel", Map, "{ id: mel, type: log_mel, preset: code-225b816 }")
+        .with::<ajepa_ops::mel::StandardizeConfig>("standardize", Map, "{ type: standardize, mode: clip }")
+        .with::<ajepa_ops::patch::PatchifyConfig>(
+            "patchify",
+            Map,
+            "{ type: patchify, patch_frames: 16, patch_mels: 16 }",
+        )
+        .with::<mask::MaskStageConfig>("mask", Map, "{ type: mask, mask: { strategy: random, ratio: [0.4, 0.6] } }")
         .with::<filter::FilterConfig>("filter", Map, "{ type: filter, labels_none: [Silence], min_duration_s: 1 }")
         .with::<shuffle::ShuffleConfig>("shuffle", Fold, "{ type: shuffle, rows: 1000 }")
         .with::<batch::BatchConfig>("batch", Fold, "{ type: batch, rows: 256 }")

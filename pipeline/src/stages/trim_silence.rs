@@ -7,7 +7,9 @@ use super::waveform::waveform;
 use crate::engine::MapCx;
 use crate::row::{Audio, Cell, Row};
 use crate::schema::Schema;
-use crate::stage::{BuildCx, BuildError, ClipError, Map, MapError, PlanError, Stage, StageConfig, StageKind, StagePlan};
+use crate::stage::{
+    BuildCx, BuildError, ClipError, Map, MapError, PlanError, Stage, StageConfig, StageKind, StagePlan,
+};
 
 impl StageConfig for TrimSilenceConfig {
     fn plan(&self, inputs: &[Schema]) -> Result<StagePlan, PlanError> {

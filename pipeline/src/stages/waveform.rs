@@ -23,5 +23,8 @@ pub fn mono(inputs: &[Schema]) -> Result<&AudioType, PlanError> {
     if audio.channels == Some(1) {
         return Ok(audio);
     }
-    Err(PlanError::new(format!("it needs one channel, and is given {audio}"), "put `downmix` before it, or let `decode` give mono (its default)"))
+    Err(PlanError::new(
+        format!("it needs one channel, and is given {audio}"),
+        "put `downmix` before it, or let `decode` give mono (its default)",
+    ))
 }

@@ -105,18 +105,18 @@ fn table(graph: &Graph, reports: &[RunReport]) -> String {
     let mut out = String::new();
     let Some(one) = reports.first() else { return out };
     let _ = writeln!(out, "{}: {}\n", graph.pipeline, counted(one.end.clips_done, "clip"));
-    let _ = writeln!(out, "{:<20} {:<16} {:>9} {:>12} {:>12} {:>7}", "stage", "type", "rows in", "ms a row", "alone, /s", "share");
+    let _ = writeln!(
+        out,
+        "{:<20} {:<16} {:>9} {:>12} {:>12} {:>7}",
+        "stage", "type", "rows in", "ms a row", "alone, /s", "share"
+    );
     let busy_s: f64 = one.end.stages.iter().map(|stage| stage.busy_s).sum();
     for stage in &one.end.stages {
         let rows = stage.rows_in.max(stage.rows_out);
         let ms = stage.busy_s * 1e3 / rows.max(1) as f64;
         let alone = if stage.busy_s > 0.0 { rate(rows as f64 / stage.busy_s) } else { "-".to_owned() };
         let share = percent(stage.busy_s / busy_s.max(1e-9));
-        let _ = writeln!(
-            out,
-            "{:<20} {:<16} {rows:>9} {ms:>12.3} {alone:>12} {share:>7}",
-            stage.id, stage.type_name
-        );
+        let _ = writeln!(out, "{:<20} {:<16} {rows:>9} {ms:>12.3} {alone:>12} {share:>7}", stage.id, stage.type_name);
     }
     let overhead_us = (one.end.elapsed_s - busy_s).max(0.0) * 1e6 / one.end.clips_done.max(1) as f64;
     let _ = writeln!(out, "\nfused, on one worker the engine itself and waiting took {overhead_us:.0} us a clip");
@@ -129,7 +129,11 @@ fn table(graph: &Graph, reports: &[RunReport]) -> String {
     }
     if let Some(bottleneck) = reports.last().and_then(|report| report.bottleneck.as_ref()) {
         let share = percent(bottleneck.share);
-        let _ = writeln!(out, "bottleneck: {} ({share} of the capacity it can use); {}", bottleneck.stage, bottleneck.advice);
+        let _ = writeln!(
+            out,
+            "bottleneck: {} ({share} of the capacity it can use); {}",
+            bottleneck.stage, bottleneck.advice
+        );
     }
     if one.end.rejects > 0 {
         let _ = writeln!(out, "{} refused", counted(one.end.rejects, "clip"));
@@ -143,7 +147,7 @@ fn clips_per_s(end: &Snapshot) -> f64 {
 
 fn fused(end: &Snapshot, peak_rss_bytes: u64) -> String {
     format!(
-        "{:>4}: {:>9} clips/s, {}, peak memory {}",
+        "{}: {}, {}, peak memory {}",
         counted(end.jobs, "worker"),
         rate(clips_per_s(end)),
         duration(end.elapsed_s),

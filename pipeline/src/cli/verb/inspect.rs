@@ -69,7 +69,11 @@ fn summary(path: &Path, manifest: &Manifest) -> String {
         counted(manifest.parts.len() as u64, "shard"),
         bytes(manifest.bytes)
     );
-    let _ = writeln!(out, "pipeline {}, generation {}, graph {}", manifest.pipeline, manifest.generation, manifest.fingerprint);
+    let _ = writeln!(
+        out,
+        "pipeline {}, generation {}, graph {}",
+        manifest.pipeline, manifest.generation, manifest.fingerprint
+    );
     let _ = writeln!(
         out,
         "{} from the sources, {} left out by filters, {} refused",
@@ -198,7 +202,8 @@ impl Style {
         let column = row.batch.column_by_name(&tensor.column).and_then(|column| column.as_fixed_size_list_opt());
         let values = column.and_then(|column| tensor_values(column.value(row.index).as_ref()));
         let values = values.ok_or_else(|| Trouble::Failed(format!("column {} holds no tensor", tensor.column)))?;
-        let [n_frames, n_mels] = if self.layout == Layout::FramesMels { self.shape } else { [self.shape[1], self.shape[0]] };
+        let [n_frames, n_mels] =
+            if self.layout == Layout::FramesMels { self.shape } else { [self.shape[1], self.shape[0]] };
         let n_valid = row.batch.column_by_name("n_frames").and_then(|column| column.as_primitive_opt::<UInt32Type>());
         let (clip_id, labels) = (text(row, "clip_id"), labels(row));
         let roles = self.mask.clone().map(|(masker, grid)| roles(masker, grid, self.seed, &clip_id));
@@ -219,8 +224,14 @@ impl Style {
     }
 }
 
-fn masker(fields: &str, patch: PatchSize, shape: [usize; 2], time_axis: TimeAxis) -> Result<(Masker, PatchGrid), Trouble> {
-    let config: MaskConfig = config::parse_text("--mask", fields).map_err(|errors| Trouble::Usage(errors.to_string()))?;
+fn masker(
+    fields: &str,
+    patch: PatchSize,
+    shape: [usize; 2],
+    time_axis: TimeAxis,
+) -> Result<(Masker, PatchGrid), Trouble> {
+    let config: MaskConfig =
+        config::parse_text("--mask", fields).map_err(|errors| Trouble::Usage(errors.to_string()))?;
     let patchify = PatchifyConfig { patch_frames: patch.frames, patch_mels: patch.mels };
     let bad = |error: ajepa_ops::ConfigError| Trouble::Usage(format!("{error}; {}", error.help));
     let grid = patchify.build(shape, time_axis).map_err(bad)?.grid();

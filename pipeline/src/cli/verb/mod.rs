@@ -41,7 +41,9 @@ fn terminal_width() -> usize {
 pub fn print(text: &str) -> Exit {
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => fail(format!("cannot write to stdout: {error}")),
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            fail(format!("cannot write to stdout: {error}"))
+        }
         _ => Exit::Done,
     }
 }

@@ -121,7 +121,7 @@ fn summary(report: &RunReport) -> String {
     let per_s = end.clips_done as f64 / end.elapsed_s.max(1e-9);
     let _ = writeln!(
         out,
-        "{} in {} with {}: {} clips/s, peak memory {}",
+        "{} in {} with {}: {}, peak memory {}",
         counted(end.clips_done, "clip"),
         duration(end.elapsed_s),
         counted(end.jobs, "worker"),
@@ -136,7 +136,11 @@ fn summary(report: &RunReport) -> String {
     }
     if let Some(bottleneck) = &report.bottleneck {
         let share = percent(bottleneck.share);
-        let _ = writeln!(out, "pace set by {} ({share} of the capacity it can use): {}", bottleneck.stage, bottleneck.advice);
+        let _ = writeln!(
+            out,
+            "pace set by {} ({share} of the capacity it can use): {}",
+            bottleneck.stage, bottleneck.advice
+        );
     }
     out
 }

@@ -23,7 +23,11 @@ pub fn verify(args: &VerifyArgs) -> Exit {
                 counted(report.parts, "shard"),
                 counted(report.rows, "row"),
                 bytes(report.bytes),
-                if report.damaged.is_empty() { "whole".to_owned() } else { counted(report.damaged.len() as u64, "damaged shard") }
+                if report.damaged.is_empty() {
+                    "whole".to_owned()
+                } else {
+                    counted(report.damaged.len() as u64, "damaged shard")
+                }
             );
             let printed = print(&out);
             if report.damaged.is_empty() { printed } else { Exit::Failed }
