@@ -136,11 +136,12 @@ fn frames(field: &'static str, seconds: f64, rate_hz: u32) -> Result<u64, Config
         return Ok(n as u64);
     }
     let longest = MAX_WINDOW_FRAMES / u64::from(rate_hz.max(1));
-    Err(ConfigError::new(
-        field,
-        format!("{seconds} s at {rate_hz} Hz are {n} samples"),
-        format!("more than 0, at most {longest} s"),
-    ))
+    let problem = if seconds > 0.0 {
+        format!("{seconds} s at {rate_hz} Hz are {n} samples")
+    } else {
+        format!("{seconds} s is not a length")
+    };
+    Err(ConfigError::new(field, problem, format!("more than 0, at most {longest} s")))
 }
 
 /// A part of a clip.

@@ -74,8 +74,9 @@ fn stage(entry: &Entry, defs: &mut Map<String, Value>) -> Value {
         "required": required,
         "additionalProperties": false,
     });
-    if let Some(description) = schema.get("description") {
-        out["description"] = description.clone();
+    let about = describe::about(&schema);
+    if !about.is_empty() {
+        out["description"] = about.into();
     }
     out
 }

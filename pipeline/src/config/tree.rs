@@ -157,7 +157,10 @@ fn yaml_fault(text: &str, place: Place, shown: &str) -> Fault {
         return fault
             .help("a pipeline is small: a document may nest 32 deep and hold 100,000 values, aliases unfolded");
     }
-    fault
+    if clause.contains("finite") {
+        return fault.help("a finite number, or leave the field out for its default");
+    }
+    fault.help("close every bracket and quote; put text that holds `: `, ` #`, brackets or commas in quotes")
 }
 
 /// A text, and where it begins.

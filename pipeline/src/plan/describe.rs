@@ -30,7 +30,7 @@ pub fn list(registry: &Registry) -> String {
     let mut out = String::new();
     let width = registry.entries().iter().map(|entry| entry.name.len()).max().unwrap_or(0);
     for entry in registry.entries() {
-        let doc = first_line(&text_of(&(entry.schema)().to_value(), "description"));
+        let doc = first_sentence(&about(&(entry.schema)().to_value()));
         let line = format!("{:width$}  {:6}  {doc}", entry.name, kind_word(entry.kind));
         let _ = writeln!(out, "{}", line.trim_end());
     }
@@ -41,7 +41,7 @@ pub fn list(registry: &Registry) -> String {
 pub fn one(entry: &Entry) -> String {
     let schema = (entry.schema)().to_value();
     let mut out = format!("{} ({})\n", entry.name, kind_doc(entry.kind));
-    let doc = text_of(&schema, "description");
+    let doc = about(&schema);
     if !doc.is_empty() {
         let _ = writeln!(out, "\n{}", wrap(&doc, 0));
     }
@@ -58,7 +58,7 @@ pub fn one(entry: &Entry) -> String {
             let _ = writeln!(out, "{}", wrap(&field.doc, 6));
         }
     }
-    let _ = writeln!(out, "\nExample\n{}", indent(entry.example.trim(), 2));
+    let _ = writeln!(out, "\nExample\n{}", indent(&format!("- {}", entry.example.trim()), 2));
     out
 }
 
@@ -169,8 +169,18 @@ fn text_of(schema: &Value, key: &str) -> String {
     schema.get(key).and_then(Value::as_str).unwrap_or_default().to_owned()
 }
 
-fn first_line(text: &str) -> String {
-    text.lines().next().unwrap_or_default().to_owned()
+/// What a stage does: its config's documentation up to the first heading, where that of the Rust interface begins.
+pub(crate) fn about(schema: &Value) -> String {
+    let text = text_of(schema, "description");
+    let end = if text.starts_with("# ") { 0 } else { text.find("\n# ").unwrap_or(text.len()) };
+    text[..end].trim_end().to_owned()
+}
+
+fn first_sentence(text: &str) -> String {
+    let paragraph = text.split("\n\n").next().unwrap_or_default().replace('\n', " ");
+    let ends_here = |at: &usize| paragraph[at + 2..].starts_with(char::is_uppercase);
+    let end = paragraph.match_indices(". ").map(|(at, _)| at).find(ends_here).map_or(paragraph.len(), |at| at + 1);
+    paragraph[..end].to_owned()
 }
 
 /// One lower-case word for a kind.

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use ajepa_pipe::config;
 
-use crate::registry::registry;
+use ajepa_pipe::stages::builtin;
 
 fn rendered(path: &Path) -> String {
     let text = std::fs::read(path).unwrap_or_default();
@@ -14,7 +14,7 @@ fn rendered(path: &Path) -> String {
     let first = text.lines().next().unwrap_or_default();
     let overrides: Vec<String> =
         first.split("--set ").skip(1).filter(|_| first.starts_with('#')).map(|set| set.trim().to_owned()).collect();
-    match config::load(path, &overrides, &registry()) {
+    match config::load(path, &overrides, &builtin()) {
         Ok(graph) => panic!("{} is not refused: {graph:?}", path.display()),
         Err(errors) => {
             assert!(!errors.faults().is_empty());
@@ -46,13 +46,13 @@ fn each_is_refused_with_its_message() {
 fn a_file_that_is_no_file_is_refused() {
     let folder = tempfile::tempdir().expect("folder");
     std::fs::write(folder.path().join("mel.yaml"), "stages: []").expect("write");
-    let missing = config::load(&folder.path().join("male.yaml"), &[], &registry()).expect_err("missing").to_string();
+    let missing = config::load(&folder.path().join("male.yaml"), &[], &builtin()).expect_err("missing").to_string();
     assert!(missing.contains("no such file") && missing.contains("mel.yaml"), "{missing}");
-    let directory = config::load(folder.path(), &[], &registry()).expect_err("directory").to_string();
+    let directory = config::load(folder.path(), &[], &builtin()).expect_err("directory").to_string();
     assert!(directory.contains("directory") && directory.contains("mel.yaml"), "{directory}");
     let large = folder.path().join("large.yaml");
     std::fs::write(&large, "# ".to_owned() + &"x".repeat(1 << 20)).expect("write");
-    let large = config::load(&large, &[], &registry()).expect_err("large").to_string();
+    let large = config::load(&large, &[], &builtin()).expect_err("large").to_string();
     assert!(large.contains("larger than 1 MiB"), "{large}");
 }
 

@@ -11,12 +11,12 @@ stages:
   - { id: clips, type: source_folder, path: audioset/balanced }
   - { type: decode }
   - { type: resample, rate_hz: 32000 }
-  - { type: crop, seconds: 10, mode: random }
+  - { type: crop, seconds: 10, position: random }
   - { id: mel, type: log_mel, preset: code-225b816 }
   - { id: shards, type: sink_shards, path: out/mel }
-  - { type: patchify, from: mel, patch: { n_frames: 16, n_mels: 16 } }
-  - { type: mask, ratio: 0.6 }
-  - { type: shuffle, n_rows: 4096 }
+  - { type: mask, from: mel, mask: { ratio: [0.6, 0.6] } }
+  - { type: patchify, patch_frames: 16, patch_mels: 16 }
+  - { type: shuffle, rows: 4096 }
   - { id: tokens, type: sink_shards, path: out/tokens }
   - { id: waves, type: sink_null, from: clips }
 resources: { jobs: 8, memory: 2GiB }
@@ -36,8 +36,8 @@ fn json_names_every_segment_and_edge() {
     assert_eq!(json["segments"].as_array().map(Vec::len), Some(8));
     assert_eq!(json["edges"].as_array().map(Vec::len), Some(7));
     let into_shards = json["edges"].as_array().expect("edges").iter().find(|edge| edge["to"] == 2).expect("edge");
-    assert_eq!(into_shards["columns"], serde_json::json!(["mel f16[256 frames x 128 mels]"]));
-    assert_eq!(into_shards["row_bytes"], 256 * 128 * 2 + 5 * 24);
+    assert_eq!(into_shards["columns"], serde_json::json!(["mel f16[512 frames x 96 mels]"]));
+    assert_eq!(into_shards["row_bytes"], 512 * 96 * 2 + 7 * 24);
 }
 
 const MERGES: &str = "
@@ -49,11 +49,11 @@ stages:
   - { id: all, type: concat, from: [music, speech] }
   - { type: decode }
   - { id: a, type: crop, seconds: 3 }
-  - { id: b, type: crop, seconds: 3, mode: random, from: decode }
+  - { id: b, type: crop, seconds: 3, position: random, from: decode }
   - { type: interleave, from: [a, b] }
   - { type: sink_null }
-  - { id: late, type: shuffle, n_rows: 9, from: speech }
-  - { id: late_2, type: shuffle, n_rows: 9 }
+  - { id: late, type: shuffle, rows: 9, from: speech }
+  - { id: late_2, type: shuffle, rows: 9 }
   - { id: late_3, type: concat, from: [late_2, third] }
   - { id: other, type: sink_null }
 ";

@@ -24,13 +24,13 @@ fn a_line_of_stages_is_three_segments() {
     let shape: Vec<_> = segments.segments.iter().map(|segment| (segment.kind, segment.nodes.clone())).collect();
     assert_eq!(shape, [(StageKind::Source, vec![0]), (StageKind::Map, vec![1, 2, 3, 4]), (StageKind::Sink, vec![5])]);
     let stored = segments.edges[1].schema.tensor("mel").expect("mel");
-    assert_eq!((stored.dtype, stored.shape.clone()), (Dtype::F16, vec![256, 128]));
+    assert_eq!((stored.dtype, stored.shape.clone()), (Dtype::F16, vec![512, 96]));
     assert_eq!(graph.nodes[5].inputs[0].tensor("mel").expect("mel").dtype, Dtype::F32);
 }
 
 #[test]
 fn a_fold_before_a_sink_is_followed_by_a_cast() {
-    let text = MEL.replace("  - { type: sink_shards", "  - { type: shuffle, n_rows: 100 }\n  - { type: sink_shards");
+    let text = MEL.replace("  - { type: sink_shards", "  - { type: shuffle, rows: 100 }\n  - { type: sink_shards");
     let segments = good(&text).segments();
     let shape: Vec<_> = segments.segments.iter().map(|segment| (segment.kind, segment.nodes.len())).collect();
     assert_eq!(shape, [(Source, 1), (Map, 4), (Fold, 1), (Map, 0), (Sink, 1)]);
@@ -86,7 +86,7 @@ stages:
   - { id: clips, type: source_folder, path: audio }
   - { type: decode }
   - { id: a, type: crop, seconds: 3 }
-  - { id: b, type: crop, seconds: 3, mode: random, from: decode }
+  - { id: b, type: crop, seconds: 3, position: random, from: decode }
   - { type: interleave, from: [a, b] }
   - { type: sink_null }
 ";
@@ -97,7 +97,7 @@ fn branches_of_one_stage_meet_only_where_they_are_read_in_step() {
     let concat = load(&BRANCHES.replace("interleave", "concat")).expect_err("concat").to_string();
     assert!(concat.contains("both come from `decode`") && concat.contains("interleave or zip"), "{concat}");
     let held = BRANCHES
-        .replace("  - { id: b, ", "  - { type: shuffle, n_rows: 9 }\n  - { id: b, ")
+        .replace("  - { id: b, ", "  - { type: shuffle, rows: 9 }\n  - { id: b, ")
         .replace("[a, b]", "[shuffle, b]");
     let held = load(&held).expect_err("shuffle between").to_string();
     assert!(held.contains("`shuffle` lies between"), "{held}");
@@ -146,9 +146,9 @@ fn the_fingerprint_holds_what_decides_content_and_nothing_else() {
             "pipeline: mel",
             "pipeline: other\nresources: { jobs: 3, memory: 1GiB }\non_error: { policy: fail }",
         ),
-        MEL.replace("preset: code-225b816", "n_mels: 128, preset: 'code-225b816'"),
+        MEL.replace("preset: code-225b816", "n_mels: null, preset: 'code-225b816'"),
         MEL.replace("{ type: sink_shards,", "{ id: out, type: sink_shards,"),
-        MEL.replace("seconds: 10", "seconds: 10.0, mode: head"),
+        MEL.replace("seconds: 10", "seconds: 10.0, position: head"),
         format!("{MEL}  - {{ type: sink_null, from: decode }}\n").replace("  - { type: sink_shards, path: out }\n", "")
             + "  - { type: sink_shards, path: out, from: mel }\n",
     ];
@@ -162,7 +162,7 @@ fn the_fingerprint_holds_what_decides_content_and_nothing_else() {
         MEL.replace("seconds: 10", "seconds: 5"),
         MEL.replace("id: clips", "id: clip"),
         MEL.replace("path: out", "path: out, dtype: f32"),
-        MEL.replace("seconds: 10", "seconds: 10, mode: random"),
+        MEL.replace("seconds: 10", "seconds: 10, position: random"),
     ];
     for text in &other {
         assert_ne!(fingerprint(text), base, "{text}");

@@ -4,12 +4,17 @@ mod bad;
 mod describe;
 mod explain;
 mod graph;
+mod memory;
 mod mutate;
 mod overrides;
-mod registry;
+mod program;
+mod promises;
+mod run;
+mod tidy;
 
 use ajepa_pipe::config::{self, ConfigErrors};
 use ajepa_pipe::plan::Graph;
+use ajepa_pipe::stages::builtin;
 
 /// A text as a pipeline, without overrides.
 fn load(text: &str) -> Result<Graph, ConfigErrors> {
@@ -19,7 +24,7 @@ fn load(text: &str) -> Result<Graph, ConfigErrors> {
 /// A text as a pipeline, with overrides.
 fn load_with(text: &str, overrides: &[&str]) -> Result<Graph, ConfigErrors> {
     let overrides: Vec<String> = overrides.iter().map(|text| (*text).to_owned()).collect();
-    config::load_str("test.yaml", text, &overrides, &registry::registry())
+    config::load_str("test.yaml", text, &overrides, &builtin())
 }
 
 /// A graph that fits together, or the test's end with the rendered report.

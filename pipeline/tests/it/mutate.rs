@@ -5,9 +5,9 @@ use proptest::prelude::*;
 use crate::{load, load_with};
 
 const SEEDS: [&str; 3] = [
-    "pipeline: mel\nseed: 3\nstages:\n  - { id: clips, type: source_folder, path: audio, extensions: [wav, flac] }\n  - { type: decode }\n  - type: resample\n    rate_hz: 32000\n  - { type: crop, seconds: 10, mode: random }\n  - { id: mel, type: log_mel, preset: code-225b816 }\n  - { type: patchify, patch: { n_frames: 16, n_mels: 16 } }\n  - { type: mask, ratio: 0.6 }\n  - { type: sink_shards, path: out }\non_error: { policy: quarantine, max_fraction: 0.01 }\nresources: { jobs: auto, memory: 4GiB }\n",
+    "pipeline: mel\nseed: 3\nstages:\n  - { id: clips, type: source_folder, path: audio, extensions: [wav, flac] }\n  - { type: decode }\n  - type: resample\n    rate_hz: 32000\n  - { type: crop, seconds: 10, position: random }\n  - { id: mel, type: log_mel, preset: code-225b816 }\n  - { type: mask, mask: { ratio: [0.6, 0.6] } }\n  - { type: patchify, patch_frames: 16, patch_mels: 16 }\n  - { type: sink_shards, path: out }\non_error: { policy: quarantine, max_fraction: 0.01 }\nresources: { jobs: auto, memory: 4GiB }\n",
     "stages:\n  - &s { id: a, type: source_folder, path: a }\n  - { <<: *s, id: b }\n  - { type: concat, from: [a, b] }\n  - { type: decode }\n  - { type: sink_null }\n",
-    "stages:\n- id: clips\n  type: source_folder\n  path: |\n    audio\n- {type: decode}\n- {type: crop, seconds: 3}\n- {id: b, type: crop, seconds: 3, from: decode}\n- {type: interleave, from: [crop, b]}\n- {type: shuffle, n_rows: 10}\n- {type: sink_null}\n",
+    "stages:\n- id: clips\n  type: source_folder\n  path: |\n    audio\n- {type: decode}\n- {type: crop, seconds: 3}\n- {id: b, type: crop, seconds: 3, from: decode}\n- {type: interleave, from: [crop, b]}\n- {type: shuffle, rows: 10}\n- {type: sink_null}\n",
 ];
 
 const PIECES: [&str; 40] = [

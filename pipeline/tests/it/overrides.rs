@@ -31,10 +31,11 @@ fn lays_values_over_the_document() {
     assert_eq!((graph.seed, graph.pipeline.as_str(), graph.resources.jobs), (3, "p", Some(2)));
     assert_eq!(graph.on_error.policy, ajepa_pipe::plan::Policy::Skip);
     let json = |id: &str| graph.node(id).expect("node").json.clone();
-    assert_eq!(json("mel"), json!({ "preset": "code-225b816", "n_mels": 96 }));
-    assert_eq!(json("crop"), json!({ "seconds": 5.0, "mode": "head" }));
-    assert_eq!(json("resample"), json!({ "rate_hz": 32000 }));
-    assert_eq!(json("clips"), json!({ "path": "a=b.c", "extensions": ["wav", "flac"] }));
+    assert_eq!([&json("mel")["preset"], &json("mel")["n_mels"]], [&json!("code-225b816"), &json!(96)]);
+    assert_eq!(json("crop")["seconds"], json!(5.0));
+    assert_eq!(json("resample")["rate_hz"], json!(32000));
+    assert_eq!(json("clips")["path"], json!("a=b.c"));
+    assert_eq!(json("clips")["extensions"], json!(["wav", "flac"]));
 }
 
 #[test]
