@@ -31,7 +31,12 @@ fn walk(path: &str, old: Option<&Value>, new: Option<&Value>, lines: &mut Vec<St
             let keys: BTreeSet<&String> = a.iter().chain(&b).map(|(key, _)| key).collect();
             let before = lines.len();
             for key in keys {
-                let deeper = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+                let deeper = match key.as_str() {
+                    _ if path.is_empty() => key.clone(),
+                    // A stage's fields stand in the YAML, and in `--set`, without this step.
+                    "config" if path.starts_with("stages.") => path.to_owned(),
+                    key => format!("{path}.{key}"),
+                };
                 walk(&deeper, find(&a, key).as_ref(), find(&b, key).as_ref(), lines);
             }
             if lines.len() == before {

@@ -43,6 +43,7 @@ pipeline: ten-hours
 stages:
   - { id: clips, type: source_folder, path: audio }
   - { type: decode }
+  - { type: resample, rate_hz: 16000 }
   - { type: crop, seconds: 10, position: sliding }
   - { id: mel, type: log_mel, preset: base-2026 }
   - { type: sink_shards, path: out }

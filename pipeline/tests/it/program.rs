@@ -59,7 +59,8 @@ impl Place {
     /// `run`, with its report.
     pub fn report(&self, args: &str) -> (Ended, RunReport) {
         let ended = self.run(&format!("run {args} --progress off --report report.json"));
-        let text = std::fs::read_to_string(self.path("report.json")).expect("a report");
+        let text = std::fs::read_to_string(self.path("report.json"));
+        let text = text.unwrap_or_else(|error| panic!("no report: {error}: {ended:?}"));
         (ended, serde_json::from_str(&text).expect("a report"))
     }
 
@@ -100,9 +101,13 @@ pub fn small_clips() -> Vec<(String, Vec<u8>)> {
     files(&sample()).into_iter().filter_map(small).collect()
 }
 
-/// Every file under a folder by its path there, with its content. Files on their way (`.NAME.tmp-...`) are left out.
+/// Every file under a folder by its path there, with its content. Files on their way (`.NAME.tmp-...`) are
+/// left out; a folder that is not there has none.
 pub fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     let mut found = BTreeMap::new();
+    if !folder.exists() {
+        return found;
+    }
     for entry in walkdir::WalkDir::new(folder) {
         let entry = entry.expect("an entry");
         let hidden = entry.file_name().to_string_lossy().starts_with('.');
