@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Decodes every audio file of a folder with this crate and with ffmpeg; prints differences of length and level.
+"""Decodes every audio file of a folder with this crate and with ffmpeg (Ogg Vorbis: oggdec); prints differences of length and level.
 
     cargo build --release --example decode_raw
     ops/tests/compare_ffmpeg.py target/release/examples/decode_raw FOLDER [--all]
 
 A file is listed when it is refused, differs in length, or differs by more than -75 dB below full scale over the part
-both have. --all lists every file. Exit status 1 when something is listed that is not a refusal. Needs numpy, ffmpeg.
+both have. --all lists every file. Exit status 1 when something is listed that is not a refusal. Needs numpy, ffmpeg, oggdec.
 """
 
 import subprocess
@@ -18,9 +18,20 @@ import numpy as np
 SUFFIXES = set(".wav .flac .ogg .oga .opus .mp3 .mp2 .m4a .mp4 .aac .aiff .aif .caf .webm .mka .mkv".split())
 
 
-def samples(command):
+def samples(command, dtype="<f4"):
     done = subprocess.run(command, capture_output=True)
-    return np.frombuffer(done.stdout[: len(done.stdout) // 4 * 4], "<f4").astype("f8"), done.stderr.decode(), done.returncode
+    size = np.dtype(dtype).itemsize
+    data = np.frombuffer(done.stdout[: len(done.stdout) // size * size], dtype).astype("f8")
+    return data / (32768 if dtype == "<i2" else 1), done.stderr.decode(), done.returncode
+
+
+def reference(path, codec):
+    # Reference decoders where ffmpeg is none: its own Opus differs from libopus by -20 dB in the SILK modes, and ffmpeg
+    # 5.1 ends Ogg Vorbis 128 samples before or up to 1,000 behind the end granule, which oggdec (libvorbis) keeps.
+    if codec == "vorbis" and path.suffix in (".ogg", ".oga"):
+        return samples(["oggdec", "-Q", "-R", "-b", "16", "-o", "-", str(path)], "<i2")
+    decoder = ["-c:a", "libopus"] if codec == "opus" else []
+    return samples(["ffmpeg", "-v", "error", "-nostdin", *decoder, "-i", str(path), "-f", "f32le", "-"])
 
 
 def channels_of(path):
@@ -34,10 +45,8 @@ def main():
     n_files, n_listed, worst = defaultdict(int), 0, defaultdict(lambda: -300.0)
     for path in sorted(p for p in Path(folder).rglob("*") if p.suffix.lower() in SUFFIXES):
         codec, channels = channels_of(path)
-        # libopus is the reference decoder; ffmpeg's own differs from it by -20 dB in the SILK modes.
-        decoder = ["-c:a", "libopus"] if codec == "opus" else []
         ours, error, status = samples([binary, str(path)])
-        theirs, _, _ = samples(["ffmpeg", "-v", "error", "-nostdin", *decoder, "-i", str(path), "-f", "f32le", "-"])
+        theirs, _, _ = reference(path, codec)
         n_files[codec] += 1
         if status != 0:
             n_listed += "unsupported" not in error

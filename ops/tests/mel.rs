@@ -1,5 +1,7 @@
 //! Log-mel against torchaudio in f64. `fixtures/mel/make_mel_fixtures.py` made the pictures and says how.
 
+#![allow(clippy::unwrap_used)]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};

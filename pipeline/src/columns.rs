@@ -3,8 +3,8 @@
 //! | type | Arrow |
 //! |---|---|
 //! | media | struct { path utf8, `byte_offset` u64?, `byte_len` u64?, `start_s` f64?, `end_s` f64? } |
-//! | audio | struct { samples `large_list`<f32>, `rate_hz` u32, channels u16 } |
-//! | tensor | `fixed_size_list`<f16 or f32> with the extension `arrow.fixed_shape_tensor` |
+//! | audio | struct { samples `large_list<f32>`, `rate_hz` u32, channels u16 } |
+//! | tensor | `fixed_size_list<f16>` or `<f32>` with the extension `arrow.fixed_shape_tensor` |
 
 use std::borrow::Cow;
 use std::collections::HashMap;

@@ -58,7 +58,7 @@ impl TensorType {
 /// What one column holds.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ColumnType {
-    /// Where encoded audio lies; see [`crate::media`].
+    /// Where encoded audio lies; see [`crate::columns::MediaPlace`].
     Media,
     /// A waveform.
     Audio(AudioType),

@@ -134,7 +134,7 @@ impl LogMel {
     /// Writes the picture of a clip, padding included; returns its valid frames, [`LogMel::n_frames`]. Allocates nothing.
     ///
     /// # Shapes
-    /// `samples` [n] mono at [`LogMel::rate_hz`], about [-1, 1]; `out` [`LogMel::shape`], row-major. Natural logarithm of
+    /// `samples` of length n, mono at [`LogMel::rate_hz`], about [-1, 1]; `out` [`LogMel::shape`], row-major. Natural logarithm of
     /// energy (Kaldi) or decibels (STFT).
     ///
     /// # Errors

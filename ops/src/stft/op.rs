@@ -124,7 +124,7 @@ impl Stft {
     /// Writes `|X|^2` of every frame.
     ///
     /// # Shapes
-    /// `samples` [n], `out` [`n_frames(n)`, `n_bins()`], row-major.
+    /// `samples` of length n; `out` of `n_frames(n)` x `n_bins()`, row-major.
     ///
     /// # Errors
     /// [`OpError::TooShort`], [`OpError::Shape`] for an `out` of another size, [`OpError::NonFinite`].

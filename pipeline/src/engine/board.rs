@@ -294,9 +294,9 @@ impl Board {
     }
 
     /// The last part of the item `seq` of `chain`.
-    pub fn complete(&self, chain: usize, seq: u64, item: Item) {
+    pub fn complete(&self, chain: usize, seq: u64, item: &Item) {
         let mut state = self.lock();
-        self.add_to_all(&mut state, chain, seq, &item);
+        self.add_to_all(&mut state, chain, seq, item);
         for &queue in &self.chains[chain].outputs {
             state.queues[queue].complete(seq);
         }

@@ -128,7 +128,7 @@ impl<'a> Worker<'a> {
         let board = &self.shared.board;
         let (unit, rows, mut tally) = match item {
             end @ Item::EndUnit { .. } => {
-                board.complete(index, seq, end);
+                board.complete(index, seq, &end);
                 return Ok(());
             }
             Item::Rows { unit, rows, tally } => (unit, rows, tally),
@@ -154,7 +154,7 @@ impl<'a> Worker<'a> {
         tally.rejects.extend(rejects);
         tally.filtered += result.filtered;
         if let Some(rows) = last {
-            self.shared.board.complete(index, seq, Item::Rows { unit, rows, tally });
+            self.shared.board.complete(index, seq, &Item::Rows { unit, rows, tally });
         }
         Ok(())
     }

@@ -36,17 +36,12 @@ fn tensor_schema(n: usize) -> Schema {
 struct Numbers {
     units: Vec<Unit>,
     per_unit: usize,
-    from: usize,
 }
 
 impl Numbers {
-    fn new(n_units: usize, per_unit: usize) -> Box<Self> {
-        Self::from(0, n_units, per_unit)
-    }
-
-    fn from(from: usize, n_units: usize, per_unit: usize) -> Box<Self> {
+    fn boxed(n_units: usize, per_unit: usize) -> Box<dyn Source> {
         let unit = |k: usize| Unit { n_clips: per_unit as u64, key: [k as u8; 16] };
-        Box::new(Self { units: (0..n_units).map(unit).collect(), per_unit, from })
+        Box::new(Self { units: (0..n_units).map(unit).collect(), per_unit })
     }
 }
 
@@ -60,7 +55,7 @@ impl Source for Numbers {
         unit: usize,
         emit: &mut dyn FnMut(RecordBatch) -> Result<(), StageError>,
     ) -> Result<(), StageError> {
-        let ids: Vec<usize> = (0..self.per_unit).map(|i| self.from + unit * self.per_unit + i).collect();
+        let ids: Vec<usize> = (0..self.per_unit).map(|i| unit * self.per_unit + i).collect();
         for ids in ids.chunks(4) {
             let names: StringArray = ids.iter().map(|i| Some(format!("c{i}"))).collect();
             let offsets: Float64Array = ids.iter().map(|&i| Some(i as f64)).collect();
@@ -190,7 +185,7 @@ fn order_is_the_sources_for_any_number_of_workers() {
             cx.emit(row)?;
             cx.emit(second)
         });
-        let (outcome, result) = go(line(Numbers::new(5, 37), work, Box::new(keep.clone())), jobs);
+        let (outcome, result) = go(line(Numbers::boxed(5, 37), work, Box::new(keep.clone())), jobs);
         result.unwrap();
         assert_eq!(outcome.sinks[0].1.rows, 2 * 5 * 37);
         keep.seen.lock().unwrap().clone()
@@ -211,7 +206,7 @@ fn bad_rows_are_tallied_filtered_rows_counted_and_panics_cost_one_row() {
         7 => panic!("seven"),
         _ => cx.emit(row),
     });
-    let (outcome, result) = go(line(Numbers::new(2, 50), work, Box::new(keep.clone())), 3);
+    let (outcome, result) = go(line(Numbers::boxed(2, 50), work, Box::new(keep.clone())), 3);
     result.unwrap();
     let tallies = keep.tallies.lock().unwrap();
     assert_eq!(tallies.iter().map(|t| t.clips).collect::<Vec<_>>(), [50, 50]);
@@ -227,7 +222,7 @@ fn bad_rows_are_tallied_filtered_rows_counted_and_panics_cost_one_row() {
 #[test]
 fn too_many_bad_clips_end_the_run() {
     let work = chain(1, input_schema(), input_schema(), |_, _| Err(ClipError::new("bad", "all").into()));
-    let (_, result) = go(line(Numbers::new(2, 50), work, Box::new(Keep::default())), 2);
+    let (_, result) = go(line(Numbers::boxed(2, 50), work, Box::new(Keep::default())), 2);
     assert!(matches!(result, Err(RunError::TooManyRejects { clips: 100, .. })), "{result:?}");
 }
 
@@ -235,7 +230,7 @@ fn too_many_bad_clips_end_the_run() {
 fn units_that_are_done_are_not_read_again() {
     let keep = Keep { done: vec![false, true, false], ..Keep::default() };
     let work = chain(1, input_schema(), input_schema(), |row, cx| cx.emit(row));
-    go(line(Numbers::new(3, 4), work, Box::new(keep.clone())), 2).1.unwrap();
+    go(line(Numbers::boxed(3, 4), work, Box::new(keep.clone())), 2).1.unwrap();
     let units: Vec<usize> = keep.seen.lock().unwrap().iter().map(|(unit, _)| *unit).collect();
     assert_eq!(units, [0, 0, 0, 0, 2, 2, 2, 2]);
 }
@@ -248,7 +243,7 @@ fn a_slow_sink_bounds_what_is_queued_even_when_one_clip_becomes_many_rows() {
     let mut network = Network::default();
     let (schema, wide) = (input_schema(), tensor_schema(N));
     let queues: Vec<usize> = (0..4).map(|i| network.queue(&format!("s{i}"), &format!("s{}", i + 1), &wide)).collect();
-    network.segment(SegmentWork::Source { source: Numbers::new(2, 2), first_unit: 0 }, 0, vec![], vec![queues[0]]);
+    network.segment(SegmentWork::Source { source: Numbers::boxed(2, 2), first_unit: 0 }, 0, vec![], vec![queues[0]]);
     let windows = chain(1, schema, wide.clone(), |row, cx| {
         for k in 0..512 {
             let mut window = row.sibling();
@@ -338,7 +333,7 @@ fn diamond(merge: Turns, n_clips: usize, keep: &Keep) -> Network {
     let mut network = Network::default();
     let schema = input_schema();
     let q: Vec<usize> = (0..5).map(|i| network.queue("a", &format!("b{i}"), &schema)).collect();
-    let source = SegmentWork::Source { source: Numbers::new(2, n_clips), first_unit: 0 };
+    let source = SegmentWork::Source { source: Numbers::boxed(2, n_clips), first_unit: 0 };
     network.segment(source, 0, vec![], vec![q[0], q[1]]);
     for (stage, input, output) in [(1, q[0], q[2]), (2, q[1], q[3])] {
         let work = chain(stage, input_schema(), input_schema(), move |mut row, cx| {
@@ -381,7 +376,7 @@ fn a_signal_stops_the_run_in_good_order() {
         std::thread::sleep(Duration::from_millis(1));
         cx.emit(row)
     });
-    let network = line(Numbers::new(1000, 100), work, Box::new(Keep::default()));
+    let network = line(Numbers::boxed(1000, 100), work, Box::new(Keep::default()));
     let mut ticks = 0;
     let (_, result) = run(network, &options(2), &metrics(8), &info, &stopped, &mut |_| {
         ticks += 1;
@@ -395,7 +390,7 @@ fn a_signal_stops_the_run_in_good_order() {
 #[test]
 fn a_fault_of_a_stage_names_the_stage() {
     let work = chain(1, input_schema(), input_schema(), |_, _| Err(StageError::Other("disk gone".into()).into()));
-    let (_, result) = go(line(Numbers::new(2, 5), work, Box::new(Keep::default())), 2);
+    let (_, result) = go(line(Numbers::boxed(2, 5), work, Box::new(Keep::default())), 2);
     assert_eq!(result.unwrap_err().to_string(), "stage s1: disk gone");
 }
 
@@ -405,7 +400,7 @@ fn parts_share_the_units() {
     for part in 0..3 {
         let keep = Keep::default();
         let work = chain(1, input_schema(), input_schema(), |row, cx| cx.emit(row));
-        let network = line(Numbers::new(7, 3), work, Box::new(keep.clone()));
+        let network = line(Numbers::boxed(7, 3), work, Box::new(keep.clone()));
         let options = RunOptions { part, parts: 3, ..options(2) };
         run(network, &options, &metrics(8), &info, &never(), &mut |_| ()).1.unwrap();
         all.extend(keep.seen.lock().unwrap().clone());
@@ -413,6 +408,6 @@ fn parts_share_the_units() {
     all.sort_by_key(|(unit, _)| *unit);
     let keep = Keep::default();
     let work = chain(1, input_schema(), input_schema(), |row, cx| cx.emit(row));
-    go(line(Numbers::new(7, 3), work, Box::new(keep.clone())), 2).1.unwrap();
+    go(line(Numbers::boxed(7, 3), work, Box::new(keep.clone())), 2).1.unwrap();
     assert_eq!(all, *keep.seen.lock().unwrap());
 }

@@ -8,7 +8,7 @@ use super::row_merge::{Projection, common_schema};
 use crate::schema::Schema;
 use crate::stage::{BuildCx, BuildError, Merge, PlanError, Stage, StageConfig, StageError, StageKind, StagePlan};
 
-/// Within each unit (one shard): all rows of the first input of `from`, then all of the second, and so on.
+/// All rows of the first input of `from`, then all of the second, and so on; no shard holds rows of two.
 ///
 /// The inputs must have the same declared columns; further columns of manifests end here, for inputs differ in them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -50,20 +50,21 @@ impl CropMap {
         self.built = Some((rate_hz, crop));
         Ok(crop)
     }
+}
 
-    fn slide(&self, crop: &Crop, row: &Row, audio: Audio, cx: &mut MapCx<'_>) -> Result<(), MapError> {
-        let (rate_hz, channels) = (audio.rate_hz(), audio.channels());
-        let mut windows = SlidingWindows::with_buffer(crop, audio.into_stream(), cx.buffer());
-        while let Some((window, values)) = windows.next_window()? {
-            let mut copy = cx.buffer();
-            copy.extend_from_slice(values);
-            let mut part = row.sibling();
-            lay(&mut part, row.f64("offset_s"), window.start, Samples { values: copy, rate_hz, channels });
-            cx.emit(part)?;
-        }
-        cx.recycle(windows.into_parts().1);
-        Ok(())
+/// Gives on one window after another, each before the next is decoded.
+fn slide(crop: &Crop, row: &Row, audio: Audio, cx: &mut MapCx<'_>) -> Result<(), MapError> {
+    let (rate_hz, channels) = (audio.rate_hz(), audio.channels());
+    let mut windows = SlidingWindows::with_buffer(crop, audio.into_stream(), cx.buffer());
+    while let Some((window, values)) = windows.next_window()? {
+        let mut copy = cx.buffer();
+        copy.extend_from_slice(values);
+        let mut part = row.sibling();
+        lay(&mut part, row.f64("offset_s"), window.start, Samples { values: copy, rate_hz, channels });
+        cx.emit(part)?;
     }
+    cx.recycle(windows.into_parts().1);
+    Ok(())
 }
 
 /// Lays a window of a clip over its row; its place in the recording moves along.
@@ -95,7 +96,7 @@ impl Map for CropMap {
         let audio = row.take_audio()?;
         let crop = self.crop(audio.rate_hz())?;
         if crop.is_sliding() {
-            return self.slide(&crop, &row, audio, cx);
+            return slide(&crop, &row, audio, cx);
         }
         let (rate_hz, channels) = (audio.rate_hz(), audio.channels());
         let max_frames = cx.clip_cap_bytes() / 4 / channels.max(1) as u64;

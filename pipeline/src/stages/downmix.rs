@@ -32,11 +32,8 @@ impl Map for DownmixMap {
 
     fn map(&mut self, mut row: Row, cx: &mut MapCx<'_>) -> Result<(), MapError> {
         let audio = row.take_audio()?;
-        let audio = if audio.channels() == 1 {
-            audio
-        } else {
-            cx.stream(Box::new(self.downmix.clone().wrap(audio.into_stream())))
-        };
+        let audio =
+            if audio.channels() == 1 { audio } else { cx.stream(Box::new(self.downmix.wrap(audio.into_stream()))) };
         row.set("audio", Cell::Audio(audio));
         cx.emit(row)
     }

@@ -44,13 +44,13 @@ impl Map for ResampleMap {
 
     fn map(&mut self, mut row: Row, cx: &mut MapCx<'_>) -> Result<(), MapError> {
         let audio = row.take_audio()?;
-        if audio.rate_hz() != self.config.rate_hz {
-            let stream = lock(&self.cache).wrap(audio.into_stream())?;
-            let lent = Lent { stream: Some(stream), rate_hz: self.config.rate_hz, cache: self.cache.clone() };
-            row.set("audio", Cell::Audio(cx.stream(Box::new(lent))));
-        } else {
+        if audio.rate_hz() == self.config.rate_hz {
             row.set("audio", Cell::Audio(audio));
+            return cx.emit(row);
         }
+        let stream = lock(&self.cache).wrap(audio.into_stream())?;
+        let lent = Lent { stream: Some(stream), rate_hz: self.config.rate_hz, cache: self.cache.clone() };
+        row.set("audio", Cell::Audio(cx.stream(Box::new(lent))));
         cx.emit(row)
     }
 }

@@ -242,8 +242,11 @@ fn roles(mut masker: Masker, grid: PatchGrid, run_seed: u64, clip_id: &str) -> V
     let clip_seed = seed::derive(&[run_seed, seed::hash_str(clip_id)]);
     let mut roles = vec![PatchRole::Unused; grid.n_tokens()];
     if let Some(Mask { context, target, .. }) = masker.draw(run_seed, clip_seed).first() {
-        context.iter().for_each(|&token| roles[token as usize] = PatchRole::Context);
-        target.iter().for_each(|&token| roles[token as usize] = PatchRole::Target);
+        for (tokens, role) in [(context, PatchRole::Context), (target, PatchRole::Target)] {
+            for &token in tokens {
+                roles[token as usize] = role;
+            }
+        }
     }
     roles
 }

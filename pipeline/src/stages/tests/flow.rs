@@ -185,7 +185,7 @@ fn filtered(yaml: &str, schema: &Schema, rows: &RecordBatch) -> (Vec<String>, Ve
         kept.extend(texts(&rows, "clip_id"));
         Ok(())
     });
-    (kept, result.unwrap().rejects.into_iter().map(|reject| reject.reason).collect())
+    (kept, result.unwrap().rejects.into_iter().map(|reject| reject.reject.reason).collect())
 }
 
 #[test]

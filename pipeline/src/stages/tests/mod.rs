@@ -19,7 +19,7 @@ use crate::stage::{BuildCx, Source, Stage};
 /// Plans and builds a stage from YAML, as `run` does; the error as a person sees it.
 fn build(name: &str, yaml: &str, inputs: &[Schema], seed: u64, clips_per_unit: usize) -> Result<Stage, String> {
     let registry = builtin();
-    let parsed = (registry.get(name).expect("a known stage").parse)(yaml).map_err(|error| error.to_string())?;
+    let parsed = registry.get(name).expect("a known stage").parse_yaml(yaml).map_err(|error| error.to_string())?;
     let plan = parsed.config.plan(inputs).map_err(|error| format!("{}; {}", error.problem, error.help))?;
     let output = plan.output.or(plan.stored).expect("a schema");
     let cx = BuildCx { id: name, inputs, output: &output, seed, clips_per_unit, clip_cap_bytes: 1 << 30 };
