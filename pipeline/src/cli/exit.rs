@@ -9,7 +9,7 @@ use std::sync::atomic::AtomicBool;
 use std::thread::JoinHandle;
 
 use crossbeam::channel::{Receiver, bounded};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::{Handle, Signals};
 
 pub use crate::engine::StopSignal;
@@ -78,7 +78,9 @@ impl StopWatch {
     /// When the system refuses the handlers or the thread.
     pub fn start() -> io::Result<Self> {
         let asked = Arc::new(AtomicBool::new(false));
-        let mut hooks = Vec::with_capacity(4);
+        let mut hooks = Vec::with_capacity(5);
+        // With the default action a file that grows past `ulimit -f` would kill the process; so it is an error of the write.
+        hooks.push(signal_hook::flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)))?);
         for (number, code) in [(SIGINT, 130), (SIGTERM, 143)] {
             // Hooks run in the order they were made: the first signal finds the flag down and raises it, the second exits.
             hooks.push(signal_hook::flag::register_conditional_shutdown(number, code, Arc::clone(&asked))?);

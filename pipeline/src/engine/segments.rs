@@ -288,10 +288,13 @@ pub(super) fn run_sink(shared: &Shared, stage: usize, sink: &mut dyn Sink, input
             Item::EndUnit { unit, tally } => {
                 if shared.is_first_sink(stage) {
                     count(&metrics.clips_done, tally.clips);
-                    count(&metrics.units_done, 1);
                 }
                 sum.add(tally);
-                sink.end_unit(unit, std::mem::take(&mut sum))
+                let committed = sink.end_unit(unit, std::mem::take(&mut sum));
+                if committed.is_ok() && shared.is_first_sink(stage) {
+                    count(&metrics.units_done, 1);
+                }
+                committed
             }
         };
         busy(since);

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::process::Command;
 
 use arrow::array::AsArray;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
-use crate::program::{Place, clip_ids, files, root, sample};
+use crate::program::{Ended, Place, clip_ids, files, root, sample};
 
 #[test]
 fn every_example_runs_and_verifies() {
@@ -201,4 +202,58 @@ fn the_reports_hold_the_numbers() {
     }
     assert!(page.contains("<img class=\"graph\"") && page.contains("data:image/svg+xml"));
     assert!(!page.contains("<script") && !page.contains("src=\"http"), "a page that needs nothing else");
+}
+
+const SHARDS: &str = "
+stages:
+  - { id: clips, type: source_folder, path: audio }
+  - { type: decode }
+  - { type: resample, rate_hz: 16000 }
+  - { id: mel, type: log_mel, preset: base-2026 }
+  - { type: sink_shards, path: out }
+resources: { clips_per_shard: 4 }
+";
+
+/// The program under limits that a shell sets; the exit code is the last command's.
+fn in_shell(place: &Place, script: &str) -> Ended {
+    let program = env!("CARGO_BIN_EXE_ajepa-pipe");
+    let script = script.replace("PIPE", &format!("{program} run graph.yaml --progress off"));
+    Ended::of(Command::new("bash").args(["-c", &script]).current_dir(place.path("")).output().expect("bash"))
+}
+
+/// R9: a shard of four clips is 260 kB; the limit is half of that.
+#[test]
+fn a_limit_on_the_size_of_files_is_an_error_and_not_a_crash() {
+    let place = Place::new();
+    place.copies(20);
+    place.write("graph.yaml", SHARDS);
+    let ended = in_shell(&place, "ulimit -f 128; PIPE");
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.err.contains("part-00000.arrow") && ended.err.contains("File too large"), "{}", ended.err);
+    assert!(ended.err.contains("0 of 5 shards committed"), "{}", ended.err);
+    place.done("run graph.yaml");
+    place.done("verify out");
+    assert_eq!(clip_ids(&place.path("out")).len(), 20);
+}
+
+/// R9: needs the right to mount a file system in a namespace of its own; where that is refused there is nothing to see.
+#[test]
+fn a_full_disk_is_told_and_the_run_goes_on_when_there_is_room() {
+    let place = Place::new();
+    place.copies(45);
+    place.write("graph.yaml", SHARDS);
+    let may_mount = "unshare -rm mount -t tmpfs none audio";
+    if in_shell(&place, may_mount).code != Some(0) {
+        eprintln!("not tested: `{may_mount}` is refused here");
+        return;
+    }
+    place.write("full.sh", "mkdir out && mount -t tmpfs -o size=1M none out && $1; code=$?; ls out; mount -o remount,size=64M out && $1 && cp -r out kept; exit $code\n");
+    let ended = in_shell(&place, "unshare -rm bash full.sh 'PIPE'");
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    let told = ["No space left on device", "free space, then run again", "3 of 12 shards committed and kept"];
+    assert!(told.iter().all(|words| ended.err.contains(words)), "{}", ended.err);
+    assert!(ended.out.contains("part-00002.arrow\n") && !ended.out.contains("part-00003.arrow\n"), "{}", ended.out);
+    assert!(ended.out.contains("45 rows in 12 shards") && ended.out.contains("complete"), "{}", ended.out);
+    place.done("verify kept");
+    assert_eq!(clip_ids(&place.path("kept")).len(), 45);
 }
