@@ -10,7 +10,6 @@ use thiserror::Error;
 use crate::cli::progress::Timeline;
 use crate::engine::{
     self, ErrorPolicy, Link, Metrics, Network, Outcome, RunError, RunOptions, SegmentWork, Snapshot, StopSignal,
-    clip_cap_bytes,
 };
 use crate::plan::{Graph, Node, Policy, Segments};
 use crate::report::RunReport;
@@ -112,6 +111,7 @@ pub fn run_options(graph: &Graph, options: JobOptions) -> RunOptions {
     RunOptions {
         jobs: options.jobs.or(graph.resources.jobs).unwrap_or(cores).max(1),
         memory_bytes: graph.resources.memory_bytes,
+        clip_cap_bytes: graph.resources.clip_cap_bytes(),
         seed: graph.seed,
         on_error: ErrorPolicy {
             fail: graph.on_error.policy == Policy::Fail,
@@ -192,7 +192,7 @@ fn build_stages(graph: &Graph, options: &RunOptions) -> Result<Vec<Option<Stage>
             output,
             seed: options.seed,
             clips_per_unit: graph.resources.clips_per_shard as usize,
-            clip_cap_bytes: clip_cap_bytes(options.memory_bytes, options.jobs),
+            clip_cap_bytes: options.clip_cap_bytes,
         };
         let fault = |source| JobError::Build { stage: node.id.clone(), line: node.line, source };
         node.config.build(&cx).map(Some).map_err(fault)

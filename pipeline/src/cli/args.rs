@@ -182,7 +182,7 @@ Examples:
   ajepa-pipe inspect out/mel --png look --clip Y1a2b3c --clip Yx9y8z7
   ajepa-pipe inspect out/mel --png look --clips 4 --mask 'ratio: [0.4, 0.6]' --seed 7")]
 pub struct InspectArgs {
-    /// A folder of shards, or one shard
+    /// A folder of shards
     #[arg(value_name = "PATH")]
     pub path: PathBuf,
 

@@ -7,6 +7,7 @@ use ajepa_ops::{AudioRead, OpError, seed};
 use arrow::array::RecordBatch;
 
 use super::clock;
+use super::gate::{Gate, Pass};
 use crate::columns::RowBuilder;
 use crate::row::{Audio, Row, Samples};
 use crate::schema::Schema;
@@ -18,6 +19,9 @@ const FLUSH_BYTES: usize = 4 << 20;
 /// Buffers kept for reuse in one worker; more are freed.
 const SPARE_BUFFERS: usize = 8;
 
+/// Numbers in a buffer that is kept: a minute of audio at 48 kHz.
+const MAX_SPARE_LEN: usize = 60 * 48_000;
+
 /// What a chain needs to know of the run.
 #[derive(Debug, Clone, Copy)]
 pub struct ChainSettings {
@@ -25,8 +29,10 @@ pub struct ChainSettings {
     pub seed: u64,
     /// Pass over the data, from 0.
     pub epoch: u64,
-    /// Bytes that one clip may take in memory.
+    /// Bytes that one clip may take in memory; decides which clips are too long.
     pub clip_cap_bytes: u64,
+    /// Bytes beyond which a clip is held by one worker at a time.
+    pub clip_share_bytes: u64,
 }
 
 /// One stage of a chain: its number in the graph and its id.
@@ -55,6 +61,9 @@ struct State {
     /// Whether the present row gave a row or a reject; if neither, it was left out on purpose.
     accounted: bool,
     filtered: u64,
+    gate: Arc<Gate>,
+    /// Held while the present row may hold a large clip.
+    pass: Option<Pass>,
 }
 
 /// A reject, and the stage's index in the graph.
@@ -77,7 +86,13 @@ pub struct ChainResult {
 
 impl Chain {
     /// A chain of `links` that takes rows of schema `input` and gives rows of schema `output`.
-    pub fn new(links: Vec<(Link, Box<dyn Map>)>, input: &Schema, output: &Schema, settings: ChainSettings) -> Self {
+    pub fn new(
+        links: Vec<(Link, Box<dyn Map>)>,
+        input: &Schema,
+        output: &Schema,
+        settings: ChainSettings,
+        gate: Arc<Gate>,
+    ) -> Self {
         let origin = Arc::new(RecordBatch::new_empty(Arc::new(crate::columns::arrow_schema(input))));
         let builder = RowBuilder::new(input, output);
         let names = links.iter().map(|(link, _)| link.clone()).collect();
@@ -91,6 +106,8 @@ impl Chain {
             names,
             accounted: false,
             filtered: 0,
+            gate,
+            pass: None,
         };
         Self { links, state }
     }
@@ -108,7 +125,9 @@ impl Chain {
         for row in 0..self.state.origin.num_rows() {
             self.state.row = row;
             self.state.accounted = false;
-            self.run_row(flush)?;
+            let result = self.run_row(flush);
+            self.state.pass = None;
+            result?;
             self.state.filtered += u64::from(!self.state.accounted);
         }
         let last = self.state.builder.finish(&self.state.origin)?;
@@ -166,8 +185,9 @@ impl State {
         self.rejects.push(StagedReject { stage: link.map_or(0, |link| link.stage), reject });
     }
 
+    /// Keeps a buffer for the next row, unless it is a large one, whose memory is counted only while it is in use.
     fn recycle(spare: &mut Vec<Vec<f32>>, buffer: Vec<f32>) {
-        if spare.len() < SPARE_BUFFERS {
+        if spare.len() < SPARE_BUFFERS && buffer.capacity() <= MAX_SPARE_LEN {
             spare.push(buffer);
         }
     }
@@ -242,9 +262,11 @@ impl MapCx<'_> {
     /// # Errors
     /// `too_long` when it does not fit into [`MapCx::clip_cap_bytes`]; whatever its decoder says.
     pub fn samples(&mut self, row: &mut Row) -> Result<Samples, ClipError> {
-        let audio = row.take_audio()?;
-        let max_frames = self.clip_cap_bytes() / 4 / audio.channels().max(1) as u64;
-        let buffer = self.buffer();
+        let mut stream = match row.take_audio()? {
+            Audio::Samples(samples) => return Ok(samples),
+            Audio::Stream(stream) => stream,
+        };
+        let mut values = self.buffer();
         let too_long = |error: ClipError| {
             if error.code != "too_long" {
                 return error;
@@ -252,7 +274,27 @@ impl MapCx<'_> {
             let help = "it does not fit into memory whole: crop before this stage, or raise resources.memory";
             ClipError::new("too_long", format!("{}; {help}", error.detail))
         };
-        audio.into_samples(buffer, max_frames).map_err(too_long)
+        self.read_whole(stream.as_mut(), &mut values).map_err(too_long)?;
+        Ok(Samples { values, rate_hz: stream.rate_hz(), channels: stream.channels() })
+    }
+
+    fn read_whole(&mut self, stream: &mut dyn AudioRead, values: &mut Vec<f32>) -> Result<(), ClipError> {
+        let settings = &self.state.settings;
+        let frame_bytes = 4 * stream.channels().max(1) as u64;
+        let max_frames = settings.clip_cap_bytes / frame_bytes;
+        let free_frames = (settings.clip_share_bytes / frame_bytes).min(max_frames);
+        let mut held = 0;
+        if stream.n_frames_left().is_none_or(|n| n > free_frames) {
+            held = read_up_to(stream, values, free_frames)?;
+            if held < free_frames {
+                return Ok(());
+            }
+            if self.state.pass.is_none() {
+                self.state.pass = Some(self.state.gate.enter());
+            }
+        }
+        stream.read_to_end(values, max_frames - held)?;
+        Ok(())
     }
 
     fn collect(&mut self, row: Row) -> Result<(), MapError> {
@@ -268,6 +310,24 @@ impl MapCx<'_> {
         }
         Ok(())
     }
+}
+
+/// Appends up to `max_frames`; returns how many there were.
+fn read_up_to(stream: &mut dyn AudioRead, out: &mut Vec<f32>, max_frames: u64) -> Result<u64, OpError> {
+    const BLOCK: u64 = 16_384;
+    let channels = stream.channels();
+    let mut n = 0;
+    while n < max_frames {
+        let at = out.len();
+        out.resize(at + (max_frames - n).min(BLOCK) as usize * channels, 0.0);
+        let got = stream.read(&mut out[at..])?;
+        out.truncate(at + got * channels);
+        n += got as u64;
+        if got == 0 {
+            break;
+        }
+    }
+    Ok(n)
 }
 
 /// A stream whose time belongs to the stage that made it.

@@ -212,10 +212,13 @@ impl Snapshot {
     fn pool_advice(&self, heaviest: &StageSnapshot, pool_share: f64) -> String {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get) as u64;
         if pool_share < 0.7 {
-            return format!(
-                "workers idle {:.0} % of the time: a larger resources.memory lets more clips be under way",
-                (1.0 - pool_share) * 100.0
-            );
+            let idle = format!("workers idle {:.0} % of the time", (1.0 - pool_share) * 100.0);
+            let full = self.queues.iter().any(|q| q.peak_bytes * 5 > q.cap_bytes * 4);
+            return if full {
+                format!("{idle} behind a full queue: a larger resources.memory lets more clips be under way")
+            } else {
+                format!("{idle}: the run is too short to be bound by anything, or waits for the disk")
+            };
         }
         let more = if self.jobs < cores {
             format!("--jobs {cores} uses all cores of this machine")

@@ -7,15 +7,17 @@
 pub mod board;
 mod chain;
 pub mod clock;
+mod gate;
 mod metrics;
 mod network;
 mod run;
 mod segments;
 
 pub use chain::{Chain, ChainResult, ChainSettings, Link, MapCx, StagedReject, panic_message};
+pub use gate::{Gate, Pass};
 pub use metrics::{Bottleneck, Metrics, QueueSnapshot, Snapshot, StageCounters, StageSnapshot, resident_bytes};
 pub use network::{Network, QueueSpec, Segment, SegmentWork};
-pub use run::{ErrorPolicy, Outcome, RejectLog, RunError, RunOptions, StopSignal, WORKER_NAME, clip_cap_bytes, run};
+pub use run::{ErrorPolicy, Outcome, RejectLog, RunError, RunOptions, StopSignal, WORKER_NAME, run};
 
 #[cfg(test)]
 mod tests;

@@ -12,6 +12,7 @@ use thiserror::Error;
 
 use super::board::{Board, ChainPorts, QueueCap};
 use super::chain::{ChainSettings, Link, panic_message};
+use super::gate::Gate;
 use super::metrics::{Metrics, Snapshot};
 use super::network::{Network, QueueSpec, Segment, SegmentWork};
 use super::segments::{ChainPrototype, Worker, run_fold, run_merge, run_sink, run_source};
@@ -31,6 +32,8 @@ pub struct RunOptions {
     pub jobs: usize,
     /// Bytes for everything that is queued or under way.
     pub memory_bytes: u64,
+    /// Bytes that one clip may take when a stage holds it whole.
+    pub clip_cap_bytes: u64,
     /// Seed of the run.
     pub seed: u64,
     /// What to do with bad clips.
@@ -319,8 +322,8 @@ fn queue_caps(queues: &[QueueSpec], options: &RunOptions) -> Vec<QueueCap> {
     queues.iter().map(|_| QueueCap { bytes, items: 4 * options.jobs as u64 + 4 }).collect()
 }
 
-/// Bytes that one clip may take in one worker: an even share of the other half, halved again for in and out of a stage.
-pub fn clip_cap_bytes(memory_bytes: u64, jobs: usize) -> u64 {
+/// Bytes of a clip that each worker may hold at any time; for more it waits until no other worker does.
+fn clip_share_bytes(memory_bytes: u64, jobs: usize) -> u64 {
     memory_bytes / 4 / jobs.max(1) as u64
 }
 
@@ -336,8 +339,10 @@ fn drive(
     let settings = ChainSettings {
         seed: options.seed,
         epoch: 0,
-        clip_cap_bytes: clip_cap_bytes(options.memory_bytes, options.jobs),
+        clip_cap_bytes: options.clip_cap_bytes,
+        clip_share_bytes: clip_share_bytes(options.memory_bytes, options.jobs),
     };
+    let gate = Arc::new(Gate::default());
     let (report, reports) = bounded(network.segments.len().max(1));
     let mut prototypes = Vec::new();
     let mut signal = None;
@@ -379,9 +384,9 @@ fn drive(
         let prototypes = Arc::new(prototypes);
         if !prototypes.is_empty() {
             for _ in 0..options.jobs {
-                let prototypes = prototypes.clone();
+                let (prototypes, gate) = (prototypes.clone(), gate.clone());
                 let stage = prototypes[0].first_stage();
-                spawn(scope, shared, stage, done.clone(), move || Worker::new(shared, &prototypes, settings).run());
+                spawn(scope, shared, stage, done.clone(), move || Worker::new(shared, &prototypes, settings, gate).run());
             }
         }
         drop(done);

@@ -1,6 +1,6 @@
 //! What each kind of thread does: source, worker, fold, merge, sink. Read top to bottom, this is how rows flow.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use arrow::array::RecordBatch;
@@ -8,6 +8,7 @@ use arrow::array::RecordBatch;
 use super::board::{Item, Work};
 use super::chain::{Chain, ChainSettings, Link};
 use super::clock;
+use super::gate::Gate;
 use super::run::{Shared, Todo, count};
 use crate::schema::Schema;
 use crate::stage::{Fold, Map, Merge, Sink, SinkReport, Source, StageError, UnitTally};
@@ -95,10 +96,10 @@ impl ChainPrototype {
         self.links.lock().unwrap_or_else(PoisonError::into_inner).first().map_or(0, |(link, _)| link.stage)
     }
 
-    fn fork(&self, settings: ChainSettings) -> Chain {
+    fn fork(&self, settings: ChainSettings, gate: &Arc<Gate>) -> Chain {
         let links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
         let links = links.iter().map(|(link, map)| (link.clone(), map.fork())).collect();
-        Chain::new(links, &self.input, &self.output, settings)
+        Chain::new(links, &self.input, &self.output, settings, gate.clone())
     }
 }
 
@@ -107,13 +108,19 @@ pub(super) struct Worker<'a> {
     shared: &'a Shared,
     prototypes: &'a [ChainPrototype],
     settings: ChainSettings,
+    gate: Arc<Gate>,
     /// Chains of this worker; a chain that is at work is taken out.
     chains: Vec<Option<Chain>>,
 }
 
 impl<'a> Worker<'a> {
-    pub fn new(shared: &'a Shared, prototypes: &'a [ChainPrototype], settings: ChainSettings) -> Self {
-        Self { shared, prototypes, settings, chains: prototypes.iter().map(|_| None).collect() }
+    pub fn new(
+        shared: &'a Shared,
+        prototypes: &'a [ChainPrototype],
+        settings: ChainSettings,
+        gate: Arc<Gate>,
+    ) -> Self {
+        Self { shared, prototypes, settings, gate, chains: prototypes.iter().map(|_| None).collect() }
     }
 
     pub fn run(&mut self) -> Result<(), Fault> {
@@ -133,8 +140,8 @@ impl<'a> Worker<'a> {
             }
             Item::Rows { unit, rows, tally } => (unit, rows, tally),
         };
-        let settings = self.settings;
-        let mut chain = self.chains[index].take().unwrap_or_else(|| self.prototypes[index].fork(settings));
+        let fork = || self.prototypes[index].fork(self.settings, &self.gate);
+        let mut chain = self.chains[index].take().unwrap_or_else(fork);
         let mut last: Option<RecordBatch> = None;
         let result = chain.run(rows, &mut |batch| {
             // One batch is held back, so that the last one can carry the tally.

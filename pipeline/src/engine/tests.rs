@@ -143,6 +143,7 @@ fn options(jobs: usize) -> RunOptions {
     RunOptions {
         jobs,
         memory_bytes: 64 << 20,
+        clip_cap_bytes: 16 << 20,
         seed: 7,
         on_error: ErrorPolicy { fail: false, max_fraction: 0.5, max_count: None },
         part: 0,

@@ -1,5 +1,7 @@
 //! From a draft to a graph: topology first, then the schemas from stage to stage.
 
+use std::path::{Component, Path, PathBuf};
+
 use super::draft::{Draft, DraftFault, DraftStage, Where};
 use super::topology::{self, IN_STEP};
 use super::{Graph, Node};
@@ -32,7 +34,45 @@ pub fn check(draft: Draft) -> Result<Graph, Vec<DraftFault>> {
         }
         planned[i] = plan_stage(&draft, i, topology.inputs[i].as_deref(), &planned, &mut faults);
     }
+    shared_folders(&draft, &mut faults);
     if faults.is_empty() { assemble(draft, &topology, planned) } else { Err(faults) }
+}
+
+/// Two sinks into one folder would supersede each other; a folder inside another's would be taken for its content.
+fn shared_folders(draft: &Draft, faults: &mut Vec<DraftFault>) {
+    let folder = |stage: &DraftStage| {
+        let path = stage.parsed.as_ref()?.json.get("path")?.as_str()?.to_owned();
+        (stage.kind == Some(StageKind::Sink)).then(|| plain(&path))
+    };
+    let folders: Vec<Option<PathBuf>> = draft.stages.iter().map(folder).collect();
+    for (i, here) in folders.iter().enumerate() {
+        let clash = |other: &&DraftStage| {
+            let there = folder(other);
+            here.as_ref().zip(there).is_some_and(|(here, there)| here.starts_with(&there) || there.starts_with(here))
+        };
+        if let Some(other) = draft.stages[..i].iter().find(clash) {
+            let problem = format!("its folder is that of `{}`, or lies in it, or around it", other.id);
+            let fault = DraftFault::stage(i, problem, "give each sink a folder of its own");
+            faults.push(fault.at(Where::Field("path".to_owned())));
+        }
+    }
+}
+
+/// The path without `.` and `..`, as text: nothing is looked up.
+fn plain(path: &str) -> PathBuf {
+    let mut out = PathBuf::new();
+    for part in Path::new(path).components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir => {
+                if !out.pop() {
+                    out.push("..");
+                }
+            }
+            part => out.push(part),
+        }
+    }
+    out
 }
 
 fn plan_stage(

@@ -27,7 +27,7 @@ impl Graph {
     /// Fingerprint of all that decides what arrives in node `sink`.
     ///
     /// In it: every stage upstream with its id (ids seed randomness), type, inputs and config, the sink's own config, the
-    /// seed, the clips per shard. Not in it: the pipeline's name, jobs, memory, the budget of bad clips, the sink's id and path.
+    /// seed, the clips per shard, how long a clip may be. Not in it: the pipeline's name, jobs, other memory, the budget of bad clips, the sink's id and path.
     pub fn fingerprint(&self, sink: usize) -> Fingerprint {
         let above = self.upstream(sink);
         let stages: Vec<Value> = (0..self.nodes.len()).filter(|&i| above[i]).map(|i| self.content(i)).collect();
@@ -35,6 +35,7 @@ impl Graph {
             "version": CONTENT_VERSION,
             "seed": self.seed,
             "clips_per_shard": self.resources.clips_per_shard,
+            "clip_cap_bytes": self.resources.clip_cap_bytes(),
             "stages": stages,
         });
         let mut text = String::new();

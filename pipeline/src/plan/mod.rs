@@ -134,6 +134,14 @@ pub struct Resources {
     pub clips_per_shard: u64,
 }
 
+impl Resources {
+    /// Bytes that one clip may take when a stage holds it whole: a quarter of the memory, at most 256 MiB (35 minutes at
+    /// 32 kHz). It decides which clips are too long, so it is a function of the graph, whatever the number of workers.
+    pub fn clip_cap_bytes(&self) -> u64 {
+        (self.memory_bytes / 4).min(256 << 20)
+    }
+}
+
 impl Default for Resources {
     fn default() -> Self {
         Self { jobs: None, memory_bytes: 4 << 30, clips_per_shard: 512 }

@@ -97,7 +97,13 @@ fn extension(source: &str, path: &str) -> String {
     of(source).or_else(|| of(path)).unwrap_or_default()
 }
 
+/// Opens a regular file. A pipe would be waited for, a device might never end.
 fn open(place: &MediaPlace) -> Result<File, ClipError> {
+    let about = std::fs::metadata(&place.path).map_err(|error| unreadable(&error, place))?;
+    if !about.is_file() {
+        let kind = if about.is_dir() { "a folder" } else { "a pipe or a device" };
+        return Err(ClipError::new("not_a_file", format!("{} is {kind}, not a file", place.path)));
+    }
     File::open(&place.path).map_err(|error| unreadable(&error, place))
 }
 
@@ -111,9 +117,6 @@ fn read(place: &MediaPlace) -> Result<Encoded, ClipError> {
     let io = |error: std::io::Error| unreadable(&error, place);
     let mut file = open(place)?;
     let size = file.metadata().map_err(io)?;
-    if size.is_dir() {
-        return Err(ClipError::new("io", format!("{} is a folder", place.path)));
-    }
     let (offset, len) = place.bytes.unwrap_or((0, size.len()));
     if offset.checked_add(len).is_none_or(|end| end > size.len()) {
         let detail = format!("{} ends before byte {} of the member", place.path, offset.saturating_add(len));

@@ -14,7 +14,7 @@ pub(super) fn at_least_one(text: &str) -> Result<NonZeroUsize, String> {
 pub struct Override {
     /// The path's segments, none of them empty.
     pub path: Vec<String>,
-    /// The value, as YAML text; may be empty, which is YAML's null.
+    /// The value, as YAML text; never empty.
     pub value: String,
 }
 
@@ -33,6 +33,9 @@ impl FromStr for Override {
         let path: Vec<String> = key.split('.').map(|segment| segment.trim().to_owned()).collect();
         if path.iter().any(String::is_empty) {
             return Err(format!("the key {key:?} has an empty segment: {example}"));
+        }
+        if value.trim().is_empty() {
+            return Err(format!("no value after the `=`: {example}; write `null` for none"));
         }
         Ok(Self { path, value: value.trim().to_owned() })
     }

@@ -29,6 +29,9 @@ pub fn verify(args: &VerifyArgs) -> Exit {
                     counted(report.damaged.len() as u64, "damaged shard")
                 }
             );
+            if !report.damaged.is_empty() {
+                let _ = writeln!(out, "to mend: remove the damaged part files and run the graph again; it makes only those anew");
+            }
             let printed = print(&out);
             if report.damaged.is_empty() { printed } else { Exit::Failed }
         }

@@ -177,9 +177,9 @@ fn a_zip_puts_columns_side_by_side_and_stops_when_out_of_step() {
 
 fn filtered(yaml: &str, schema: &Schema, rows: &RecordBatch) -> (Vec<String>, Vec<String>) {
     let Ok(Stage::Map(map)) = build("filter", yaml, std::slice::from_ref(schema), 7, 4) else { panic!("{yaml}") };
-    let settings = ChainSettings { seed: 0, epoch: 0, clip_cap_bytes: 1 << 20 };
+    let settings = ChainSettings { seed: 0, epoch: 0, clip_cap_bytes: 1 << 20, clip_share_bytes: 1 << 20 };
     let link = Link { stage: 0, id: "filter".into() };
-    let mut chain = Chain::new(vec![(link, map.fork() as Box<dyn Map>)], schema, schema, settings);
+    let mut chain = Chain::new(vec![(link, map.fork() as Box<dyn Map>)], schema, schema, settings, Arc::default());
     let mut kept = Vec::new();
     let result = chain.run(rows.clone(), &mut |rows| {
         kept.extend(texts(&rows, "clip_id"));
