@@ -46,7 +46,7 @@ impl Place {
     }
 
     pub fn run(&self, args: &str) -> Ended {
-        Ended::of(self.command(args).output().expect("the program starts"))
+        Ended::of(&self.command(args).output().expect("the program starts"))
     }
 
     /// Runs, and wants exit 0.
@@ -75,10 +75,15 @@ impl Place {
 }
 
 impl Ended {
-    pub fn of(output: std::process::Output) -> Self {
+    pub fn of(output: &std::process::Output) -> Self {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         Self { code: output.status.code(), out: text(&output.stdout), err: text(&output.stderr) }
     }
+}
+
+/// Whether `name` ends in a dot and `extension`.
+pub fn has_extension(name: &str, extension: &str) -> bool {
+    Path::new(name).extension().is_some_and(|found| found == extension)
 }
 
 /// Root of the checkout.

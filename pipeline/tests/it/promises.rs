@@ -77,7 +77,7 @@ fn parts_at_the_same_time_make_one_whole() {
     };
     let children: Vec<Child> = (1..=4).map(spawn).collect();
     for child in children {
-        let ended = Ended::of(child.wait_with_output().expect("ends"));
+        let ended = Ended::of(&child.wait_with_output().expect("ends"));
         assert_eq!(ended.code, Some(0), "{ended:?}");
     }
     assert_same(&whole, &files(&place.path("shared")), "four processes");
@@ -89,12 +89,12 @@ fn run_for(place: &Place, args: &str, time: Duration) -> Option<Ended> {
     let mut child = place.command(args).spawn().expect("starts");
     while start.elapsed() < time {
         if child.try_wait().expect("a state").is_some() {
-            return Some(Ended::of(child.wait_with_output().expect("ends")));
+            return Some(Ended::of(&child.wait_with_output().expect("ends")));
         }
         std::thread::sleep(Duration::from_millis(1));
     }
     child.kill().expect("kill -9");
-    let ended = Ended::of(child.wait_with_output().expect("ends"));
+    let ended = Ended::of(&child.wait_with_output().expect("ends"));
     ended.code.is_some().then_some(ended)
 }
 
@@ -151,12 +151,12 @@ fn signalled(place: &Place, signal: &str) -> Ended {
     let child = place.command("run graph.yaml --progress off --jobs 1").spawn().expect("starts");
     let patience = Instant::now();
     while n_parts(&place.path("out")) == 0 {
-        assert!(patience.elapsed() < Duration::from_secs(60), "no shard");
+        assert!(patience.elapsed() < Duration::from_mins(1), "no shard");
         std::thread::sleep(Duration::from_millis(1));
     }
     let sent = Command::new("kill").args([signal, &child.id().to_string()]).status().expect("kill");
     assert!(sent.success());
-    Ended::of(child.wait_with_output().expect("ends"))
+    Ended::of(&child.wait_with_output().expect("ends"))
 }
 
 #[test]

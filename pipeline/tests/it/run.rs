@@ -7,12 +7,12 @@ use std::process::Command;
 use arrow::array::AsArray;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
-use crate::program::{Ended, Place, clip_ids, files, root, sample};
+use crate::program::{Ended, Place, clip_ids, files, has_extension, root, sample};
 
 #[test]
 fn every_example_runs_and_verifies() {
     let examples = files(&root().join("examples"));
-    let graphs: Vec<&String> = examples.keys().filter(|name| name.ends_with(".yaml")).collect();
+    let graphs: Vec<&String> = examples.keys().filter(|name| has_extension(name, "yaml")).collect();
     assert!(graphs.len() >= 4, "{graphs:?}");
     for name in graphs {
         let place = Place::new();
@@ -69,7 +69,7 @@ fn bad_clips() -> Place {
     place.write("audio/words.wav", "this is no sound, only words about sound\n");
     let mut table = "path,clip_id\nspeech/en_1.flac,en\nnotes/bass.flac,bass\nanimals/sheep.mp3,sheep\n".to_owned();
     for (name, _) in REFUSED {
-        table += &format!("{name},{name}\n");
+        table.extend([name, ",", name, "\n"]);
     }
     place.write("clips.csv", table);
     place.write("bad.yaml", BAD);
@@ -218,7 +218,7 @@ resources: { clips_per_shard: 4 }
 fn in_shell(place: &Place, script: &str) -> Ended {
     let program = env!("CARGO_BIN_EXE_ajepa-pipe");
     let script = script.replace("PIPE", &format!("{program} run graph.yaml --progress off"));
-    Ended::of(Command::new("bash").args(["-c", &script]).current_dir(place.path("")).output().expect("bash"))
+    Ended::of(&Command::new("bash").args(["-c", &script]).current_dir(place.path("")).output().expect("bash"))
 }
 
 /// R9: a shard of four clips is 260 kB; the limit is half of that.

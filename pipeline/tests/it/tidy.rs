@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::program::{files, root};
+use crate::program::{files, has_extension, root};
 
 /// Every crate that `package` is built from.
 fn dependencies(package: &str) -> Vec<String> {
@@ -30,7 +30,7 @@ fn ops_is_pure_maths() {
 
 /// Code of a crate by path: without tests and without comments.
 fn code(package: &str) -> Vec<(String, String)> {
-    let is_code = |name: &str| name.ends_with(".rs") && !name.ends_with("tests.rs") && !name.contains("/tests/");
+    let is_code = |name: &str| has_extension(name, "rs") && !name.ends_with("tests.rs") && !name.contains("/tests/");
     let strip = |text: &str| {
         let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
         code.lines().map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join("\n")
