@@ -173,7 +173,7 @@ pub fn network(graph: &Graph, options: &RunOptions) -> Result<Network, JobError>
         let work = match stages[stage].take() {
             Some(Stage::Source(source)) => SegmentWork::Source { source, first_unit: first_units[stage] },
             Some(Stage::Fold(fold)) => SegmentWork::Fold(fold),
-            Some(Stage::Merge(merge)) => SegmentWork::Merge(merge),
+            Some(Stage::Merge(merge)) => SegmentWork::Merge { merge, counts: counts(graph, stage) },
             Some(Stage::Sink(sink)) => SegmentWork::Sink(sink),
             Some(Stage::Map(_)) | None => return Err(wrong_kind(&graph.nodes[stage])),
         };
@@ -229,6 +229,18 @@ fn first_units(graph: &Graph, stages: &[Option<Stage>]) -> Vec<usize> {
         }
     }
     first
+}
+
+/// For each input of a merge whether it has a source that no earlier input has.
+fn counts(graph: &Graph, merge: usize) -> Vec<bool> {
+    let mut seen = Vec::new();
+    let mut is_new = |&input: &usize| {
+        let above = sources_above(graph, input);
+        let new = above.iter().any(|source| !seen.contains(source));
+        seen.extend(above);
+        new
+    };
+    graph.nodes[merge].from.iter().map(&mut is_new).collect()
 }
 
 fn sources_above(graph: &Graph, node: usize) -> Vec<usize> {

@@ -6,7 +6,7 @@ use std::io::{BufReader, Seek};
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow::array::{RecordBatch, RecordBatchReader};
+use arrow::array::{RecordBatch, RecordBatchReader, new_null_array};
 use arrow::compute::concat_batches;
 use arrow::datatypes::{DataType, Field, Schema as ArrowSchema};
 use arrow::error::ArrowError;
@@ -47,7 +47,23 @@ pub fn read_table(path: &Path) -> Result<RecordBatch, BuildError> {
         let problem = format!("{shown}: two columns are named {:?}", field.name());
         return Err(BuildError::new(problem, "rename one of them"));
     }
-    Ok(table)
+    without_null_columns(&table).map_err(wrong)
+}
+
+/// A column that is null in every row has no type of its own (JSONL, Parquet); as text it can be stored and filled later.
+fn without_null_columns(table: &RecordBatch) -> Result<RecordBatch, ArrowError> {
+    let mut fields = Vec::new();
+    let mut columns = Vec::new();
+    for (field, column) in table.schema_ref().fields().iter().zip(table.columns()) {
+        if *field.data_type() == DataType::Null {
+            fields.push(Field::new(field.name(), DataType::Utf8, true));
+            columns.push(new_null_array(&DataType::Utf8, table.num_rows()));
+        } else {
+            fields.push(field.as_ref().clone());
+            columns.push(column.clone());
+        }
+    }
+    RecordBatch::try_new(Arc::new(ArrowSchema::new(fields)), columns)
 }
 
 fn read_csv(mut file: File, delimiter: u8) -> Result<RecordBatch, ArrowError> {

@@ -46,7 +46,12 @@ pub enum SegmentWork {
     /// A fold.
     Fold(Box<dyn Fold>),
     /// A merge.
-    Merge(Box<dyn Merge>),
+    Merge {
+        /// The merge.
+        merge: Box<dyn Merge>,
+        /// For each input whether it brings clips that no earlier input brought: branches of one source count once.
+        counts: Vec<bool>,
+    },
     /// A sink.
     Sink(Box<dyn Sink>),
 }

@@ -366,9 +366,9 @@ fn drive(
                         run_fold(shared, stage, fold.as_mut(), inputs[0], &outputs)
                     });
                 }
-                SegmentWork::Merge(mut merge) => {
+                SegmentWork::Merge { mut merge, counts } => {
                     spawn(scope, shared, stage, done, move || {
-                        run_merge(shared, stage, merge.as_mut(), &inputs, &outputs)
+                        run_merge(shared, stage, merge.as_mut(), &inputs, &counts, &outputs)
                     });
                 }
                 SegmentWork::Sink(mut sink) => {
@@ -386,7 +386,9 @@ fn drive(
             for _ in 0..options.jobs {
                 let (prototypes, gate) = (prototypes.clone(), gate.clone());
                 let stage = prototypes[0].first_stage();
-                spawn(scope, shared, stage, done.clone(), move || Worker::new(shared, &prototypes, settings, gate).run());
+                spawn(scope, shared, stage, done.clone(), move || {
+                    Worker::new(shared, &prototypes, settings, gate).run()
+                });
             }
         }
         drop(done);

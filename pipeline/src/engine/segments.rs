@@ -114,12 +114,7 @@ pub(super) struct Worker<'a> {
 }
 
 impl<'a> Worker<'a> {
-    pub fn new(
-        shared: &'a Shared,
-        prototypes: &'a [ChainPrototype],
-        settings: ChainSettings,
-        gate: Arc<Gate>,
-    ) -> Self {
+    pub fn new(shared: &'a Shared, prototypes: &'a [ChainPrototype], settings: ChainSettings, gate: Arc<Gate>) -> Self {
         Self { shared, prototypes, settings, gate, chains: prototypes.iter().map(|_| None).collect() }
     }
 
@@ -233,6 +228,7 @@ pub(super) fn run_merge(
     stage: usize,
     merge: &mut dyn Merge,
     inputs: &[usize],
+    counts: &[bool],
     outputs: &[usize],
 ) -> Result<(), Fault> {
     let mut outlet = Outlet::new(shared, stage, outputs);
@@ -245,15 +241,16 @@ pub(super) fn run_merge(
             // A merge that names a closed input would wait for ever.
             let input = if open.get(wanted) == Some(&true) { wanted } else { first_open(&open) };
             let Some(item) = pop(shared, stage, inputs[input])? else { break 'units };
+            let known = |tally: UnitTally| if counts[input] { tally } else { UnitTally { clips: 0, ..tally } };
             let result = outlet.busy(|outlet| match item {
                 Item::Rows { unit, rows, tally } => {
-                    sum.add(tally);
+                    sum.add(known(tally));
                     merge.push(input, rows, &mut |rows| {
                         outlet.push(Item::Rows { unit, rows, tally: UnitTally::default() })
                     })
                 }
                 Item::EndUnit { unit, tally } => {
-                    sum.add(tally);
+                    sum.add(known(tally));
                     open[input] = false;
                     current = Some(unit);
                     Ok(())

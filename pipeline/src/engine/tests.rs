@@ -344,7 +344,12 @@ fn diamond(merge: Turns, n_clips: usize, keep: &Keep) -> Network {
         });
         network.segment(work, stage, vec![input], vec![output]);
     }
-    network.segment(SegmentWork::Merge(Box::new(merge)), 3, vec![q[2], q[3]], vec![q[4]]);
+    network.segment(
+        SegmentWork::Merge { merge: Box::new(merge), counts: vec![true, false] },
+        3,
+        vec![q[2], q[3]],
+        vec![q[4]],
+    );
     network.segment(SegmentWork::Sink(Box::new(keep.clone())), 4, vec![q[4]], vec![]);
     network
 }
@@ -354,6 +359,8 @@ fn branches_meet_again_in_one_order() {
     let run_with = |jobs| {
         let keep = Keep::default();
         go(diamond(Turns { in_turn: true, last: 1 }, 100, &keep), jobs).1.unwrap();
+        let clips: Vec<u64> = keep.tallies.lock().unwrap().iter().map(|tally| tally.clips).collect();
+        assert_eq!(clips, [100, 100], "branches of one source are counted once");
         keep.seen.lock().unwrap().clone()
     };
     let one = run_with(1);

@@ -168,7 +168,9 @@ impl Manifest {
         let bytes = match super::fs::Fs::read(&super::fs::RealFs, &path, MAX_JSON_BYTES) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                let problem = if layout::units_dir(dir).is_dir() {
+                let problem = if dir.join("part-00000.tar").exists() {
+                    "it holds WebDataset tars, which carry no checksums and no manifest: read them with any tar reader"
+                } else if layout::units_dir(dir).is_dir() {
                     "it has shards but no manifest yet; run the pipeline again to finish it"
                 } else {
                     "there is no manifest.json"

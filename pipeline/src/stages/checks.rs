@@ -1,7 +1,9 @@
 //! Checks that several stages make of their configs and inputs.
 
+use std::path::Path;
+
 use crate::schema::Schema;
-use crate::stage::PlanError;
+use crate::stage::{BuildError, PlanError};
 
 /// A source takes nothing.
 pub fn no_input(inputs: &[Schema]) -> Result<(), PlanError> {
@@ -27,6 +29,15 @@ pub fn several_inputs(inputs: &[Schema]) -> Result<(), PlanError> {
     }
     let problem = format!("it merges two or more inputs, not {}", inputs.len());
     Err(PlanError::field("from", problem, "name them: from: [a, b]"))
+}
+
+/// A sink writes into a folder, which may not be there yet.
+pub fn folder_to_write(path: &Path) -> Result<(), BuildError> {
+    if path.exists() && !path.is_dir() {
+        let problem = format!("{} is a file, and a folder is to be written there", path.display());
+        return Err(BuildError::new(problem, "name another path, or move the file away"));
+    }
+    Ok(())
 }
 
 /// A count must be 1 or more.

@@ -81,6 +81,7 @@ impl StageConfig for SinkShardsConfig {
     }
 
     fn build(&self, cx: &BuildCx<'_>) -> Result<Stage, BuildError> {
+        super::checks::folder_to_write(&self.path)?;
         let writer = ShardWriter::new(&self.path, cx.output.clone(), self.compression);
         let writer = writer.map_err(|error| BuildError::new(error.to_string(), "leave the column out"))?;
         Ok(Stage::Sink(Box::new(writer)))

@@ -115,7 +115,7 @@ fn pictures(args: &InspectArgs, set: &ShardSet, folder: &Path) -> Result<usize, 
     let tensor = set.manifest().tensors.iter().find(is_picture).ok_or_else(|| {
         Trouble::Usage("there is no column with an axis `frames` to draw; --png wants log-mel shards".to_owned())
     })?;
-    let style = Style::new(args, tensor)?;
+    let style = Style::new(args, set, tensor)?;
     std::fs::create_dir_all(folder).map_err(|error| Trouble::Failed(format!("{}: {error}", folder.display())))?;
     let mut drawn = Vec::new();
     for row in wanted_rows(args, set)? {
@@ -172,19 +172,23 @@ struct Style {
     hop_s: f64,
     frequency: FrequencyAxis,
     patch: Option<PatchSize>,
+    /// The patches, when they are drawn or the shard holds masks over them.
+    grid: Option<PatchGrid>,
     mask: Option<(Masker, PatchGrid)>,
     seed: u64,
 }
 
 impl Style {
-    fn new(args: &InspectArgs, tensor: &TensorInfo) -> Result<Self, Trouble> {
+    fn new(args: &InspectArgs, set: &ShardSet, tensor: &TensorInfo) -> Result<Self, Trouble> {
         let time_first = tensor.axes[0] == "frames";
         let shape = [tensor.shape[0], tensor.shape[1]];
         let time_axis = if time_first { TimeAxis::Rows } else { TimeAxis::Cols };
-        let default = args.mask.as_ref().map(|_| PatchSize { frames: 16, mels: 16 });
-        let patch = args.patch.or(default);
-        let mask = match (&args.mask, patch) {
-            (Some(fields), Some(patch)) => Some(masker(fields, patch, shape, time_axis)?),
+        let has_masks = set.manifest().columns.iter().any(|column| column.name == "context");
+        let usual = PatchSize { frames: 16, mels: 16 };
+        let patch = args.patch.or((args.mask.is_some() || has_masks).then_some(usual));
+        let grid = patch.map(|patch| grid(patch, shape, time_axis)).transpose()?;
+        let mask = match (&args.mask, grid) {
+            (Some(fields), Some(grid)) => Some((masker(fields, grid, time_axis)?, grid)),
             _ => None,
         };
         Ok(Self {
@@ -193,6 +197,7 @@ impl Style {
             hop_s: find(&tensor.front_end, "frame_s").and_then(serde_json::Value::as_f64).unwrap_or(1.0),
             frequency: frequency(&tensor.front_end),
             patch,
+            grid,
             mask,
             seed: args.seed,
         })
@@ -206,7 +211,8 @@ impl Style {
             if self.layout == Layout::FramesMels { self.shape } else { [self.shape[1], self.shape[0]] };
         let n_valid = row.batch.column_by_name("n_frames").and_then(|column| column.as_primitive_opt::<UInt32Type>());
         let (clip_id, labels) = (text(row, "clip_id"), labels(row));
-        let roles = self.mask.clone().map(|(masker, grid)| roles(masker, grid, self.seed, &clip_id));
+        let drawn = self.mask.clone().map(|(masker, grid)| roles(masker, grid, self.seed, &clip_id));
+        let roles = drawn.or_else(|| self.grid.and_then(|grid| stored_roles(row, grid)));
         let clip = MelClip {
             values: &values,
             n_frames,
@@ -224,18 +230,31 @@ impl Style {
     }
 }
 
-fn masker(
-    fields: &str,
-    patch: PatchSize,
-    shape: [usize; 2],
-    time_axis: TimeAxis,
-) -> Result<(Masker, PatchGrid), Trouble> {
+fn bad(error: &ajepa_ops::ConfigError) -> Trouble {
+    Trouble::Usage(format!("{error}; {}", error.help))
+}
+
+fn grid(patch: PatchSize, shape: [usize; 2], time_axis: TimeAxis) -> Result<PatchGrid, Trouble> {
+    let patchify = PatchifyConfig { patch_frames: patch.frames, patch_mels: patch.mels };
+    Ok(patchify.build(shape, time_axis).map_err(|error| bad(&error))?.grid())
+}
+
+fn masker(fields: &str, grid: PatchGrid, time_axis: TimeAxis) -> Result<Masker, Trouble> {
     let config: MaskConfig =
         config::parse_text("--mask", fields).map_err(|errors| Trouble::Usage(errors.to_string()))?;
-    let patchify = PatchifyConfig { patch_frames: patch.frames, patch_mels: patch.mels };
-    let bad = |error: ajepa_ops::ConfigError| Trouble::Usage(format!("{error}; {}", error.help));
-    let grid = patchify.build(shape, time_axis).map_err(bad)?.grid();
-    Ok((config.build(grid, time_axis).map_err(bad)?, grid))
+    config.build(grid, time_axis).map_err(|error| bad(&error))
+}
+
+/// The mask that the graph drew for this row, when its tokens are those of `grid`.
+fn stored_roles(row: &RowRef, grid: PatchGrid) -> Option<Vec<PatchRole>> {
+    let mut roles = vec![PatchRole::Unused; grid.n_tokens()];
+    for (column, role) in [("context", PatchRole::Context), ("target", PatchRole::Target)] {
+        let tokens = row.batch.column_by_name(column)?.as_list_opt::<i32>()?.value(row.index);
+        for &token in tokens.as_primitive_opt::<UInt32Type>()?.values() {
+            *roles.get_mut(token as usize)? = role;
+        }
+    }
+    Some(roles)
 }
 
 fn roles(mut masker: Masker, grid: PatchGrid, run_seed: u64, clip_id: &str) -> Vec<PatchRole> {

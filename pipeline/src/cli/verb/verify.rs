@@ -30,7 +30,10 @@ pub fn verify(args: &VerifyArgs) -> Exit {
                 }
             );
             if !report.damaged.is_empty() {
-                let _ = writeln!(out, "to mend: remove the damaged part files and run the graph again; it makes only those anew");
+                let _ = writeln!(
+                    out,
+                    "to mend: remove the damaged part files and run the graph again; it makes only those anew"
+                );
             }
             let printed = print(&out);
             if report.damaged.is_empty() { printed } else { Exit::Failed }

@@ -80,6 +80,7 @@ impl StageConfig for SinkWebdatasetConfig {
     }
 
     fn build(&self, cx: &BuildCx<'_>) -> Result<Stage, BuildError> {
+        super::checks::folder_to_write(&self.path)?;
         let units = Units::new(&self.path);
         let sink = SinkWebdataset { config: self.clone(), schema: cx.output.clone(), units, run: None, open: None };
         Ok(Stage::Sink(Box::new(sink)))

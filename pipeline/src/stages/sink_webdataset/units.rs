@@ -90,21 +90,22 @@ impl Units {
     /// Which units are done by this graph over these clips.
     ///
     /// # Errors
-    /// [`StageError`] when tars of another graph, or of more units, are here and `--fresh` was not said.
+    /// [`StageError`] when tars of another graph, or of more units, are here, or any with `--fresh`: a finished tar is never replaced.
     pub fn done(&self, run: &RunInfo) -> Result<Vec<bool>, StageError> {
         self.claim(run.units.len())?;
         for unit in self.recorded()? {
             let Some(record) = self.known(unit) else { continue };
             let beyond = unit >= run.units.len();
-            if run.fresh && (beyond || run.mine.get(unit).copied().unwrap_or(true)) {
-                self.forget(unit, beyond)?;
-            } else if !run.fresh && (beyond || record.fingerprint != run.fingerprint) {
-                let why = if beyond { "of a longer list of clips" } else { "made by another graph" };
-                return Err(StageError::Other(format!(
-                    "{} holds tars {why}: give another path, or --fresh to write them anew",
-                    self.root.display()
-                )));
-            }
+            let why = match () {
+                () if beyond => "of a longer list of clips",
+                () if record.fingerprint != run.fingerprint => "made by another graph",
+                () if run.fresh => "already, and --fresh would replace them one by one",
+                () => continue,
+            };
+            return Err(StageError::Other(format!(
+                "{} holds tars {why}: give another path, or remove the folder first",
+                self.root.display()
+            )));
         }
         Ok((0..run.units.len()).map(|unit| self.done_by(unit, run).is_some()).collect())
     }
@@ -119,14 +120,6 @@ impl Units {
         }
         units.sort_unstable();
         Ok(units)
-    }
-
-    /// The record first: a tar without a record counts as not there.
-    fn forget(&self, unit: usize, and_tar: bool) -> Result<(), StageError> {
-        let record = self.record_path(unit);
-        std::fs::remove_file(&record).map_err(io("removing", &record))?;
-        let tar = self.tar(unit);
-        if and_tar { std::fs::remove_file(&tar).map_err(io("removing", &tar)) } else { Ok(()) }
     }
 
     /// A file to write the tar of `unit` into; what an interrupted run left of it is overwritten.
