@@ -33,9 +33,11 @@ fn many_clips_take_no_more_memory_than_few() {
     let many: usize = std::env::var("AJEPA_MANY").map_or(2_000, |n| n.parse().expect("a number"));
     let (few_bytes, many_bytes) = (peak_of(200), peak_of(many));
     println!("200 clips: {few_bytes} bytes; {many} clips: {many_bytes} bytes");
-    // 256 bytes for the name, the path and the unit of a clip in the list; 8 MiB for what the allocator keeps.
-    let allowed = few_bytes + (8 << 20) + many as u64 * 256;
+    // 256 bytes for the name, the path and the unit of a clip in the list. What the allocator keeps differs by 9 MiB from
+    // run to run; one picture kept of each of 2,000 clips would be 260 MB.
+    let allowed = few_bytes + (16 << 20) + many as u64 * 256;
     assert!(many_bytes < allowed, "200 clips: {few_bytes} bytes; {many} clips: {many_bytes} bytes");
+    assert!(many_bytes < 64 << 20, "the whole process: {many_bytes} bytes, and the graph allows 64 MiB");
 }
 
 const TEN_HOURS: &str = "
