@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::Graph;
 use crate::stage::StageKind;
@@ -87,73 +87,9 @@ fn canonical(value: &Value, out: &mut String) {
     }
 }
 
-/// What changed between two [`Fingerprint::graph`]s, a line each: `stages.mel.n_mels: 96 -> 128`.
-pub fn diff(old: &Value, new: &Value) -> Vec<String> {
-    let mut lines = Vec::new();
-    for key in ["version", "seed", "clips_per_shard"] {
-        change(key, &old[key], &new[key], &mut lines);
-    }
-    let (before, after) = (by_id(old), by_id(new));
-    for (id, stage) in &before {
-        match after.iter().find(|(other, _)| other == id) {
-            None => lines.push(format!("stages.{id}: taken out ({})", shown(&stage["type"]))),
-            Some((_, now)) => {
-                change(&format!("stages.{id}.type"), &stage["type"], &now["type"], &mut lines);
-                change(&format!("stages.{id}.from"), &stage["from"], &now["from"], &mut lines);
-                change(&format!("stages.{id}"), &stage["config"], &now["config"], &mut lines);
-            }
-        }
-    }
-    let added = after.iter().filter(|(id, _)| !before.iter().any(|(other, _)| other == id));
-    lines.extend(added.map(|(id, stage)| format!("stages.{id}: added ({})", shown(&stage["type"]))));
-    lines
-}
-
-fn by_id(graph: &Value) -> Vec<(&str, &Value)> {
-    let stages = graph["stages"].as_array();
-    stages.into_iter().flatten().map(|stage| (stage["id"].as_str().unwrap_or("?"), stage)).collect()
-}
-
-fn change(path: &str, old: &Value, new: &Value, lines: &mut Vec<String>) {
-    match (old, new) {
-        (Value::Object(a), Value::Object(b)) => fields(path, a, b, lines),
-        (a, b) if a != b => lines.push(format!("{path}: {} -> {}", shown(a), shown(b))),
-        _ => {}
-    }
-}
-
-fn fields(path: &str, old: &Map<String, Value>, new: &Map<String, Value>, lines: &mut Vec<String>) {
-    let added = new.keys().filter(|key| !old.contains_key(*key));
-    for key in old.keys().chain(added) {
-        let of = |map: &Map<String, Value>| map.get(key).cloned().unwrap_or(Value::Null);
-        change(&format!("{path}.{key}"), &of(old), &of(new), lines);
-    }
-}
-
-fn shown(value: &Value) -> String {
-    match value {
-        Value::Null => "unset".to_owned(),
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn differences_read_as_lines() {
-        let stage = |n_mels: u32, from: &str| json!({ "id": "mel", "type": "log_mel", "from": [from], "config": { "n_mels": n_mels, "f": { "min_hz": 50.0 } } });
-        let old = json!({ "version": 1, "seed": 0, "clips_per_shard": 512, "stages": [stage(96, "a"), { "id": "b", "type": "t" }] });
-        let new = json!({ "version": 1, "seed": 7, "clips_per_shard": 512, "stages": [stage(128, "a"), { "id": "c", "type": "u" }] });
-        let lines = diff(&old, &new);
-        assert_eq!(
-            lines,
-            ["seed: 0 -> 7", "stages.mel.n_mels: 96 -> 128", "stages.b: taken out (t)", "stages.c: added (u)"]
-        );
-        assert!(diff(&old, &old).is_empty());
-    }
 
     #[test]
     fn the_order_of_keys_does_not_count() {

@@ -13,7 +13,7 @@ mod topology;
 
 pub use check::{brief, check};
 pub use draft::{Draft, DraftFault, DraftStage, From, Where};
-pub use fingerprint::{Fingerprint, diff};
+pub use fingerprint::Fingerprint;
 pub use nearest::{nearest, suggest};
 pub use segments::{Edge, Segment, Segments};
 

@@ -1,6 +1,5 @@
 //! Graphs: order, schemas, segments, fingerprints, branches.
 
-use ajepa_pipe::plan::diff;
 use ajepa_pipe::schema::Dtype;
 use ajepa_pipe::stage::StageKind::{self, Fold, Map, Sink, Source};
 
@@ -167,17 +166,6 @@ fn the_fingerprint_holds_what_decides_content_and_nothing_else() {
     for text in &other {
         assert_ne!(fingerprint(text), base, "{text}");
     }
-}
-
-#[test]
-fn the_difference_of_two_graphs_is_named() {
-    let graph = |text: &str| {
-        let graph = good(text);
-        graph.fingerprint(5).graph
-    };
-    let changed = MEL.replace("seconds: 10", "seconds: 5").replace("path: out", "path: out, dtype: f32");
-    let lines = diff(&graph(MEL), &graph(&changed));
-    assert_eq!(lines, ["stages.crop.seconds: 10.0 -> 5.0", "stages.sink_shards.dtype: f16 -> f32"]);
 }
 
 #[test]

@@ -35,6 +35,7 @@ impl Timeline {
         self.points.push(now);
         // One place stays free for the last snapshot.
         if self.points.len() == Self::MAX_POINTS {
+            self.last = self.points.pop();
             self.thin();
         }
     }
