@@ -231,7 +231,7 @@ pub struct VerifyArgs {
 Examples:
   ajepa-pipe bench audioset.yaml
   ajepa-pipe bench audioset.yaml --clips 1000 --jobs 1
-  ajepa-pipe bench audioset.yaml --set stages.resample.quality=fast
+  ajepa-pipe bench audioset.yaml --set stages.resample.quality=gentle
 
 Nothing is written: sinks take the clips and forget them.")]
 pub struct BenchArgs {
