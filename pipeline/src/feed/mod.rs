@@ -92,12 +92,7 @@ pub struct Feed {
 }
 
 impl Feed {
-    fn start(
-        config: &FeedConfig,
-        dirs: &[&Path],
-        place: FeedPlace,
-        memory: &dyn Allocate,
-    ) -> Result<Self, FeedError> {
+    fn start(config: &FeedConfig, dirs: &[&Path], place: FeedPlace, memory: &dyn Allocate) -> Result<Self, FeedError> {
         let sets = open_sets(config, dirs)?;
         let tensor = one_tensor(config, &sets)?;
         let row_bytes = tensor.shape.iter().product::<usize>() * tensor.dtype.size_bytes();

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use ajepa_store::StoreError;
 use thiserror::Error;
 
 use crate::stage::StageError;
@@ -111,27 +112,20 @@ impl ShardError {
     }
 }
 
+impl From<StoreError> for ShardError {
+    fn from(StoreError { what, source }: StoreError) -> Self {
+        Self::Io { what, source }
+    }
+}
+
 impl From<ShardError> for StageError {
     fn from(error: ShardError) -> Self {
         match error {
             ShardError::Io { what, source } => {
-                let help = io_help(&source);
+                let help = StoreError::help(&source, "finished shards are kept");
                 Self::Io { what: format!("{what}{help}"), source }
             }
             other => Self::Other(other.to_string()),
         }
-    }
-}
-
-/// What a person can do about the faults of full and closed disks.
-fn io_help(error: &io::Error) -> &'static str {
-    match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            " (free space, then run again: finished shards are kept)"
-        }
-        io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => {
-            " (the output folder must be writable; finished shards are kept)"
-        }
-        _ => "",
     }
 }

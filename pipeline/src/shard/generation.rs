@@ -7,15 +7,12 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::commit::{commit_bytes, commit_bytes_new};
 use super::diff::differences;
 use super::error::ShardError;
-use super::fs::Fs;
 use super::layout;
 use super::manifest::{FORMAT, Job, MAX_JSON_BYTES, Manifest, UnitRecord};
-use super::page::PAGE_BYTES;
-use super::sealed::{self, to_hex};
 use crate::stage::{RunInfo, Unit};
+use ajepa_store::{Fs, PAGE_BYTES, commit_bytes, commit_bytes_new, to_hex};
 
 /// Lines about a changed graph that a report shows.
 const SHOWN_DIFFERENCES: usize = 12;
@@ -116,7 +113,7 @@ fn jobs(fs: &dyn Fs, root: &Path) -> Result<Vec<(u32, Result<Option<Job>, String
     let read = |number: u32| {
         let path = layout::generation_dir(root, number).join(layout::JOB);
         match fs.read(&path, MAX_JSON_BYTES) {
-            Ok(bytes) => Ok((number, sealed::unseal(&bytes, FORMAT).map(Some))),
+            Ok(bytes) => Ok((number, ajepa_store::unseal(&bytes, FORMAT).map(Some))),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok((number, Ok(None))),
             Err(error) => Err(ShardError::io("read", &path, error)),
         }
@@ -177,8 +174,8 @@ impl Generation {
         let dir = self.dir();
         self.fs.create_dir_all(&dir).map_err(|e| ShardError::io("create", &dir, e))?;
         let path = dir.join(layout::JOB);
-        let bytes = sealed::seal(&self.job).map_err(|e| ShardError::manifest(&path, e.to_string()))?;
-        commit_bytes_new(&self.fs, path, &bytes)
+        let bytes = ajepa_store::seal(&self.job).map_err(|e| ShardError::manifest(&path, e.to_string()))?;
+        Ok(commit_bytes_new(&self.fs, path, &bytes)?)
     }
 
     /// Whether a unit of this process has a record here.
@@ -195,7 +192,8 @@ impl Generation {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(RecordState::Absent),
             Err(error) => return Err(ShardError::io("read", &path, error)),
         };
-        let judged = sealed::unseal::<UnitRecord>(&bytes, FORMAT).and_then(|record| self.judge(record, unit, wanted));
+        let judged =
+            ajepa_store::unseal::<UnitRecord>(&bytes, FORMAT).and_then(|record| self.judge(record, unit, wanted));
         Ok(match judged {
             Ok(record) => RecordState::Done(Box::new(record)),
             Err(problem) => RecordState::Unusable(format!("{}: {problem}", path.display())),
@@ -219,8 +217,8 @@ impl Generation {
     pub fn commit(&self, record: &UnitRecord) -> Result<(), ShardError> {
         let path = self.dir().join(layout::record_name(record.unit as usize));
         keep_aside(self.fs.as_ref(), &path)?;
-        let bytes = sealed::seal(record).map_err(|e| ShardError::manifest(&path, e.to_string()))?;
-        commit_bytes(&self.fs, path, &bytes)
+        let bytes = ajepa_store::seal(record).map_err(|e| ShardError::manifest(&path, e.to_string()))?;
+        Ok(commit_bytes(&self.fs, path, &bytes)?)
     }
 
     /// Takes over units of `earlier` generations of the same graph whose inputs are the same.
@@ -250,7 +248,7 @@ impl Generation {
 /// Gives a file that is about to be replaced, and that cannot be proved worthless, a second name.
 pub(super) fn keep_aside(fs: &dyn Fs, path: &Path) -> Result<(), ShardError> {
     let Ok(bytes) = fs.read(path, MAX_JSON_BYTES) else { return Ok(()) };
-    if sealed::unseal::<serde_json::Value>(&bytes, FORMAT).is_ok() {
+    if ajepa_store::unseal::<serde_json::Value>(&bytes, FORMAT).is_ok() {
         return Ok(());
     }
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();

@@ -2,14 +2,13 @@
 
 use std::path::Path;
 
+use ajepa_store::{Fs, PageHashes, RealFs};
 use arrow::datatypes::{DataType, Field, Schema as ArrowSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::error::ShardError;
 use super::layout;
-use super::page::PageHashes;
-use super::sealed;
 use super::stats::Moments;
 use crate::schema::Dtype;
 use crate::stage::UnitTally;
@@ -165,7 +164,7 @@ impl Manifest {
     /// [`ShardError::NotAShardSet`] when there is none, [`ShardError::Manifest`] when it is torn or contradicts itself.
     pub fn read(dir: &Path) -> Result<Self, ShardError> {
         let path = dir.join(layout::MANIFEST);
-        let bytes = match super::fs::Fs::read(&super::fs::RealFs, &path, MAX_JSON_BYTES) {
+        let bytes = match Fs::read(&RealFs, &path, MAX_JSON_BYTES) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 let problem = if dir.join("part-00000.tar").exists() {
@@ -179,7 +178,8 @@ impl Manifest {
             }
             Err(error) => return Err(ShardError::io("read", &path, error)),
         };
-        let manifest: Self = sealed::unseal(&bytes, FORMAT).map_err(|problem| ShardError::manifest(&path, problem))?;
+        let manifest: Self =
+            ajepa_store::unseal(&bytes, FORMAT).map_err(|problem| ShardError::manifest(&path, problem))?;
         manifest.check().map_err(|problem| ShardError::manifest(&path, problem))?;
         Ok(manifest)
     }

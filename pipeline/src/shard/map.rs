@@ -25,13 +25,13 @@ use std::path::{Path, PathBuf};
 use std::ptr::NonNull;
 use std::sync::Arc;
 
+use ajepa_store::open_regular;
 use arrow::buffer::{Buffer, MutableBuffer};
 use memmap2::Mmap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::error::ShardError;
-use super::fs::open_regular;
 
 /// How the bytes of a part come into memory.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

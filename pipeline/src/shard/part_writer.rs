@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use ajepa_store::{Fs, PAGE_BYTES, PageWriter, PendingFile};
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StructArray};
 use arrow::compute::{cast, concat_batches};
 use arrow::datatypes::{DataType, Field, Schema as ArrowSchema, SchemaRef};
@@ -10,12 +11,9 @@ use arrow::error::ArrowError;
 use arrow::ipc::writer::{FileWriter, IpcWriteOptions};
 use arrow::ipc::{CompressionType, MetadataVersion};
 
-use super::commit::PendingFile;
 use super::decode::{MAX_BATCH_BYTES, storable};
 use super::error::ShardError;
-use super::fs::Fs;
 use super::manifest::{ColumnInfo, Compression, PartInfo};
-use super::page::{PAGE_BYTES, PageWriter};
 use super::stats::{Moments, MomentsBuilder};
 use crate::columns::arrow_field;
 use crate::schema::{Column, ColumnType, Schema};

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use ajepa_store::PageHashes;
 use arrow::array::RecordBatch;
 use arrow::buffer::Buffer;
 use arrow::datatypes::{Schema as ArrowSchema, SchemaRef};
@@ -13,7 +14,6 @@ use super::decode::{BlockPlace, Footer, footer_start, read_batch, read_footer};
 use super::error::ShardError;
 use super::manifest::{ColumnInfo, Manifest, PartInfo, TensorInfo};
 use super::map::{Access, PartFile, Stamp};
-use super::page::PageHashes;
 use super::part_writer::check_same;
 
 /// How a shard set is read.

@@ -3,13 +3,12 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use ajepa_store::{Fs, commit_bytes};
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema as ArrowSchema};
 use parquet::arrow::ArrowWriter;
 
-use super::commit::commit_bytes;
 use super::error::ShardError;
-use super::fs::Fs;
 use crate::stage::Reject;
 
 /// Writes the table: `clip_id`, `source`, `stage`, `reason`, `detail`.
@@ -31,5 +30,5 @@ pub fn write_rejects(fs: &Arc<dyn Fs>, path: PathBuf, rejects: &[&Reject]) -> Re
     let mut bytes = Vec::new();
     let mut writer = ArrowWriter::try_new(&mut bytes, batch.schema(), None).map_err(|e| failed(e.to_string()))?;
     writer.write(&batch).and_then(|()| writer.close().map(drop)).map_err(|e| failed(e.to_string()))?;
-    commit_bytes(fs, path, &bytes)
+    Ok(commit_bytes(fs, path, &bytes)?)
 }

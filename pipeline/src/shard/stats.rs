@@ -1,12 +1,12 @@
 //! Mean and variance per mel bin, exactly the same however the run was cut into processes.
 
+use ajepa_store::{words_from_hex, words_to_hex};
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{Float16Type, Float32Type, UInt32Type};
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::sealed::{words_from_hex, words_to_hex};
 use crate::schema::TensorType;
 
 /// Exponent of a single float.

@@ -4,15 +4,14 @@ use std::fmt;
 use std::io::Read;
 use std::path::Path;
 
+use ajepa_store::{PageHashes, open_regular};
 use arrow::array::{Array, AsArray, RecordBatch};
 use serde::{Deserialize, Serialize};
 
 use super::decode::{column_buffers, read_batch};
 use super::error::ShardError;
-use super::fs::open_regular;
 use super::manifest::{Manifest, PartInfo};
 use super::map::Access;
-use super::page::PageHashes;
 use super::reader::{Part, ReadOptions, ShardSet};
 
 /// Clips that a line about damage names; the report has them all.

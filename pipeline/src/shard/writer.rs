@@ -11,19 +11,16 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use ajepa_store::{Fs, PAGE_BYTES, RealFs, commit_bytes, sweep, to_hex};
 use arrow::array::RecordBatch;
 use serde_json::json;
 
-use super::commit::{commit_bytes, sweep};
 use super::error::ShardError;
-use super::fs::{Fs, RealFs};
 use super::generation::{self, Generation, RecordState, keep_aside};
 use super::layout;
 use super::manifest::{ColumnInfo, Compression, FORMAT, Job, MAX_JSON_BYTES, Manifest, TensorInfo, UnitRecord};
-use super::page::PAGE_BYTES;
 use super::part_writer::{PartWriter, batch_rows, check_same};
 use super::rejects::write_rejects;
-use super::sealed::{self, to_hex};
 use super::stats::Moments;
 use crate::schema::{Column, ColumnType, Schema};
 use crate::stage::{Reject, RunInfo, Sink, SinkReport, StageError, UnitTally};
@@ -229,7 +226,7 @@ impl ShardWriter {
     /// Writes the manifest last of all; the manifest of another generation is kept under its number.
     fn commit_manifest(&self, manifest: &Manifest) -> Result<(), ShardError> {
         let path = self.root.join(layout::MANIFEST);
-        let bytes = sealed::seal(manifest).map_err(|e| ShardError::manifest(&path, e.to_string()))?;
+        let bytes = ajepa_store::seal(manifest).map_err(|e| ShardError::manifest(&path, e.to_string()))?;
         let there = self.fs.read(&path, MAX_JSON_BYTES);
         if there.is_ok_and(|there| there == bytes) {
             return Ok(());
@@ -246,7 +243,7 @@ impl ShardWriter {
             Ok(_) => {}
             Err(_) => keep_aside(self.fs.as_ref(), &path)?,
         }
-        commit_bytes(&self.fs, path, &bytes)
+        Ok(commit_bytes(&self.fs, path, &bytes)?)
     }
 
     /// The folder that is written.

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::*;
-use crate::shard::fs::{Fs, FsFile, RealFs};
 use crate::shard::{Manifest, verify};
+use ajepa_store::{Fs, FsFile, RealFs};
 
 /// The files of this machine, with one operation that fails, and perhaps all after it.
 #[derive(Debug, Clone)]

@@ -2,11 +2,11 @@
 
 use std::io::Write as _;
 
+use ajepa_store::PageWriter;
 use arrow::array::Array;
 
 use super::*;
-use crate::shard::page::PageWriter;
-use crate::shard::{Access, Manifest, PageHashes, ReadOptions, ShardError, ShardSet, sealed, verify};
+use crate::shard::{Access, Manifest, PageHashes, ReadOptions, ShardError, ShardSet, verify};
 
 type Lie<'a> = &'a dyn Fn(&mut Manifest);
 
@@ -76,7 +76,7 @@ fn forge(dir: &Path, manifest: &Manifest, part: usize, bytes: &[u8]) {
     info.bytes = bytes.len() as u64;
     info.pages = PageHashes(bytes.chunks(manifest.page_bytes as usize).map(PageHashes::hash).collect());
     std::fs::write(dir.join(&info.file), bytes).unwrap();
-    std::fs::write(dir.join("manifest.json"), sealed::seal(&manifest).unwrap()).unwrap();
+    std::fs::write(dir.join("manifest.json"), ajepa_store::seal(&manifest).unwrap()).unwrap();
 }
 
 fn mutants(default: usize) -> usize {
@@ -172,19 +172,19 @@ fn manifests_that_lie_are_refused() {
     for (what, lie) in lies {
         let mut manifest = truth.clone();
         lie(&mut manifest);
-        std::fs::write(dir.path().join("manifest.json"), sealed::seal(&manifest).unwrap()).unwrap();
+        std::fs::write(dir.path().join("manifest.json"), ajepa_store::seal(&manifest).unwrap()).unwrap();
         assert!(matches!(ShardSet::open(dir.path()), Err(ShardError::Manifest { .. })), "{what}");
     }
     let mut other_rows = truth.clone();
     other_rows.parts[0].rows -= 1;
     other_rows.parts[0].batch_rows -= 1;
     other_rows.rows -= 1;
-    std::fs::write(dir.path().join("manifest.json"), sealed::seal(&other_rows).unwrap()).unwrap();
+    std::fs::write(dir.path().join("manifest.json"), ajepa_store::seal(&other_rows).unwrap()).unwrap();
     let error = ShardSet::open(dir.path()).unwrap().row(0).unwrap_err();
     assert!(matches!(&error, ShardError::Format { problem, .. } if problem.contains("the manifest says 4")), "{error}");
     let mut newer: serde_json::Value = serde_json::to_value(&truth).unwrap();
     newer["format"] = json!(2);
-    std::fs::write(dir.path().join("manifest.json"), sealed::seal(&newer).unwrap()).unwrap();
+    std::fs::write(dir.path().join("manifest.json"), ajepa_store::seal(&newer).unwrap()).unwrap();
     assert!(ShardSet::open(dir.path()).unwrap_err().to_string().contains("format"));
     std::fs::remove_file(dir.path().join("manifest.json")).unwrap();
     let error = ShardSet::open(dir.path()).unwrap_err().to_string();

@@ -9,6 +9,9 @@ const TAIL: &str = "\",\n";
 const HEX_LEN: usize = 32;
 
 /// Pretty JSON of a struct, with its checksum in front. Equal values give equal bytes.
+///
+/// # Errors
+/// A value that JSON cannot hold.
 pub fn seal(value: &impl Serialize) -> Result<Vec<u8>, serde_json::Error> {
     let mut body = serde_json::to_vec_pretty(value)?;
     body.push(b'\n');

@@ -14,7 +14,7 @@ pub trait FsFile: Write + Send {
     fn sync(&mut self) -> io::Result<()>;
 }
 
-/// The file operations of a [`ShardWriter`](super::ShardWriter). Each is atomic or leaves only a temporary file behind.
+/// The file operations that commits need. Each is atomic or leaves only a temporary file behind.
 pub trait Fs: Debug + Send + Sync {
     /// Creates a folder and what is missing above it.
     ///
@@ -148,7 +148,10 @@ impl Fs for RealFs {
 }
 
 /// Opens a file to read it; refuses pipes and devices, which would be waited for without end.
-pub(super) fn open_regular(path: &Path) -> io::Result<File> {
+///
+/// # Errors
+/// The system's, or `InvalidInput` for what is not a regular file.
+pub fn open_regular(path: &Path) -> io::Result<File> {
     if !std::fs::metadata(path)?.is_file() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
     }

@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use twox_hash::XxHash3_64;
 
-use super::error::ShardError;
-use super::fs::{Fs, FsFile};
+use crate::error::StoreError;
+use crate::fs::{Fs, FsFile};
 
 /// Bytes collected before they are handed to the system.
 const WRITE_BUFFER_BYTES: usize = 1 << 20;
@@ -25,7 +25,10 @@ pub struct PendingFile {
 
 impl PendingFile {
     /// Starts a file that will be `target`.
-    pub fn create(fs: &Arc<dyn Fs>, target: PathBuf) -> Result<Self, ShardError> {
+    ///
+    /// # Errors
+    /// [`StoreError`]; the file is then absent, or as it was.
+    pub fn create(fs: &Arc<dyn Fs>, target: PathBuf) -> Result<Self, StoreError> {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         loop {
             let n = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -38,21 +41,33 @@ impl PendingFile {
                 }
                 // A dead process of the same number left it; it is not ours to judge here.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(ShardError::io("create", &temp, error)),
+                Err(error) => return Err(StoreError::io("create", &temp, error)),
             }
         }
     }
 
     /// Makes the file durable and gives it its name, in the place of what had it.
-    pub fn commit(mut self) -> Result<(), ShardError> {
+
+    ///
+
+    /// # Errors
+
+    /// [`StoreError`]; the file is then absent, or as it was.
+    pub fn commit(mut self) -> Result<(), StoreError> {
         self.sync()?;
-        self.fs.rename(&self.temp, &self.target).map_err(|e| ShardError::io("rename to", &self.target, e))?;
+        self.fs.rename(&self.temp, &self.target).map_err(|e| StoreError::io("rename to", &self.target, e))?;
         self.left_over = false;
         self.sync_dir()
     }
 
     /// Makes the file durable and gives it its name if that is free; `false` when it is not.
-    pub fn commit_new(mut self) -> Result<bool, ShardError> {
+
+    ///
+
+    /// # Errors
+
+    /// [`StoreError`]; the file is then absent, or as it was.
+    pub fn commit_new(mut self) -> Result<bool, StoreError> {
         self.sync()?;
         match self.fs.hard_link(&self.temp, &self.target) {
             Ok(()) => {}
@@ -62,24 +77,24 @@ impl PendingFile {
                 if self.fs.len(&self.target).is_ok() {
                     return Ok(false);
                 }
-                self.fs.rename(&self.temp, &self.target).map_err(|e| ShardError::io("rename to", &self.target, e))?;
+                self.fs.rename(&self.temp, &self.target).map_err(|e| StoreError::io("rename to", &self.target, e))?;
                 self.left_over = false;
             }
-            Err(error) => return Err(ShardError::io("create", &self.target, error)),
+            Err(error) => return Err(StoreError::io("create", &self.target, error)),
         }
         self.sync_dir()?;
         Ok(true)
     }
 
-    fn sync(&mut self) -> Result<(), ShardError> {
+    fn sync(&mut self) -> Result<(), StoreError> {
         let Some(mut out) = self.out.take() else { return Ok(()) };
-        out.flush().map_err(|e| ShardError::io("write", &self.target, e))?;
-        out.get_mut().sync().map_err(|e| ShardError::io("write", &self.target, e))
+        out.flush().map_err(|e| StoreError::io("write", &self.target, e))?;
+        out.get_mut().sync().map_err(|e| StoreError::io("write", &self.target, e))
     }
 
-    fn sync_dir(&self) -> Result<(), ShardError> {
+    fn sync_dir(&self) -> Result<(), StoreError> {
         let dir = self.target.parent().unwrap_or(Path::new("."));
-        self.fs.sync_dir(dir).map_err(|e| ShardError::io("sync", dir, e))
+        self.fs.sync_dir(dir).map_err(|e| StoreError::io("sync", dir, e))
     }
 }
 
@@ -110,16 +125,28 @@ impl Drop for PendingFile {
 }
 
 /// Commits `bytes` as `target`.
-pub fn commit_bytes(fs: &Arc<dyn Fs>, target: PathBuf, bytes: &[u8]) -> Result<(), ShardError> {
+
+///
+
+/// # Errors
+
+/// [`StoreError`]; the file is then absent, or as it was.
+pub fn commit_bytes(fs: &Arc<dyn Fs>, target: PathBuf, bytes: &[u8]) -> Result<(), StoreError> {
     let mut file = PendingFile::create(fs, target)?;
-    file.write_all(bytes).map_err(|e| ShardError::io("write", &file.target, e))?;
+    file.write_all(bytes).map_err(|e| StoreError::io("write", &file.target, e))?;
     file.commit()
 }
 
 /// Commits `bytes` as `target` unless that exists; `false` when it does.
-pub fn commit_bytes_new(fs: &Arc<dyn Fs>, target: PathBuf, bytes: &[u8]) -> Result<bool, ShardError> {
+
+///
+
+/// # Errors
+
+/// [`StoreError`]; the file is then absent, or as it was.
+pub fn commit_bytes_new(fs: &Arc<dyn Fs>, target: PathBuf, bytes: &[u8]) -> Result<bool, StoreError> {
     let mut file = PendingFile::create(fs, target)?;
-    file.write_all(bytes).map_err(|e| ShardError::io("write", &file.target, e))?;
+    file.write_all(bytes).map_err(|e| StoreError::io("write", &file.target, e))?;
     file.commit_new()
 }
 
@@ -166,7 +193,7 @@ fn scope() -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::shard::fs::RealFs;
+    use crate::fs::RealFs;
 
     #[test]
     fn sweeps_only_what_is_provably_dead() {

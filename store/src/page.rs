@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use twox_hash::XxHash3_64;
 
-use super::sealed::{words_from_hex, words_to_hex};
+use crate::sealed::{words_from_hex, words_to_hex};
 
 /// Bytes of a page in the sets that this build writes: small enough to name what is damaged, large enough that
 /// a set of 20,000 parts of 100 MB has 32 MB of checksums.

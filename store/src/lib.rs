@@ -1,0 +1,17 @@
+//! Files that appear whole or not at all, and know when they rotted: what shards and checkpoints are written with.
+//!
+//! [`PendingFile`] is a file on its way to its name: temporary name, fsync, rename, fsync of the folder. [`PageWriter`] takes
+//! the checksum of each page of what passes through it. [`seal`] makes JSON that notices every change. [`Fs`] stands between
+//! all of them and the disk, so that tests can fail each operation in turn.
+
+mod commit;
+mod error;
+mod fs;
+mod page;
+mod sealed;
+
+pub use commit::{PendingFile, commit_bytes, commit_bytes_new, sweep};
+pub use error::StoreError;
+pub use fs::{Fs, FsFile, RealFs, open_regular};
+pub use page::{PAGE_BYTES, PageHashes, PageWriter};
+pub use sealed::{seal, to_hex, unseal, words_from_hex, words_to_hex};
