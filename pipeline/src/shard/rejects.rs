@@ -10,6 +10,7 @@ use parquet::arrow::ArrowWriter;
 use super::commit::commit_bytes;
 use super::error::ShardError;
 use super::fs::Fs;
+use super::manifest::MAX_JSON_BYTES;
 use crate::stage::Reject;
 
 /// Writes the table: `clip_id`, `source`, `stage`, `reason`, `detail`.
@@ -31,5 +32,9 @@ pub fn write_rejects(fs: &Arc<dyn Fs>, path: PathBuf, rejects: &[&Reject]) -> Re
     let mut bytes = Vec::new();
     let mut writer = ArrowWriter::try_new(&mut bytes, batch.schema(), None).map_err(|e| failed(e.to_string()))?;
     writer.write(&batch).and_then(|()| writer.close().map(drop)).map_err(|e| failed(e.to_string()))?;
+    // A finished set can be run again where nothing can be written.
+    if fs.read(&path, MAX_JSON_BYTES).is_ok_and(|there| there == bytes) {
+        return Ok(());
+    }
     commit_bytes(fs, path, &bytes)
 }
