@@ -88,7 +88,13 @@ impl PartFile {
             return Err(ShardError::Size { part: name.to_owned(), expected: bytes, found: stamp.bytes });
         }
         let map = match access {
-            Access::Mapped if bytes > 0 => map_guarded(&file, bytes).map_err(|e| ShardError::io("map", &path, e))?,
+            Access::Mapped if bytes > 0 => map_guarded(&file, bytes).map_err(|error| {
+                // Cut between the look at its length and the map of it: the same fault as before the look.
+                match file.metadata().map(|now| now.len()) {
+                    Ok(found) if found != bytes => ShardError::Size { part: name.to_owned(), expected: bytes, found },
+                    _ => ShardError::io("map", &path, error),
+                }
+            })?,
             _ => None,
         };
         Ok(Self { name: name.to_owned(), file, stamp, map })

@@ -9,6 +9,7 @@ use arrow::datatypes::{DataType, Field, Schema as ArrowSchema};
 use parquet::arrow::ArrowWriter;
 
 use super::error::ShardError;
+use super::manifest::MAX_JSON_BYTES;
 use crate::stage::Reject;
 
 /// Writes the table: `clip_id`, `source`, `stage`, `reason`, `detail`.
@@ -30,5 +31,9 @@ pub fn write_rejects(fs: &Arc<dyn Fs>, path: PathBuf, rejects: &[&Reject]) -> Re
     let mut bytes = Vec::new();
     let mut writer = ArrowWriter::try_new(&mut bytes, batch.schema(), None).map_err(|e| failed(e.to_string()))?;
     writer.write(&batch).and_then(|()| writer.close().map(drop)).map_err(|e| failed(e.to_string()))?;
+    // A finished set can be run again where nothing can be written.
+    if fs.read(&path, MAX_JSON_BYTES).is_ok_and(|there| there == bytes) {
+        return Ok(());
+    }
     Ok(commit_bytes(fs, path, &bytes)?)
 }

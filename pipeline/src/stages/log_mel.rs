@@ -36,12 +36,16 @@ impl StageConfig for LogMelConfig {
 fn check_rate(mel: &LogMel, inputs: &[Schema]) -> Result<(), PlanError> {
     let audio = mono(inputs)?;
     let needed = mel.rate_hz();
-    let help = format!("put {{ type: resample, rate_hz: {needed} }} before it");
+    let resample = format!("{{ type: resample, rate_hz: {needed} }}");
     match audio.rate_hz {
         Some(rate_hz) if rate_hz == needed => Ok(()),
-        Some(rate_hz) => Err(PlanError::new(format!("it works at {needed} Hz, and is given {rate_hz} Hz"), help)),
+        Some(rate_hz) => {
+            let help = format!("bring clips to that rate with {resample}, or give `rate_hz: {rate_hz}` here");
+            Err(PlanError::new(format!("it works at {needed} Hz, and is given {rate_hz} Hz"), help))
+        }
         None => {
-            Err(PlanError::new(format!("it works at {needed} Hz, and clips come at the rate of their files"), help))
+            let problem = format!("it works at {needed} Hz, and clips come at the rate of their files");
+            Err(PlanError::new(problem, format!("put {resample} before it")))
         }
     }
 }
