@@ -233,7 +233,7 @@ Examples:
   ajepa-pipe bench audioset.yaml --clips 1000 --jobs 1
   ajepa-pipe bench audioset.yaml --set stages.resample.quality=gentle
 
-Nothing is written: sinks take the clips and forget them.")]
+Sinks write into a folder beside their own, which is removed at the end; nothing else is written.")]
 pub struct BenchArgs {
     /// The graph.
     #[command(flatten)]
