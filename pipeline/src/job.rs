@@ -110,6 +110,7 @@ pub fn run_options(graph: &Graph, options: JobOptions) -> RunOptions {
     let (part, parts) = options.part.unwrap_or((0, 1));
     RunOptions {
         jobs: options.jobs.or(graph.resources.jobs).unwrap_or(cores).max(1),
+        division: None,
         memory_bytes: graph.resources.memory_bytes,
         clip_cap_bytes: graph.resources.clip_cap_bytes(),
         seed: graph.seed,

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt::Debug;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use ajepa_ops::{ConfigError, OpError};
 use arrow::array::RecordBatch;
@@ -29,6 +29,18 @@ pub trait StageConfig: Debug + Send + Sync {
     /// # Errors
     /// [`BuildError`] when something outside the config (a file, a folder) is not as needed.
     fn build(&self, cx: &BuildCx<'_>) -> Result<Stage, BuildError>;
+
+    /// For a sink that writes into a folder: which one. `bench` measures such a sink in a folder beside it, which it
+    /// removes; for a sink that says `None` a null stands in.
+    fn folder(&self) -> Option<&Path> {
+        None
+    }
+
+    /// The same sink writing into `folder`; asked of those that named one.
+    fn with_folder(&self, folder: PathBuf) -> Option<Box<dyn StageConfig>> {
+        let _ = folder;
+        None
+    }
 }
 
 /// What a stage says of itself before it runs.

@@ -235,7 +235,7 @@ Examples:
   ajepa-pipe bench out/mel               a folder of shards: how fast it feeds a trainer
   ajepa-pipe bench out/mel                     how fast these shards feed a trainer
 
-Nothing is written: sinks take the clips and forget them.")]
+Sinks write into a folder beside their own, which is removed at the end; nothing else is written.")]
 pub struct BenchArgs {
     /// The graph.
     #[command(flatten)]

@@ -11,6 +11,7 @@
 //! Should all threads wait at once, a graph has a fault that the plan did not see: that is an error, not a hang.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -254,17 +255,17 @@ impl Board {
         self.lock().stuck
     }
 
-    /// The next work for a worker, the furthest downstream first; `None` when all chains are done.
+    /// The next work of `chains`, the furthest downstream first; `None` when all of them are done.
     ///
     /// # Errors
     /// [`StageError::Stopped`].
-    pub fn take_work(&self) -> Result<Option<Work>, StageError> {
+    pub fn take_work(&self, chains: Range<usize>) -> Result<Option<Work>, StageError> {
         let mut state = self.lock();
         loop {
-            if let Some(work) = self.find_work(&mut state, 0) {
+            if let Some(work) = self.find_work(&mut state, chains.clone()) {
                 return Ok(Some(work));
             }
-            if state.chains.iter().all(|chain| chain.closed) {
+            if state.chains[chains.clone()].iter().all(|chain| chain.closed) {
                 return Ok(None);
             }
             state = self.wait(state)?;
@@ -272,11 +273,17 @@ impl Board {
     }
 
     /// Gives out a part of the item `seq` of `chain` before the item is complete. When a queue is over its bound, work of
-    /// a chain further downstream is returned for the caller to do instead of waiting; `None` when there is room again.
+    /// `downstream` chains is returned for the caller to do instead of waiting; `None` when there is room again.
     ///
     /// # Errors
     /// [`StageError::Stopped`].
-    pub fn part(&self, chain: usize, seq: u64, item: Option<Item>) -> Result<Option<Work>, StageError> {
+    pub fn part(
+        &self,
+        chain: usize,
+        seq: u64,
+        item: Option<Item>,
+        downstream: Range<usize>,
+    ) -> Result<Option<Work>, StageError> {
         let mut state = self.lock();
         if let Some(item) = item {
             self.add_to_all(&mut state, chain, seq, &item);
@@ -286,7 +293,7 @@ impl Board {
             if !self.chains[chain].outputs.iter().any(full) {
                 return Ok(None);
             }
-            if let Some(work) = self.find_work(&mut state, chain + 1) {
+            if let Some(work) = self.find_work(&mut state, downstream.clone()) {
                 return Ok(Some(work));
             }
             state = self.wait(state)?;
@@ -415,11 +422,11 @@ impl Board {
     }
 
     /// Chains are in graph order, so the last ones free memory.
-    fn find_work(&self, state: &mut State, first_chain: usize) -> Option<Work> {
+    fn find_work(&self, state: &mut State, chains: Range<usize>) -> Option<Work> {
         if state.stopped {
             return None;
         }
-        for chain in (first_chain..self.chains.len()).rev() {
+        for chain in chains.rev() {
             let ports = &self.chains[chain];
             let seq = state.chains[chain].next_seq;
             let welcome = |&queue: &usize| {

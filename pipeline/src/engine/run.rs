@@ -1,5 +1,6 @@
 //! One run: a thread for every source, fold, merge and sink; a pool of workers for all chains together.
 
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -30,6 +31,9 @@ const TICK: Duration = Duration::from_millis(100);
 pub struct RunOptions {
     /// Worker threads for the chains.
     pub jobs: usize,
+    /// How many of them work for each chain and for no other; any for all when `None`. The pool needs no such division:
+    /// this is here to be measured against (`benches/division.rs`).
+    pub division: Option<Vec<usize>>,
     /// Bytes for everything that is queued or under way.
     pub memory_bytes: u64,
     /// Bytes that one clip may take when a stage holds it whole.
@@ -214,7 +218,7 @@ pub fn run(
         Ok(todo) => todo,
         Err(error) => return (outcome, Err(error)),
     };
-    let (ports, actors) = wiring(&network, options.jobs);
+    let (ports, actors) = wiring(&network, options);
     let caps = queue_caps(&network.queues, options);
     let is_sink = |segment: &&Segment| matches!(segment.work, SegmentWork::Sink(_));
     let first_sink = network.segments.iter().find(is_sink).map(|segment| segment.stage);
@@ -300,7 +304,7 @@ fn all_units(network: &Network) -> Vec<Unit> {
     units.into_iter().map(finish).collect()
 }
 
-fn wiring(network: &Network, jobs: usize) -> (Vec<ChainPorts>, usize) {
+fn wiring(network: &Network, options: &RunOptions) -> (Vec<ChainPorts>, usize) {
     let mut ports = Vec::new();
     let mut threads = 0;
     for segment in &network.segments {
@@ -311,7 +315,7 @@ fn wiring(network: &Network, jobs: usize) -> (Vec<ChainPorts>, usize) {
             _ => threads += 1,
         }
     }
-    let workers = if ports.is_empty() { 0 } else { jobs };
+    let workers = duties(options, ports.len()).iter().filter(|chains| !chains.is_empty()).count();
     (ports, threads + workers)
 }
 
@@ -383,11 +387,11 @@ fn drive(
         }
         let prototypes = Arc::new(prototypes);
         if !prototypes.is_empty() {
-            for _ in 0..options.jobs {
+            for duties in duties(options, prototypes.len()) {
                 let (prototypes, gate) = (prototypes.clone(), gate.clone());
                 let stage = prototypes[0].first_stage();
                 spawn(scope, shared, stage, done.clone(), move || {
-                    Worker::new(shared, &prototypes, settings, gate).run()
+                    Worker::new(shared, &prototypes, settings, gate, duties).run()
                 });
             }
         }
@@ -397,6 +401,17 @@ fn drive(
     drop(report);
     sinks.extend(reports.iter());
     signal
+}
+
+/// For each worker the chains it works for.
+fn duties(options: &RunOptions, n_chains: usize) -> Vec<Range<usize>> {
+    match &options.division {
+        None => vec![0..n_chains; options.jobs],
+        Some(division) => {
+            let of_chain = |(chain, &n): (usize, &usize)| vec![chain..chain + 1; n];
+            division.iter().enumerate().take(n_chains).flat_map(of_chain).collect()
+        }
+    }
 }
 
 fn prototype(links: Vec<(Link, Box<dyn Map>)>, input: Schema, output: Schema) -> ChainPrototype {

@@ -1,5 +1,6 @@
 //! What each kind of thread does: source, worker, fold, merge, sink. Read top to bottom, this is how rows flow.
 
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -109,17 +110,26 @@ pub(super) struct Worker<'a> {
     prototypes: &'a [ChainPrototype],
     settings: ChainSettings,
     gate: Arc<Gate>,
+    /// Which chains it may work for.
+    duties: Range<usize>,
     /// Chains of this worker; a chain that is at work is taken out.
     chains: Vec<Option<Chain>>,
 }
 
 impl<'a> Worker<'a> {
-    pub fn new(shared: &'a Shared, prototypes: &'a [ChainPrototype], settings: ChainSettings, gate: Arc<Gate>) -> Self {
-        Self { shared, prototypes, settings, gate, chains: prototypes.iter().map(|_| None).collect() }
+    /// A worker for the chains of `duties`.
+    pub fn new(
+        shared: &'a Shared,
+        prototypes: &'a [ChainPrototype],
+        settings: ChainSettings,
+        gate: Arc<Gate>,
+        duties: Range<usize>,
+    ) -> Self {
+        Self { shared, prototypes, settings, gate, duties, chains: prototypes.iter().map(|_| None).collect() }
     }
 
     pub fn run(&mut self) -> Result<(), Fault> {
-        while let Some(work) = self.shared.board.take_work().map_err(|error| (0, error))? {
+        while let Some(work) = self.shared.board.take_work(self.duties.clone()).map_err(|error| (0, error))? {
             self.work(work)?;
         }
         Ok(())
@@ -164,7 +174,8 @@ impl<'a> Worker<'a> {
     /// Gives out a part; while there is no room, helps those downstream.
     fn give_part(&mut self, index: usize, seq: u64, item: Item) -> Result<(), StageError> {
         let mut item = Some(item);
-        while let Some(other) = self.shared.board.part(index, seq, item.take())? {
+        let downstream = index + 1..self.duties.end.max(index + 1);
+        while let Some(other) = self.shared.board.part(index, seq, item.take(), downstream.clone())? {
             let before = clock::pause();
             let result = self.work(other);
             clock::leave(before);

@@ -142,6 +142,7 @@ fn info(_: usize) -> RunInfo {
 fn options(jobs: usize) -> RunOptions {
     RunOptions {
         jobs,
+        division: None,
         memory_bytes: 64 << 20,
         clip_cap_bytes: 16 << 20,
         seed: 7,

@@ -1,6 +1,6 @@
 //! `sink_shards`: write-once Arrow shards, the end of a preprocessing graph.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -85,6 +85,14 @@ impl StageConfig for SinkShardsConfig {
         let writer = ShardWriter::new(&self.path, cx.output.clone(), self.compression);
         let writer = writer.map_err(|error| BuildError::new(error.to_string(), "leave the column out"))?;
         Ok(Stage::Sink(Box::new(writer)))
+    }
+
+    fn folder(&self) -> Option<&Path> {
+        Some(&self.path)
+    }
+
+    fn with_folder(&self, folder: PathBuf) -> Option<Box<dyn StageConfig>> {
+        Some(Box::new(Self { path: folder, ..self.clone() }))
     }
 }
 

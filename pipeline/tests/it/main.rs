@@ -1,6 +1,7 @@
 //! Integration tests of the pipeline crate: one binary.
 
 mod bad;
+mod bottleneck;
 mod describe;
 mod explain;
 mod graph;

@@ -1,7 +1,8 @@
 //! `bench`: what each stage costs alone, what the graph does fused, and where the time goes; of a folder of shards, how fast
-//! it feeds a trainer. Nothing is written.
+//! it feeds a trainer. Sinks write into a folder beside their own, which is removed; nothing else is written.
 
 use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
 
 use arrow::array::RecordBatch;
 
@@ -23,7 +24,7 @@ pub fn bench(args: &BenchArgs, registry: &Registry) -> Exit {
     if args.graph.file.is_dir() {
         return bench_feed::bench(args);
     }
-    let graph = match load(&args.graph, registry) {
+    let mut graph = match load(&args.graph, registry) {
         Ok(graph) => graph,
         Err(exit) => return exit,
     };
@@ -34,12 +35,15 @@ pub fn bench(args: &BenchArgs, registry: &Registry) -> Exit {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let jobs = args.jobs.map_or(cores, std::num::NonZero::get);
     let n_clips = args.clips.get() as u64;
+    let mut scratch = Scratch::default();
+    scratch.move_sinks(&mut graph);
     let mut reports = Vec::new();
     for jobs in if jobs == 1 { vec![1] } else { vec![1, jobs] } {
-        eprintln!("running {} on {} ...", counted(n_clips, "clip"), counted(jobs as u64, "worker"));
+        eprintln!("running the first {} on {} ...", counted(n_clips, "clip"), counted(jobs as u64, "worker"));
         let options = JobOptions { jobs: Some(jobs), ..JobOptions::default() };
-        let change = |network: &mut Network| shorten(network, n_clips);
+        let change = |network: &mut Network| shorten(network, n_clips, &scratch);
         let (report, result) = job::run_changed(&graph, options, &change, watch.stops(), &mut |_| ());
+        scratch.clear();
         match result {
             Ok(()) => reports.push(report),
             Err(JobError::Run(RunError::Interrupted(signal))) => return Exit::Stopped(signal),
@@ -50,11 +54,60 @@ pub fn bench(args: &BenchArgs, registry: &Registry) -> Exit {
     print(&table(&graph, &reports))
 }
 
-/// The first `n_clips` of each source, and sinks that forget.
-fn shorten(network: &mut Network, n_clips: u64) {
+/// The folders that sinks write into meanwhile; gone when this is.
+#[derive(Default)]
+struct Scratch {
+    /// Index of the sink in the graph, and its folder.
+    sinks: Vec<(usize, PathBuf)>,
+}
+
+impl Scratch {
+    /// Turns every sink that has a folder to one beside it, on the same disk.
+    fn move_sinks(&mut self, graph: &mut Graph) {
+        for (index, node) in graph.nodes.iter_mut().enumerate() {
+            let Some(folder) = node.config.folder().map(beside) else { continue };
+            if let Some(config) = node.config.with_folder(folder.clone()) {
+                node.config = config;
+                self.sinks.push((index, folder));
+            }
+        }
+    }
+
+    fn has(&self, stage: usize) -> bool {
+        self.sinks.iter().any(|(index, _)| *index == stage)
+    }
+
+    fn clear(&self) {
+        for (_, folder) in &self.sinks {
+            match std::fs::remove_dir_all(folder) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    eprintln!("warning: cannot remove {}: {error}", folder.display());
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
+/// A folder of this process beside `folder`.
+fn beside(folder: &Path) -> PathBuf {
+    let mut name = folder.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".bench-{}", std::process::id()));
+    folder.with_file_name(name)
+}
+
+/// The first `n_clips` of each source, and sinks that forget where they have no scratch folder.
+fn shorten(network: &mut Network, n_clips: u64, scratch: &Scratch) {
     for segment in &mut network.segments {
         let work = std::mem::replace(&mut segment.work, SegmentWork::Sink(Box::new(SinkNull::default())));
         segment.work = match work {
+            SegmentWork::Sink(sink) if scratch.has(segment.stage) => SegmentWork::Sink(sink),
             SegmentWork::Sink(_) => continue,
             SegmentWork::Source { source, first_unit } => {
                 SegmentWork::Source { source: Box::new(First::new(source, n_clips)), first_unit }

@@ -6,7 +6,7 @@ mod units;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::BufWriter;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use schemars::JsonSchema;
@@ -84,6 +84,14 @@ impl StageConfig for SinkWebdatasetConfig {
         let units = Units::new(&self.path);
         let sink = SinkWebdataset { config: self.clone(), schema: cx.output.clone(), units, run: None, open: None };
         Ok(Stage::Sink(Box::new(sink)))
+    }
+
+    fn folder(&self) -> Option<&Path> {
+        Some(&self.path)
+    }
+
+    fn with_folder(&self, folder: PathBuf) -> Option<Box<dyn StageConfig>> {
+        Some(Box::new(Self { path: folder, ..self.clone() }))
     }
 }
 
