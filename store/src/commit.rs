@@ -29,11 +29,8 @@ impl PendingFile {
     /// # Errors
     /// [`StoreError`]; the file is then absent, or as it was.
     pub fn create(fs: &Arc<dyn Fs>, target: PathBuf) -> Result<Self, StoreError> {
-        static COUNT: AtomicU64 = AtomicU64::new(0);
         loop {
-            let n = COUNT.fetch_add(1, Ordering::Relaxed);
-            let name = target.file_name().unwrap_or_default().to_string_lossy();
-            let temp = target.with_file_name(format!(".{name}.tmp-{:08x}-{}-{n}", scope(), std::process::id()));
+            let temp = temp_name(&target);
             match fs.create_new(&temp) {
                 Ok(file) => {
                     let out = BufWriter::with_capacity(WRITE_BUFFER_BYTES, file);
@@ -124,6 +121,65 @@ impl Drop for PendingFile {
     }
 }
 
+/// A folder on its way to its name, for files that belong together. Dropped before [`PendingFolder::commit_new`], it is
+/// taken away again.
+pub struct PendingFolder {
+    fs: Arc<dyn Fs>,
+    temp: PathBuf,
+    target: PathBuf,
+    left_over: bool,
+}
+
+impl PendingFolder {
+    /// Starts a folder that will be `target`.
+    ///
+    /// # Errors
+    /// [`StoreError`] when it cannot be made.
+    pub fn create(fs: &Arc<dyn Fs>, target: PathBuf) -> Result<Self, StoreError> {
+        let temp = temp_name(&target);
+        fs.create_dir_all(&temp).map_err(|e| StoreError::io("create", &temp, e))?;
+        Ok(Self { fs: fs.clone(), temp, target, left_over: true })
+    }
+
+    /// Where its files are to be committed meanwhile.
+    pub fn path(&self) -> &Path {
+        &self.temp
+    }
+
+    /// Gives the folder its name if that is free, `false` when it is not; every file in it must have been committed.
+    ///
+    /// # Errors
+    /// [`StoreError`]; the folder is then absent.
+    pub fn commit_new(mut self) -> Result<bool, StoreError> {
+        let parent = self.target.parent().unwrap_or(Path::new(".")).to_owned();
+        self.fs.sync_dir(&self.temp).map_err(|e| StoreError::io("sync", &self.temp, e))?;
+        // A folder takes the place of an empty one only; in front of any other a rename stops by itself.
+        match self.fs.rename(&self.temp, &self.target) {
+            Ok(()) => self.left_over = false,
+            Err(_) if self.fs.list(&self.target).is_ok() => return Ok(false),
+            Err(error) => return Err(StoreError::io("rename to", &self.target, error)),
+        }
+        self.fs.sync_dir(&parent).map_err(|e| StoreError::io("sync", &parent, e))?;
+        Ok(true)
+    }
+}
+
+impl Drop for PendingFolder {
+    fn drop(&mut self) {
+        if self.left_over {
+            let _ = self.fs.remove_folder(&self.temp);
+        }
+    }
+}
+
+/// A name beside `target` that says who made it, and when: see [`sweep`].
+fn temp_name(target: &Path) -> PathBuf {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let n = COUNT.fetch_add(1, Ordering::Relaxed);
+    let name = target.file_name().unwrap_or_default().to_string_lossy();
+    target.with_file_name(format!(".{name}.tmp-{:08x}-{}-{n}", scope(), std::process::id()))
+}
+
 /// Commits `bytes` as `target`.
 
 ///
@@ -150,7 +206,7 @@ pub fn commit_bytes_new(fs: &Arc<dyn Fs>, target: PathBuf, bytes: &[u8]) -> Resu
     file.commit_new()
 }
 
-/// Takes away temporary files of processes that are provably dead; returns how many there are that prove nothing either way.
+/// Takes away temporary files and folders of processes that are provably dead; returns how many there are that prove nothing either way.
 ///
 /// Proof: the name says which boot, host and process namespace made it, that is this one, and no process of that number runs.
 pub fn sweep(fs: &dyn Fs, dir: &Path) -> u64 {
@@ -160,7 +216,8 @@ pub fn sweep(fs: &dyn Fs, dir: &Path) -> u64 {
         let dead =
             owner_scope == scope() && Path::new("/proc/self").exists() && !Path::new(&format!("/proc/{pid}")).exists();
         // Those of a process that runs here are nothing to speak of: another part of the same job is at work.
-        let removed = dead && fs.remove(&dir.join(&name)).is_ok();
+        let path = dir.join(&name);
+        let removed = dead && (fs.remove(&path).is_ok() || fs.remove_folder(&path).is_ok());
         kept += u64::from(!removed && (dead || owner_scope != scope()));
     }
     kept
@@ -217,6 +274,22 @@ mod tests {
         for (name, stays) in &names {
             assert_eq!(dir.path().join(name).exists(), *stays, "{name}");
         }
+    }
+
+    #[test]
+    fn a_folder_is_there_whole_or_not_at_all() {
+        let dir = tempfile::tempdir().unwrap();
+        let fs: Arc<dyn Fs> = Arc::new(RealFs);
+        let target = dir.path().join("step-7");
+        for (content, first) in [(b"one", true), (b"two", false)] {
+            let folder = PendingFolder::create(&fs, target.clone()).unwrap();
+            commit_bytes(&fs, folder.path().join("a"), content).unwrap();
+            assert_eq!(target.exists(), !first);
+            assert_eq!(folder.commit_new().unwrap(), first);
+            assert_eq!(std::fs::read(target.join("a")).unwrap(), b"one");
+        }
+        drop(PendingFolder::create(&fs, target).unwrap());
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "nothing else is left");
     }
 
     #[test]

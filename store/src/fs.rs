@@ -52,6 +52,12 @@ pub trait Fs: Debug + Send + Sync {
     /// The system's.
     fn remove(&self, path: &Path) -> io::Result<()>;
 
+    /// Removes a folder and all that is in it.
+    ///
+    /// # Errors
+    /// The system's.
+    fn remove_folder(&self, dir: &Path) -> io::Result<()>;
+
     /// Length of a file in bytes.
     ///
     /// # Errors
@@ -121,6 +127,10 @@ impl Fs for RealFs {
 
     fn remove(&self, path: &Path) -> io::Result<()> {
         std::fs::remove_file(path)
+    }
+
+    fn remove_folder(&self, dir: &Path) -> io::Result<()> {
+        std::fs::remove_dir_all(dir)
     }
 
     fn len(&self, path: &Path) -> io::Result<u64> {

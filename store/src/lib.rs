@@ -1,6 +1,7 @@
 //! Files that appear whole or not at all, and know when they rotted: what shards and checkpoints are written with.
 //!
-//! [`PendingFile`] is a file on its way to its name: temporary name, fsync, rename, fsync of the folder. [`PageWriter`] takes
+//! [`PendingFile`] is a file on its way to its name: temporary name, fsync, rename, fsync of the folder; [`PendingFolder`] several
+//! that belong together. [`PageWriter`] takes
 //! the checksum of each page of what passes through it. [`seal`] makes JSON that notices every change. [`Fs`] stands between
 //! all of them and the disk, so that tests can fail each operation in turn.
 
@@ -10,7 +11,7 @@ mod fs;
 mod page;
 mod sealed;
 
-pub use commit::{PendingFile, commit_bytes, commit_bytes_new, sweep};
+pub use commit::{PendingFile, PendingFolder, commit_bytes, commit_bytes_new, sweep};
 pub use error::StoreError;
 pub use fs::{Fs, FsFile, RealFs, open_regular};
 pub use page::{PAGE_BYTES, PageHashes, PageWriter};

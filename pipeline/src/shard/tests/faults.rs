@@ -88,6 +88,10 @@ impl Fs for FaultyFs {
         self.step()?;
         RealFs.remove(path)
     }
+    fn remove_folder(&self, dir: &Path) -> io::Result<()> {
+        self.step()?;
+        RealFs.remove_folder(dir)
+    }
     fn len(&self, path: &Path) -> io::Result<u64> {
         RealFs.len(path)
     }
