@@ -125,22 +125,20 @@ impl Jepa {
             .filter_map(|(name, part)| Some((name, part?)))
     }
 
+    /// [`Jepa::parts`], to be written to.
+    pub fn parts_mut(&mut self) -> impl Iterator<Item = (&'static str, &mut Params)> {
+        let Weights { encoder, predictor } = &mut self.weights;
+        [("encoder", Some(encoder)), ("target_encoder", self.average.as_mut()), ("predictor", Some(predictor))]
+            .into_iter()
+            .filter_map(|(name, part)| Some((name, part?)))
+    }
+
     /// Replaces the numbers of one parameter by its full name, such as `target_encoder.norm.weight`.
     ///
     /// # Errors
     /// [`ModelError::Parameter`] for an unknown name or another length.
     pub fn write(&mut self, name: &str, data: &[f32]) -> Result<(), ModelError> {
-        let (part, rest) = name.split_once('.').unwrap_or((name, ""));
-        let params = match part {
-            "encoder" => Some(&mut self.weights.encoder),
-            "predictor" => Some(&mut self.weights.predictor),
-            "target_encoder" => self.average.as_mut(),
-            _ => None,
-        };
-        match params {
-            Some(params) => params.write(rest, data),
-            None => Err(ModelError::Parameter { name: name.to_owned(), problem: "the model has no such part".to_owned() }),
-        }
+        write(self.parts_mut(), name, data)
     }
 
     /// What is to be predicted, row by row: clips, their masks, the masks' blocks, the blocks' tokens.
@@ -199,4 +197,19 @@ pub(crate) struct Patches {
     pub tensor: Tensor<2>,
     /// [clips * tokens, books].
     pub codes: Option<Tensor<2, Int>>,
+}
+
+/// Writes to the list whose word `name` begins with.
+pub(crate) fn write<'a>(
+    mut lists: impl Iterator<Item = (&'static str, &'a mut Params)>,
+    name: &str,
+    data: &[f32],
+) -> Result<(), ModelError> {
+    let found = lists.find_map(|(word, params)| Some((params, name.strip_prefix(word)?.strip_prefix('.')?)));
+    let problem = match found.map(|(params, rest)| params.write(rest, data)) {
+        Some(Err(ModelError::Parameter { problem, .. })) => problem,
+        Some(written) => return written,
+        None => "there is no such part".to_owned(),
+    };
+    Err(ModelError::Parameter { name: name.to_owned(), problem })
 }

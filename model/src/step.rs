@@ -6,9 +6,13 @@ use burn::tensor::{Device, Tensor};
 use crate::ModelError;
 use crate::batch::TrainBatch;
 use crate::config::Recipe;
-use crate::jepa::{Jepa, Weights};
+use crate::jepa::{self, Jepa, Weights};
 use crate::objective::Targets;
 use crate::optim::{AdamW, Rates, global_norm};
+use crate::params::Params;
+
+const MOMENTS: [&str; 4] =
+    ["first_moment.encoder", "first_moment.predictor", "second_moment.encoder", "second_moment.predictor"];
 
 /// A model with all that training it needs: moments, and how far it has come.
 #[derive(Debug, Clone)]
@@ -69,6 +73,31 @@ impl Learner {
         let encoder_moments = AdamW::new(&model.weights.encoder);
         let predictor_moments = AdamW::new(&model.weights.predictor);
         Ok(Self { model, encoder_moments, predictor_moments, steps: 0, run_seed })
+    }
+
+    /// The seed that everything random in training derives from.
+    pub fn run_seed(&self) -> u64 {
+        self.run_seed
+    }
+
+    /// All numbers that training goes on from, in named lists: `encoder`, `target_encoder`, `predictor`, and the moments of the
+    /// trained two as `first_moment.encoder` and so on. With the recipe, [`Learner::run_seed`] and [`Learner::steps`] they are the
+    /// whole state.
+    pub fn lists(&self) -> impl Iterator<Item = (&'static str, &Params)> {
+        let AdamW { first: encoder1, second: encoder2 } = &self.encoder_moments;
+        let AdamW { first: predictor1, second: predictor2 } = &self.predictor_moments;
+        self.model.parts().chain(MOMENTS.into_iter().zip([encoder1, predictor1, encoder2, predictor2]))
+    }
+
+    /// Replaces the numbers of one tensor by its full name, such as `second_moment.predictor.mask_token`.
+    ///
+    /// # Errors
+    /// [`ModelError::Parameter`] for an unknown name or another length.
+    pub fn write(&mut self, name: &str, data: &[f32]) -> Result<(), ModelError> {
+        let AdamW { first: encoder1, second: encoder2 } = &mut self.encoder_moments;
+        let AdamW { first: predictor1, second: predictor2 } = &mut self.predictor_moments;
+        let moments = MOMENTS.into_iter().zip([encoder1, predictor1, encoder2, predictor2]);
+        jepa::write(self.model.parts_mut().chain(moments), name, data)
     }
 
     /// One update from one batch, or from several whose gradients are averaged.

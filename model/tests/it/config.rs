@@ -119,9 +119,9 @@ fn a_parameter_of_another_name_or_length_is_refused() {
     let recipe = ModelConfig { encoder: encoder(16, 1, 2), ..ModelConfig::default() }.recipe().unwrap();
     let mut model = Jepa::new(recipe, 0, &Default::default()).unwrap();
     let message = |model: &mut Jepa, name: &str, n: usize| model.write(name, &vec![0.0; n]).unwrap_err().to_string();
-    assert_eq!(message(&mut model, "decoder.norm.bias", 16), "parameter decoder.norm.bias: the model has no such part");
-    assert_eq!(message(&mut model, "encoder.norms.bias", 16), "parameter norms.bias: the model has no such parameter");
-    assert_eq!(message(&mut model, "encoder.norm.bias", 15), "parameter norm.bias: [16] holds 16 numbers, got 15");
+    assert_eq!(message(&mut model, "decoder.norm.bias", 16), "parameter decoder.norm.bias: there is no such part");
+    assert_eq!(message(&mut model, "encoder.norms.bias", 16), "parameter encoder.norms.bias: the model has no such parameter");
+    assert_eq!(message(&mut model, "encoder.norm.bias", 15), "parameter encoder.norm.bias: [16] holds 16 numbers, got 15");
     model.write("target_encoder.norm.bias", &[0.5; 16]).unwrap();
     let (_, average) = model.parts().find(|(part, _)| *part == "target_encoder").unwrap();
     assert_eq!(average.iter().find(|(spec, _)| spec.name == "norm.bias").unwrap().1, vec![0.5; 16]);

@@ -42,9 +42,26 @@ fn train(config: &ModelConfig, n: usize, threads: usize) -> (Vec<u32>, Vec<u32>)
 }
 
 fn bits(learner: &Learner) -> Vec<u32> {
-    let moments = [&learner.encoder_moments, &learner.predictor_moments].map(|moments| [&moments.first, &moments.second]);
-    let lists = learner.model.parts().map(|(_, params)| params).chain(moments.into_iter().flatten());
-    lists.flat_map(|params| params.iter().flat_map(|(_, data)| data).map(f32::to_bits)).collect()
+    learner.lists().flat_map(|(_, params)| params.iter().flat_map(|(_, data)| data).map(f32::to_bits)).collect()
+}
+
+#[test]
+fn lists_carried_over_by_name_go_on_as_if_nothing_had_been() {
+    let recipe = config().recipe().unwrap();
+    let (pictures, [context, target]) = (noise("carried", 8 * 128 * 64), masks(8));
+    let pictures = Pictures::F32(&pictures);
+    let batch = TrainBatch { pictures, context: &context, target: &target, n_clips: 8, n_masks: 1, n_blocks: 2 };
+    let mut learner = Learner::new(recipe.clone(), 5, &Default::default()).unwrap();
+    (0..2).for_each(|_| drop(learner.step(&[batch]).unwrap()));
+    let mut other = Learner::new(recipe, 5, &Default::default()).unwrap();
+    for (list, params) in learner.lists() {
+        for (spec, data) in params.iter() {
+            other.write(&format!("{list}.{}", spec.name), &data).unwrap();
+        }
+    }
+    other.steps = learner.steps;
+    assert_eq!(learner.step(&[batch]).unwrap().loss.to_bits(), other.step(&[batch]).unwrap().loss.to_bits());
+    assert_eq!(bits(&learner), bits(&other));
 }
 
 #[test]
