@@ -4,8 +4,9 @@
 //! cargo bench -p ajepa-model --bench step -- tiny 12 [PYTHON]
 //! ```
 //! PYTHON has torch and runs `step_torch.py` beside this file; without it only our own step is timed. Wall and CPU milliseconds,
-//! smallest and median, the first two turns left out. `--keep-pages` (the default) or `--give-pages` says what the allocator does
-//! with freed memory between steps.
+//! smallest and median, the first two turns left out. Both use as many threads as RAYON_NUM_THREADS says, or as there are cores. Where
+//! others use the machine too, the CPU time of one thread is the figure to go by: PyTorch's threads spin while they wait.
+//! `--give-pages` leaves the allocator as it is, which returns memory between steps.
 // Asking the C library for CPU time and telling its allocator what to keep are calls that only `unsafe` can make.
 #![allow(unsafe_code)]
 
@@ -15,6 +16,7 @@ use std::time::Instant;
 
 use ajepa_model::{EncoderConfig, Learner, ModelConfig, Pictures, PredictorConfig, Preset, TrainBatch};
 use ajepa_ops::seed;
+use burn::tensor::Device;
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -36,7 +38,7 @@ fn main() -> Result<(), Failure> {
         }
     }
     let [ours, theirs] = times.map(|times| times.into_iter().skip(2).collect::<Vec<_>>());
-    let mut ratios = String::new();
+    let mut ratios = Vec::new();
     for (i, what) in ["wall", "CPU"].into_iter().enumerate() {
         let column = |times: &[[f64; 2]]| times.iter().map(|time| time[i]).collect::<Vec<f64>>();
         let (least, median) = summary(column(&ours));
@@ -44,10 +46,11 @@ fn main() -> Result<(), Failure> {
         if !theirs.is_empty() {
             let (peer_least, peer_median) = summary(column(&theirs));
             println!("{size} PyTorch {what:4} ms a step: min {peer_least:7.1} median {peer_median:7.1}");
-            ratios += &format!(" {what}: min {:.3} median {:.3}", least / peer_least, median / peer_median);
+            let (least, median) = (least / peer_least, median / peer_median);
+            ratios.push(format!("{what}: min {least:.3} median {median:.3}"));
         }
     }
-    println!("{size} ours over PyTorch{ratios}");
+    println!("{size} ours over PyTorch {}", ratios.join(" "));
     Ok(())
 }
 
@@ -71,7 +74,7 @@ impl Ours {
             "base" => (wide(tiny), 4),
             other => return Err(format!("{other}: tiny or base").into()),
         };
-        Ok(Self { learner: Learner::new(config.recipe()?, 0, &Default::default())?, n_clips })
+        Ok(Self { learner: Learner::new(config.recipe()?, 0, &Device::default())?, n_clips })
     }
 
     fn step(&mut self, turn: u64) -> Result<[f64; 2], Failure> {
@@ -106,7 +109,8 @@ impl Peer {
     fn start(python: &str, size: &str) -> Result<Self, Failure> {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/step_torch.py");
         let mut command = Command::new(python);
-        command.args([script, size]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let threads = rayon::current_num_threads().to_string();
+        command.args([script, size, "--threads", &threads]).stdin(Stdio::piped()).stdout(Stdio::piped());
         Ok(Self(command.spawn()?))
     }
 

@@ -38,6 +38,7 @@ pub struct TrainBatch<'a> {
 }
 
 /// Sizes of a batch.
+#[allow(clippy::struct_field_names, reason = "`n_` says of each that it is a number of something")]
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Counts {
     pub n_clips: usize,
@@ -109,7 +110,8 @@ impl Counts {
     pub fn rows(&self, tokens: &[u32], device: &Device) -> Tensor<1, Int> {
         let per_clip = tokens.len() / self.n_clips;
         let rows = tokens.chunks_exact(per_clip).enumerate();
-        let rows = rows.flat_map(|(clip, tokens)| tokens.iter().map(move |&token| clip * self.n_tokens + token as usize));
+        let rows =
+            rows.flat_map(|(clip, tokens)| tokens.iter().map(move |&token| clip * self.n_tokens + token as usize));
         indices(rows, device)
     }
 

@@ -103,7 +103,12 @@ pub(crate) struct DropPath {
 
 impl DropPath {
     /// Scales [rows, 1] of the attention and MLP branches of block `index` of `depth`; none where nothing is dropped.
-    pub fn scales(self, [index, depth]: [usize; 2], [n_sequences, n_tokens]: [usize; 2], device: &Device) -> Option<[Tensor<2>; 2]> {
+    pub fn scales(
+        self,
+        [index, depth]: [usize; 2],
+        [n_sequences, n_tokens]: [usize; 2],
+        device: &Device,
+    ) -> Option<[Tensor<2>; 2]> {
         let rate = self.rate * index as f64 / (depth.max(2) - 1) as f64;
         if rate <= 0.0 {
             return None;

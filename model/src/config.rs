@@ -280,8 +280,13 @@ impl Faults {
             self.add(width_name, format!("positions need a multiple of 4, got {width}"), format!("{near} would fit"));
         }
         if !width.is_multiple_of(n_heads) {
-            let fits: Vec<String> = (1..=width.min(64)).filter(|n| width.is_multiple_of(*n)).map(|n| n.to_string()).collect();
-            self.add(heads_name, format!("{width} does not divide into {n_heads} heads"), format!("one of {}", fits.join(", ")));
+            let fits: Vec<String> =
+                (1..=width.min(64)).filter(|n| width.is_multiple_of(*n)).map(|n| n.to_string()).collect();
+            self.add(
+                heads_name,
+                format!("{width} does not divide into {n_heads} heads"),
+                format!("one of {}", fits.join(", ")),
+            );
         } else if rope && !(width / n_heads).is_multiple_of(4) {
             let problem = format!("rope_2d needs heads a multiple of 4 wide, got {}", width / n_heads);
             self.add(heads_name, problem, "fewer heads, or positions: sin_cos");

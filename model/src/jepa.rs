@@ -1,11 +1,11 @@
 //! The model: encoder, its moving average, predictor, and the objective between them.
 
-use ajepa_ops::patch::Patchify;
+use ajepa_ops::patch::{PatchGrid, Patchify};
 use ajepa_ops::seed;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use crate::ModelError;
-use crate::batch::{Counts, TrainBatch};
+use crate::batch::{Counts, Pictures, TrainBatch};
 use crate::config::Recipe;
 use crate::encoder::{Encoder, Tokens};
 use crate::objective::{CodeBook, TargetConfig, Targets};
@@ -73,12 +73,14 @@ impl Jepa {
         let patchify = recipe.patchify()?;
         let mut layout = Layout::default();
         let encoder = Encoder::new(&mut layout, &recipe.encoder, recipe.positions, patchify.patch_shape());
-        let encoder_params = layout.build(recipe.init, recipe.compute, seed::derive(&[run_seed, seed::hash_str("encoder")]), device);
+        let encoder_params =
+            layout.build(recipe.init, recipe.compute, seed::derive(&[run_seed, seed::hash_str("encoder")]), device);
         let mut layout = Layout::default();
         let width = recipe.encoder.width;
         let answer = recipe.target.answer_width(width);
         let predictor = Predictor::new(&mut layout, &recipe.predictor, recipe.positions, width, answer);
-        let predictor_params = layout.build(recipe.init, recipe.compute, seed::derive(&[run_seed, seed::hash_str("predictor")]), device);
+        let predictor_params =
+            layout.build(recipe.init, recipe.compute, seed::derive(&[run_seed, seed::hash_str("predictor")]), device);
         let (average, codes) = match recipe.target {
             TargetConfig::MovingAverage(_) => (Some(encoder_params.detached()), None),
             TargetConfig::RandomProjection(codes) => (None, Some(codes.build(patchify.token_len(), run_seed))),
@@ -141,6 +143,44 @@ impl Jepa {
         write(self.parts_mut(), name, data)
     }
 
+    /// What the encoder with `params` ([`Jepa::weights`] or [`Jepa::average`]) makes of whole pictures of any size that divides into
+    /// the recipe's patches: ten seconds or two, whatever it was trained on.
+    ///
+    /// # Shapes
+    /// `pictures` [clips, rows, cols], `picture` = [rows, cols] -> [clips * tokens, width] and the grid of tokens.
+    ///
+    /// # Errors
+    /// [`ModelError::Config`] for a picture that does not divide, [`ModelError::Shape`] for pictures that are not whole.
+    ///
+    /// # Example: half the frames
+    /// ```
+    /// use ajepa_model::{Jepa, ModelConfig};
+    /// let model = Jepa::new(ModelConfig::default().recipe()?, 0, &Default::default())?;
+    /// let (latents, grid) = model.latents(&model.weights.encoder, &[0.5; 128 * 128], [128, 128])?;
+    /// assert_eq!((latents.dims(), grid.rows, grid.cols), ([64, 192], 8, 8));
+    /// # Ok::<(), ajepa_model::ModelError>(())
+    /// ```
+    pub fn latents(
+        &self,
+        params: &Params,
+        pictures: &[f32],
+        picture: [usize; 2],
+    ) -> Result<(Tensor<2>, PatchGrid), ModelError> {
+        let fault = |fault| ModelError::Config { faults: vec![fault] };
+        let patchify = self.recipe.patch.build(picture, self.recipe.time_axis).map_err(fault)?;
+        let n_clips = pictures.len() / (picture[0] * picture[1]);
+        let (context, target) = (vec![0; n_clips], vec![0; n_clips]);
+        let pictures = Pictures::F32(pictures);
+        let batch = TrainBatch { pictures, context: &context, target: &target, n_clips, n_masks: 1, n_blocks: 1 };
+        let counts = batch.counts(&patchify)?;
+        let rows = n_clips * counts.n_tokens;
+        let cut = TensorData::new(batch.patches(&patchify)?, [rows, patchify.token_len()]);
+        let patches = Tensor::from_data(cut, &self.device);
+        let tokens = Tokens { patches, places: counts.all_places(&self.device), n_tokens: counts.n_tokens };
+        let table = self.encoder.positions(patchify.grid(), &self.device);
+        Ok((self.encoder.forward(params, &table, tokens), patchify.grid()))
+    }
+
     /// What is to be predicted, row by row: clips, their masks, the masks' blocks, the blocks' tokens.
     pub(crate) fn targets(&self, batch: &TrainBatch<'_>, counts: Counts, patches: &Patches) -> Targets {
         let rows = counts.rows(batch.target, &self.device);
@@ -152,7 +192,9 @@ impl Jepa {
                     Some(n) => self.encoder.layers(average, &self.encoder_places, tokens, n),
                     None => vec![self.encoder.forward(average, &self.encoder_places, tokens)],
                 };
-                Targets::Latents(latent.combine(layers.into_iter().map(|layer| layer.select(0, rows.clone())).collect()))
+                Targets::Latents(
+                    latent.combine(layers.into_iter().map(|layer| layer.select(0, rows.clone())).collect()),
+                )
             }
             _ => Targets::Codes(patches.codes.clone().expect("cut with codes where the target is one").select(0, rows)),
         }
@@ -172,8 +214,7 @@ impl Jepa {
         let tokens = Tokens { patches: seen, places, n_tokens: counts.n_context };
         let context = self.encoder.forward_train(&weights.encoder, &self.encoder_places, tokens, step_seed);
         let question = counts.question(batch.context, batch.target, &self.device);
-        let predictions =
-            self.predictor.forward(&weights.predictor, &self.predictor_places, context.clone(), question);
+        let predictions = self.predictor.forward(&weights.predictor, &self.predictor_places, context.clone(), question);
         Forward { context, predictions }
     }
 

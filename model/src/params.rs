@@ -6,6 +6,7 @@
 use ajepa_ops::seed;
 use burn::tensor::{DType, Device, FloatDType, Tensor, TensorData};
 use rand_core::Rng;
+use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -120,7 +121,8 @@ impl Layout {
 
     /// Draws every parameter, each from a stream of its own, so that one more layer leaves the others as they were.
     pub fn build(self, init: Init, compute: Compute, run_seed: u64, device: &Device) -> Params {
-        let values = self.specs.iter().map(|spec| tensor(draw(spec, init, run_seed), spec.matrix(), device)).collect();
+        let drawn: Vec<Vec<f32>> = self.specs.par_iter().map(|spec| draw(spec, init, run_seed)).collect();
+        let values = self.specs.iter().zip(drawn).map(|(spec, data)| tensor(data, spec.matrix(), device)).collect();
         Params { specs: self.specs, values, compute }
     }
 }
@@ -206,17 +208,20 @@ impl Params {
     }
 
     /// The same parameters, with gradients recorded for them; the numbers are shared until either is changed.
+    #[must_use]
     pub fn recorded(&self) -> Self {
         let values = self.values.iter().map(|value| value.clone().autodiff().require_grad()).collect();
         self.with(values)
     }
 
     /// Copies under the same names that share nothing with these, all numbers 0: where an optimiser keeps its moments.
+    #[must_use]
     pub fn zeros(&self) -> Self {
         self.with(self.values.iter().map(Tensor::zeros_like).collect())
     }
 
     /// A copy that shares no memory with these.
+    #[must_use]
     pub fn detached(&self) -> Self {
         let mut copy = self.zeros();
         for (copy, value) in copy.values.iter_mut().zip(&self.values) {
@@ -226,6 +231,9 @@ impl Params {
     }
 
     /// The numbers of one parameter, row-major in PyTorch's shape.
+    ///
+    /// # Panics
+    /// When there are not so many parameters.
     pub fn read(&self, index: usize) -> Vec<f32> {
         self.values[index].to_data().convert::<f32>().try_into_vec::<f32>().expect("just converted")
     }

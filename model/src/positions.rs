@@ -100,7 +100,10 @@ impl PositionTable {
     /// The rows of `tokens`.
     pub(crate) fn at(&self, tokens: &Tensor<1, Int>) -> Placed {
         let select = |table: &Tensor<2>| table.clone().select(0, tokens.clone());
-        Placed { added: self.added.as_ref().map(select), rotation: self.rotation.as_ref().map(|both| both.each_ref().map(select)) }
+        Placed {
+            added: self.added.as_ref().map(select),
+            rotation: self.rotation.as_ref().map(|both| both.each_ref().map(select)),
+        }
     }
 }
 

@@ -106,9 +106,8 @@ impl Learner {
     /// A batch that does not fit; a loss or gradient that is not finite. Nothing is changed then.
     pub fn step(&mut self, batches: &[TrainBatch<'_>]) -> Result<StepReport, ModelError> {
         let step_seed = seed::derive(&[self.run_seed, seed::hash_str("step"), self.steps]);
-        let mut passes = batches.iter().enumerate().map(|(part, batch)| {
-            self.pass(batch, seed::derive(&[step_seed, part as u64]))
-        });
+        let mut passes =
+            batches.iter().enumerate().map(|(part, batch)| self.pass(batch, seed::derive(&[step_seed, part as u64])));
         let first = passes.next().ok_or(ModelError::Shape { what: "batches", expected: 1, got: 0 })??;
         let sum = passes.try_fold(first, |sum, pass| pass.map(|pass| sum.then(pass)))?;
         let mean = 1.0 / batches.len() as f32;
@@ -178,9 +177,8 @@ impl Pass {
 /// Gradients in the order of the parameters; 0 for one that had no part in the loss.
 fn gradients(loss: &Tensor<1>, weights: &Weights) -> Vec<Tensor<2>> {
     let mut grads = loss.backward();
-    let grad = |value: &Tensor<2>| {
-        value.grad_remove(&mut grads).unwrap_or_else(|| Tensor::zeros_like(&value.clone().inner()))
-    };
+    let grad =
+        |value: &Tensor<2>| value.grad_remove(&mut grads).unwrap_or_else(|| Tensor::zeros_like(&value.clone().inner()));
     weights.values().map(grad).collect()
 }
 

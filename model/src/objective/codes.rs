@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::config::Faults;
+use crate::ops::simd::{dot, kernel};
 use crate::params::normal_within;
 
 /// Code books that are drawn once from the run's seed and stay.
@@ -86,26 +87,35 @@ impl CodeBook {
         let mut patch = vec![0.0; self.token_len];
         for token in clip.chunks_exact(self.token_len) {
             patch.iter_mut().zip(token).for_each(|(patch, &x)| *patch = (x - mean) * scale);
-            labels.extend(self.books.iter().map(|book| book.nearest(&patch, self.code_width)));
+            labels.extend(self.books.iter().map(|book| nearest(book, &patch, self.code_width)));
         }
         labels
     }
 }
 
-impl Book {
-    fn nearest(&self, patch: &[f32], code_width: usize) -> i32 {
-        let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
-        let projected: Vec<f32> = self.projection.chunks_exact(patch.len()).map(|row| dot(row, patch)).collect();
+kernel! {
+    fn nearest<'a>(book: &'a Book, patch: &'a [f32], code_width: usize) -> i32 {
+        let mut projected = Vec::with_capacity(code_width);
+        for row in book.projection.chunks_exact(patch.len()) {
+            projected.push(dot(row, patch));
+        }
         // On the sphere the nearest code is the one of the largest product; the projection's length does not matter.
-        let products = self.codes.chunks_exact(code_width).map(|code| dot(code, &projected));
-        let best = products.enumerate().max_by(|(_, a), (_, b)| a.total_cmp(b));
-        best.map_or(0, |(index, _)| index as i32)
+        let (mut best, mut largest) = (0, f32::NEG_INFINITY);
+        for (index, code) in book.codes.chunks_exact(code_width).enumerate() {
+            let product = dot(code, &projected);
+            if product > largest {
+                (best, largest) = (index as i32, product);
+            }
+        }
+        best
     }
 }
 
 fn to_unit_length(code: &mut [f32]) {
     let length = code.iter().map(|x| x * x).sum::<f32>().sqrt();
-    code.iter_mut().for_each(|x| *x /= length);
+    for x in code {
+        *x /= length;
+    }
 }
 
 #[cfg(test)]

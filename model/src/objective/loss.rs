@@ -25,16 +25,20 @@ pub enum LossConfig {
 }
 
 impl LossConfig {
-    pub(crate) fn check(&self, target: &TargetConfig, faults: &mut Faults) {
+    pub(crate) fn check(self, target: &TargetConfig, faults: &mut Faults) {
         let codes = matches!(target, TargetConfig::RandomProjection(_));
         match self {
             Self::CrossEntropy if !codes => {
-                faults.add("loss", "cross_entropy needs codes for targets", "target: random_projection, or another loss");
+                faults.add(
+                    "loss",
+                    "cross_entropy needs codes for targets",
+                    "target: random_projection, or another loss",
+                );
             }
             Self::Mse | Self::SmoothL1 { .. } | Self::Cosine if codes => {
                 faults.add("loss", "random-projection codes are classes, not vectors", "loss: cross_entropy");
             }
-            Self::SmoothL1 { beta } => faults.within("loss.beta", f64::from(*beta), 1e-6, 1e6),
+            Self::SmoothL1 { beta } => faults.within("loss.beta", f64::from(beta), 1e-6, 1e6),
             _ => {}
         }
     }
@@ -43,7 +47,7 @@ impl LossConfig {
     ///
     /// # Panics
     /// When targets are of another kind than the loss: a recipe that was checked has none such.
-    pub fn of(&self, predictions: Tensor<2>, targets: &Targets) -> Tensor<1> {
+    pub fn of(self, predictions: Tensor<2>, targets: &Targets) -> Tensor<1> {
         match (self, targets) {
             (Self::Mse, Targets::Latents(targets)) => {
                 let off = predictions - targets.clone();
@@ -51,8 +55,8 @@ impl LossConfig {
             }
             (Self::SmoothL1 { beta }, Targets::Latents(targets)) => {
                 let off = (predictions - targets.clone()).abs();
-                let inner = off.clone().clamp_max(*beta);
-                (inner.clone() * (off - inner.mul_scalar(0.5))).mean().div_scalar(*beta)
+                let inner = off.clone().clamp_max(beta);
+                (inner.clone() * (off - inner.mul_scalar(0.5))).mean().div_scalar(beta)
             }
             (Self::Cosine, Targets::Latents(targets)) => cosine(predictions, targets.clone()),
             (Self::CrossEntropy, Targets::Codes(codes)) => cross_entropy(predictions, codes.clone()),

@@ -13,5 +13,5 @@ mod target;
 
 pub use codes::{CodeBook, CodesConfig};
 pub use loss::LossConfig;
-pub use regulariser::{RegulariserConfig, Regularised, Sigreg, VarianceCovariance, sigreg, variance_covariance};
+pub use regulariser::{Regularised, RegulariserConfig, Sigreg, VarianceCovariance, sigreg, variance_covariance};
 pub use target::{LatentTarget, TargetConfig, Targets, standardize};

@@ -5,7 +5,7 @@ use burn_flex::FlexTensor;
 use rayon::prelude::*;
 
 use super::matrix::{Matrix, MatrixMut, Put, product_here};
-use super::simd::{dot, exp, max, sum, vectorized};
+use super::simd::{dot, exp, kernel, max, sum};
 use super::{Operation, apply, composed, cpu_tensor, dims};
 
 /// softmax(Q K^T / sqrt(head width)) V for every head of every sequence.
@@ -18,7 +18,7 @@ use super::{Operation, apply, composed, cpu_tensor, dims};
 pub fn attention(qkv: Tensor<2>, n_tokens: usize, n_heads: usize) -> Tensor<2> {
     let [rows, cols] = qkv.dims();
     assert!(rows.is_multiple_of(n_tokens) && cols.is_multiple_of(3 * n_heads), "{rows} x {cols} in {n_tokens} tokens");
-    apply(Attention { n_tokens, n_heads }, [qkv])
+    apply(&Attention { n_tokens, n_heads }, [qkv])
 }
 
 #[derive(Debug, Clone)]
@@ -99,11 +99,14 @@ impl Operation<1> for Attention {
             .zip(qkv.storage::<f32>().par_chunks(n * 3 * w))
             .zip(kept.storage::<f32>().par_chunks(self.n_heads * n * n))
             .zip(grad.storage::<f32>().par_chunks(n * w))
-            .for_each_init(|| vec![0.0; n * n], |scratch, (((qkv_grad, qkv), weights), grad)| {
-                for (head, weights) in weights.chunks_exact(n * n).enumerate() {
-                    attend_back(sizes, Head { qkv, head, weights, grad }, scratch, qkv_grad);
-                }
-            });
+            .for_each_init(
+                || vec![0.0; n * n],
+                |scratch, (((qkv_grad, qkv), weights), grad)| {
+                    for (head, weights) in weights.chunks_exact(n * n).enumerate() {
+                        attend_back(sizes, Forward { qkv, head, weights, grad }, scratch, qkv_grad);
+                    }
+                },
+            );
         [Some(cpu_tensor(qkv_grad, rows, 3 * w))]
     }
 
@@ -117,12 +120,13 @@ fn attend(sizes: Sizes, qkv: &[f32], head: usize, weights: &mut [f32], out: &mut
     let Sizes { n, w, .. } = sizes;
     let [q, k, v] = sizes.heads(qkv, head);
     product_here(MatrixMut::new(weights, n, n), Put::Overwrite, q, k.t());
-    vectorized(|| weights.chunks_exact_mut(n).for_each(|row| softmax(row, sizes.scale())));
+    softmax_rows(weights, n, sizes.scale());
     product_here(sizes.head_mut(out, 0, head, w), Put::Overwrite, Matrix::new(weights, n, n), v);
 }
 
 /// What one head's backward starts from.
-struct Head<'a> {
+#[derive(Clone, Copy)]
+struct Forward<'a> {
     qkv: &'a [f32],
     head: usize,
     weights: &'a [f32],
@@ -130,36 +134,44 @@ struct Head<'a> {
 }
 
 /// Fills the head's columns of `qkv_grad` [n, 3 w]; `scratch` holds [n, n].
-fn attend_back(sizes: Sizes, from: Head<'_>, scratch: &mut [f32], qkv_grad: &mut [f32]) {
+fn attend_back(sizes: Sizes, from: Forward<'_>, scratch: &mut [f32], qkv_grad: &mut [f32]) {
     let Sizes { n, w, d } = sizes;
-    let Head { qkv, head, weights, grad } = from;
+    let Forward { qkv, head, weights, grad } = from;
     let [q, k, v] = sizes.heads(qkv, head);
     let grad = Matrix::strided(&grad[head * d..], n, d, w);
     let p = Matrix::new(weights, n, n);
     product_here(sizes.head_mut(qkv_grad, 2 * w, head, 3 * w), Put::Overwrite, p.t(), grad);
     product_here(MatrixMut::new(scratch, n, n), Put::Overwrite, grad, v.t());
-    vectorized(|| {
-        for (row, weights) in scratch.chunks_exact_mut(n).zip(weights.chunks_exact(n)) {
-            softmax_back(row, weights, sizes.scale());
-        }
-    });
+    softmax_rows_back(scratch, weights, n, sizes.scale());
     let scores = Matrix::new(scratch, n, n);
     product_here(sizes.head_mut(qkv_grad, 0, head, 3 * w), Put::Overwrite, scores, k);
     product_here(sizes.head_mut(qkv_grad, w, head, 3 * w), Put::Overwrite, scores.t(), q);
 }
 
-/// softmax(scale * row) in place.
-#[inline(always)]
-fn softmax(row: &mut [f32], scale: f32) {
-    let max = max(row);
-    row.iter_mut().for_each(|score| *score = exp((*score - max) * scale));
-    let norm = 1.0 / sum(row, |weight| weight);
-    row.iter_mut().for_each(|weight| *weight *= norm);
+kernel! {
+    /// softmax(scale * row) of each row of `n`, in place.
+    fn softmax_rows<'a>(rows: &'a mut [f32], n: usize, scale: f32) -> () {
+        for row in rows.chunks_exact_mut(n) {
+            let max = max(row);
+            for score in &mut *row {
+                *score = exp((*score - max) * scale);
+            }
+            let norm = 1.0 / sum(row, |weight| weight);
+            for weight in row {
+                *weight *= norm;
+            }
+        }
+    }
 }
 
-/// A row of the weights' gradient becomes the scores': p (g - p.g) scale.
-#[inline(always)]
-fn softmax_back(row: &mut [f32], weights: &[f32], scale: f32) {
-    let along = dot(row, weights);
-    row.iter_mut().zip(weights).for_each(|(grad, &weight)| *grad = weight * (*grad - along) * scale);
+kernel! {
+    /// Each row of the weights' gradient becomes the scores': p (g - p.g) scale.
+    fn softmax_rows_back<'a>(rows: &'a mut [f32], weights: &'a [f32], n: usize, scale: f32) -> () {
+        for (row, weights) in rows.chunks_exact_mut(n).zip(weights.chunks_exact(n)) {
+            let along = dot(row, weights);
+            for (grad, &weight) in row.iter_mut().zip(weights) {
+                *grad = weight * (*grad - along) * scale;
+            }
+        }
+    }
 }

@@ -4,7 +4,7 @@ use burn::tensor::Tensor;
 use burn_flex::FlexTensor;
 use rayon::prelude::*;
 
-use super::simd::{sum, sum2, vectorized};
+use super::simd::{kernel, sum, sum2};
 use super::{Operation, apply, composed, cpu_tensor, dims};
 
 /// Rows that a thread takes at a time. Fixed, since the sums over rows are taken chunk by chunk.
@@ -15,7 +15,7 @@ const ROWS: usize = 64;
 /// # Shapes
 /// `x` [rows, width], `gain` and `bias` [1, width] -> [rows, width].
 pub fn layer_norm(x: Tensor<2>, gain: Tensor<2>, bias: Tensor<2>, eps: f32) -> Tensor<2> {
-    apply(LayerNorm { eps }, [x, gain, bias])
+    apply(&LayerNorm { eps }, [x, gain, bias])
 }
 
 #[derive(Debug, Clone)]
@@ -30,16 +30,9 @@ impl Operation<3> for LayerNorm {
         let [rows, width] = dims(x);
         let (gain, bias) = (gain.storage::<f32>(), bias.storage::<f32>());
         let mut y = vec![0.0; rows * width];
-        y.par_chunks_mut(width * ROWS).zip(x.storage::<f32>().par_chunks(width * ROWS)).for_each(|(y, x)| {
-            vectorized(|| {
-                for (y, x) in y.chunks_exact_mut(width).zip(x.chunks_exact(width)) {
-                    let (mean, scale) = moments(x, self.eps);
-                    for (((y, &x), &gain), &bias) in y.iter_mut().zip(x).zip(gain).zip(bias) {
-                        *y = ((x - mean) * scale).mul_add(gain, bias);
-                    }
-                }
-            });
-        });
+        y.par_chunks_mut(width * ROWS)
+            .zip(x.storage::<f32>().par_chunks(width * ROWS))
+            .for_each(|(y, x)| normalize(y, x, gain, bias, self.eps));
         (cpu_tensor(y, rows, width), ())
     }
 
@@ -58,7 +51,7 @@ impl Operation<3> for LayerNorm {
             .zip(x.storage::<f32>().par_chunks(width * ROWS))
             .map(|(grad, x)| {
                 let mut sums = [vec![0.0; width], vec![0.0; width]];
-                vectorized(|| rows_back(grad, x, gain, self.eps, &mut sums));
+                rows_back(grad, x, gain, self.eps, &mut sums);
                 sums
             })
             .collect();
@@ -84,23 +77,38 @@ fn moments(x: &[f32], eps: f32) -> (f32, f32) {
     (mean, 1.0 / (variance + eps).sqrt())
 }
 
-/// Turns rows of the output's gradient into the input's, and adds to the sums for gain and bias.
-///
-/// With h = (x - mean) scale and g = gradient * gain: scale (g - mean(g) - h mean(g h)).
-#[inline(always)]
-fn rows_back(grad: &mut [f32], x: &[f32], gain: &[f32], eps: f32, [gain_sum, bias_sum]: &mut [Vec<f32>; 2]) {
-    let n = gain.len() as f32;
-    for (grad, x) in grad.chunks_exact_mut(gain.len()).zip(x.chunks_exact(gain.len())) {
-        let (mean, scale) = moments(x, eps);
-        for (((gain_sum, bias_sum), &grad), &x) in gain_sum.iter_mut().zip(bias_sum.iter_mut()).zip(&*grad).zip(x) {
-            *gain_sum = grad.mul_add((x - mean) * scale, *gain_sum);
-            *bias_sum += grad;
+kernel! {
+    fn normalize<'a>(y: &'a mut [f32], x: &'a [f32], gain: &'a [f32], bias: &'a [f32], eps: f32) -> () {
+        for (y, x) in y.chunks_exact_mut(gain.len()).zip(x.chunks_exact(gain.len())) {
+            let (mean, scale) = moments(x, eps);
+            for (((y, &x), &gain), &bias) in y.iter_mut().zip(x).zip(gain).zip(bias) {
+                *y = ((x - mean) * scale).mul_add(gain, bias);
+            }
         }
-        grad.iter_mut().zip(gain).for_each(|(grad, &gain)| *grad *= gain);
-        let mean_grad = sum(grad, |grad| grad) / n;
-        let along = sum2(grad, x, |sum, grad, x| grad.mul_add(x - mean, sum)) * scale / n;
-        for (grad, &x) in grad.iter_mut().zip(x) {
-            *grad = scale * ((x - mean) * scale).mul_add(-along, *grad - mean_grad);
+    }
+}
+
+kernel! {
+    /// Turns rows of the output's gradient into the input's, and adds to the sums for gain and bias.
+    ///
+    /// With h = (x - mean) scale and g = gradient * gain: scale (g - mean(g) - h mean(g h)).
+    fn rows_back<'a>(grad: &'a mut [f32], x: &'a [f32], gain: &'a [f32], eps: f32, sums: &'a mut [Vec<f32>; 2]) -> () {
+        let [gain_sum, bias_sum] = sums;
+        let n = gain.len() as f32;
+        for (grad, x) in grad.chunks_exact_mut(gain.len()).zip(x.chunks_exact(gain.len())) {
+            let (mean, scale) = moments(x, eps);
+            for (((gain_sum, bias_sum), &grad), &x) in gain_sum.iter_mut().zip(bias_sum.iter_mut()).zip(&*grad).zip(x) {
+                *gain_sum = grad.mul_add((x - mean) * scale, *gain_sum);
+                *bias_sum += grad;
+            }
+            for (grad, &gain) in grad.iter_mut().zip(gain) {
+                *grad *= gain;
+            }
+            let mean_grad = sum(grad, |grad| grad) / n;
+            let along = sum2(grad, x, |sum, grad, x| grad.mul_add(x - mean, sum)) * scale / n;
+            for (grad, &x) in grad.iter_mut().zip(x) {
+                *grad = scale * ((x - mean) * scale).mul_add(-along, *grad - mean_grad);
+            }
         }
     }
 }

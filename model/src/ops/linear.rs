@@ -5,7 +5,7 @@ use burn_flex::FlexTensor;
 use rayon::prelude::*;
 
 use super::matrix::{Matrix, MatrixMut, Put, product, product_new};
-use super::simd::vectorized;
+use super::simd::kernel;
 use super::{Operation, apply, composed, cpu_tensor, dims};
 
 /// Rows summed by one thread for the bias; fixed, so that the order of the sum is.
@@ -16,7 +16,7 @@ const ROWS: usize = 128;
 /// # Shapes
 /// `x` [rows, n_in], `weight` [n_out, n_in], `bias` [1, n_out] -> [rows, n_out].
 pub fn linear(x: Tensor<2>, weight: Tensor<2>, bias: Tensor<2>) -> Tensor<2> {
-    apply(Linear, [x, weight, bias])
+    apply(&Linear, [x, weight, bias])
 }
 
 #[derive(Debug, Clone)]
@@ -63,16 +63,27 @@ impl Operation<3> for Linear {
 
 /// Sums over rows, chunk by chunk and then over the chunks in order.
 fn column_sums(data: &[f32], width: usize) -> Vec<f32> {
-    let add = |sum: &mut [f32], row: &[f32]| sum.iter_mut().zip(row).for_each(|(sum, row)| *sum += row);
     let partial: Vec<Vec<f32>> = data
         .par_chunks(width * ROWS)
         .map(|rows| {
             let mut sum = vec![0.0; width];
-            vectorized(|| rows.chunks_exact(width).for_each(|row| add(&mut sum, row)));
+            add_rows(&mut sum, rows);
             sum
         })
         .collect();
     let mut sum = vec![0.0; width];
-    partial.iter().for_each(|part| add(&mut sum, part));
+    for part in &partial {
+        add_rows(&mut sum, part);
+    }
     sum
+}
+
+kernel! {
+    fn add_rows<'a>(sum: &'a mut [f32], rows: &'a [f32]) -> () {
+        for row in rows.chunks_exact(sum.len()) {
+            for (sum, row) in sum.iter_mut().zip(row) {
+                *sum += row;
+            }
+        }
+    }
 }

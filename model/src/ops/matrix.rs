@@ -78,13 +78,13 @@ pub(crate) enum Put {
 ///
 /// # Panics
 /// When shapes do not match or a view reaches beyond its slice: both are faults of this crate.
-pub(crate) fn product(out: MatrixMut<'_>, put: Put, a: Matrix<'_>, b: Matrix<'_>) {
-    run(out, put, a, b, threads(a, b));
+pub(crate) fn product(mut out: MatrixMut<'_>, put: Put, a: Matrix<'_>, b: Matrix<'_>) {
+    run(&mut out, put, a, b, threads(a, b));
 }
 
 /// [`product`] on the calling thread alone.
-pub(crate) fn product_here(out: MatrixMut<'_>, put: Put, a: Matrix<'_>, b: Matrix<'_>) {
-    run(out, put, a, b, Parallelism::None);
+pub(crate) fn product_here(mut out: MatrixMut<'_>, put: Put, a: Matrix<'_>, b: Matrix<'_>) {
+    run(&mut out, put, a, b, Parallelism::None);
 }
 
 /// `a b` in memory of its own, row-major. Zeroing it first would be one more pass over it.
@@ -112,7 +112,7 @@ fn check(a: Matrix<'_>, b: Matrix<'_>) {
     assert!(a.fits() && b.fits(), "a matrix reaches beyond its slice");
 }
 
-fn run(out: MatrixMut<'_>, put: Put, a: Matrix<'_>, b: Matrix<'_>, threads: Parallelism) {
+fn run(out: &mut MatrixMut<'_>, put: Put, a: Matrix<'_>, b: Matrix<'_>, threads: Parallelism) {
     check(a, b);
     assert!(out.rows == a.rows && out.cols == b.cols, "shapes of a matrix product");
     let view = Matrix::strided(out.data, out.rows, out.cols, out.row_stride);
@@ -124,6 +124,7 @@ fn run(out: MatrixMut<'_>, put: Put, a: Matrix<'_>, b: Matrix<'_>, threads: Para
 }
 
 /// Where [`multiply`] writes.
+#[derive(Clone, Copy)]
 struct Target {
     data: *mut f32,
     row_stride: usize,
@@ -190,6 +191,11 @@ mod tests {
     #[should_panic(expected = "beyond its slice")]
     fn a_view_beyond_its_slice_is_refused() {
         let data = [0.0; 11];
-        product_here(MatrixMut::new(&mut [0.0; 9], 3, 3), Put::Overwrite, Matrix::new(&data, 3, 4), Matrix::new(&data, 4, 3));
+        product_here(
+            MatrixMut::new(&mut [0.0; 9], 3, 3),
+            Put::Overwrite,
+            Matrix::new(&data, 3, 4),
+            Matrix::new(&data, 4, 3),
+        );
     }
 }

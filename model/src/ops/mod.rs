@@ -23,6 +23,7 @@ use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::NoCheckpointing;
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, DispatchDevice, Flex};
 use burn::tensor::{Bytes, DType, Shape, Tensor};
 use burn_flex::{FlexTensor, Layout};
@@ -55,7 +56,7 @@ trait Operation<const N: usize>: Clone + Debug + Send + 'static {
 }
 
 /// Runs `op` by its kernel where there is one for the inputs' device and type.
-fn apply<O: Operation<N>, const N: usize>(op: O, inputs: [Tensor<2>; N]) -> Tensor<2> {
+fn apply<O: Operation<N>, const N: usize>(op: &O, inputs: [Tensor<2>; N]) -> Tensor<2> {
     if !inputs.iter().all(has_kernels) {
         return op.composed(inputs);
     }
@@ -67,10 +68,10 @@ fn apply<O: Operation<N>, const N: usize>(op: O, inputs: [Tensor<2>; N]) -> Tens
 }
 
 /// Runs `op` and records its backward.
-fn track<O: Operation<N>, const N: usize>(op: O, inputs: [Tensor<2>; N]) -> Tensor<2> {
+fn track<O: Operation<N>, const N: usize>(op: &O, inputs: [Tensor<2>; N]) -> Tensor<2> {
     let inputs = inputs
         .map(|tensor| tensor.autodiff().try_into_primitive::<Autodiff<Flex>>().expect("checked to be on the CPU"));
-    let nodes = inputs.each_ref().map(|tensor| tensor.node());
+    let nodes = inputs.each_ref().map(FloatTensor::<Autodiff<Flex>>::node);
     let inputs = inputs.map(|tensor| dense(tensor.into_primitive()));
     let output = match Step(op.clone()).prepare::<NoCheckpointing>(nodes).compute_bound().stateful() {
         OpsKind::Tracked(prepared) => {

@@ -4,7 +4,7 @@ use burn::tensor::Tensor;
 use burn_flex::FlexTensor;
 use rayon::prelude::*;
 
-use super::simd::vectorized;
+use super::simd::kernel;
 use super::{Operation, apply, composed, cpu_tensor, dims};
 
 /// Rows that a thread takes at a time.
@@ -16,7 +16,7 @@ const ROWS: usize = 16;
 /// `qkv` [rows, 3 * width] as in [`attention`](super::attention), `cos` and `sin` [rows, head width / 2]: constants, through which
 /// no gradient flows -> [rows, 3 * width].
 pub fn rotate(qkv: Tensor<2>, cos: Tensor<2>, sin: Tensor<2>, n_heads: usize) -> Tensor<2> {
-    apply(Rotate { n_heads }, [qkv, cos, sin])
+    apply(&Rotate { n_heads }, [qkv, cos, sin])
 }
 
 #[derive(Debug, Clone)]
@@ -54,17 +54,22 @@ impl Operation<3> for Rotate {
 
 impl Rotate {
     fn turn(&self, data: &mut [f32], cols: usize, cos: &[f32], sin: &[f32], sign: f32) {
-        let width = cols / 3;
-        let half = width / self.n_heads / 2;
+        let half = cols / 3 / self.n_heads / 2;
         let angles = cos.par_chunks(half * ROWS).zip(sin.par_chunks(half * ROWS));
-        data.par_chunks_mut(cols * ROWS).zip(angles).for_each(|(rows, (cos, sin))| {
-            vectorized(|| {
-                let angles = cos.chunks_exact(half).zip(sin.chunks_exact(half));
-                for (row, (cos, sin)) in rows.chunks_exact_mut(cols).zip(angles) {
-                    row[..2 * width].chunks_exact_mut(2 * half).for_each(|head| turn_head(head, cos, sin, sign));
-                }
-            });
-        });
+        data.par_chunks_mut(cols * ROWS)
+            .zip(angles)
+            .for_each(|(rows, (cos, sin))| turn_rows(rows, cols, half, cos, sin, sign));
+    }
+}
+
+kernel! {
+    fn turn_rows<'a>(rows: &'a mut [f32], cols: usize, half: usize, cos: &'a [f32], sin: &'a [f32], sign: f32) -> () {
+        let angles = cos.chunks_exact(half).zip(sin.chunks_exact(half));
+        for (row, (cos, sin)) in rows.chunks_exact_mut(cols).zip(angles) {
+            for head in row[..cols / 3 * 2].chunks_exact_mut(2 * half) {
+                turn_head(head, cos, sin, sign);
+            }
+        }
     }
 }
 

@@ -8,12 +8,36 @@ use std::sync::LazyLock;
 /// Numbers in one AVX-512 vector.
 pub(crate) const LANES: usize = 16;
 
-/// Runs `work`, everything inlined into it compiled for this processor's vectors.
-#[inline(always)]
-pub(crate) fn vectorized<R>(work: impl FnOnce() -> R) -> R {
-    static ARCH: LazyLock<pulp::Arch> = LazyLock::new(pulp::Arch::new);
-    ARCH.dispatch(work)
+/// This processor's vectors.
+pub(crate) static ARCH: LazyLock<pulp::Arch> = LazyLock::new(pulp::Arch::new);
+
+/// Makes of a function one that is compiled for each width of vectors, together with all that is inlined into it, and runs as the
+/// one for this processor.
+///
+/// What it calls is `inline(always)` or a closure of a line. A function that the compiler leaves on its own is compiled for the
+/// vectors that every processor has; even the shim through which a function is passed as an argument is such a one.
+macro_rules! kernel {
+    ($(#[$about:meta])* fn $name:ident<$life:lifetime>($($arg:ident: $kind:ty),* $(,)?) -> $out:ty $body:block) => {
+        $(#[$about])*
+        fn $name<$life>($($arg: $kind),*) -> $out {
+            struct Run<$life> {
+                $($arg: $kind),*
+            }
+            impl<$life> pulp::WithSimd for Run<$life> {
+                type Output = $out;
+
+                #[inline(always)]
+                #[allow(clippy::inline_always)]
+                fn with_simd<S: pulp::Simd>(self, _: S) -> $out {
+                    let Self { $($arg),* } = self;
+                    $body
+                }
+            }
+            $crate::ops::simd::ARCH.dispatch(Run { $($arg),* })
+        }
+    };
 }
+pub(crate) use kernel;
 
 /// Sum of `term` over pairs of numbers, in lanes.
 #[inline(always)]
@@ -70,7 +94,11 @@ pub(crate) fn max(x: &[f32]) -> f32 {
     for (max, &x) in lanes.iter_mut().zip(tail) {
         *max = if x > *max { x } else { *max };
     }
-    lanes.iter().fold(f32::NEG_INFINITY, |a, &b| if b > a { b } else { a })
+    let mut max = f32::NEG_INFINITY;
+    for lane in lanes {
+        max = if lane > max { lane } else { max };
+    }
+    max
 }
 
 /// e^x to the last place or two; 0 below -87, and never beyond the largest finite number.
@@ -78,13 +106,16 @@ pub(crate) fn max(x: &[f32]) -> f32 {
 /// x = n ln 2 + r with |r| <= ln 2 / 2, where the Taylor series needs seven terms; then n goes into the exponent.
 #[inline(always)]
 pub(crate) fn exp(x: f32) -> f32 {
-    const LN_2_HIGH: f32 = 0.693_359_375;
+    const LN_2_HIGH: f32 = 355.0 / 512.0;
     const LN_2_LOW: f32 = -2.121_944_4e-4;
     const TERMS: [f32; 6] = [1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0];
     let bounded = x.clamp(-87.3, 88.0);
     let n = (bounded * std::f32::consts::LOG2_E).round_ties_even();
     let r = n.mul_add(-LN_2_LOW, n.mul_add(-LN_2_HIGH, bounded));
-    let series = TERMS.iter().fold(1.0 / 5040.0, |sum: f32, &term| sum.mul_add(r, term));
+    let mut series = 1.0_f32 / 5040.0;
+    for term in TERMS {
+        series = series.mul_add(r, term);
+    }
     let mantissa = series.mul_add(r, 1.0);
     let power = f32::from_bits((((n as i32) + 127) << 23) as u32);
     let y = mantissa * power;
@@ -97,8 +128,11 @@ pub(crate) fn exp(x: f32) -> f32 {
 pub(crate) fn erf_with(x: f32, e: f32) -> f32 {
     const TERMS: [f32; 4] = [-1.453_152, 1.421_413_7, -0.284_496_74, 0.254_829_6];
     let t = 1.0 / 0.327_591_1_f32.mul_add(x.abs(), 1.0);
-    let series = TERMS.iter().fold(1.061_405_4, |sum: f32, &term| sum.mul_add(t, term)) * t;
-    (-series).mul_add(e, 1.0).copysign(x)
+    let mut series = 1.061_405_4_f32;
+    for term in TERMS {
+        series = series.mul_add(t, term);
+    }
+    (-series * t).mul_add(e, 1.0).copysign(x)
 }
 
 #[cfg(test)]
@@ -117,11 +151,16 @@ mod tests {
         assert!(exp(f32::INFINITY).is_finite());
     }
 
+    kernel! {
+        fn all<'a>(x: &'a [f32]) -> (f32, f32, f32) {
+            (sum(x, |v| v), dot(x, x), max(x))
+        }
+    }
+
     #[test]
     fn sums_are_the_same_for_every_vector_width() {
         let x: Vec<f32> = (0..1003).map(|i| ((i * 37) % 101) as f32 * 0.013 - 0.5).collect();
-        let plain = (sum(&x, |v| v), dot(&x, &x), max(&x));
-        let wide = vectorized(|| (sum(&x, |v| v), dot(&x, &x), max(&x)));
+        let (plain, wide) = ((sum(&x, |v| v), dot(&x, &x), max(&x)), all(&x));
         assert_eq!(plain, wide);
         assert!((f64::from(plain.0) - x.iter().map(|&v| f64::from(v)).sum::<f64>()).abs() < 1e-4);
     }

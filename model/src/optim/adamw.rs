@@ -1,14 +1,14 @@
 //! AdamW with decay groups, the moving average in the same pass.
 
 use burn::backend::Flex;
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::{Device, Tensor, TensorData};
 use burn_flex::FlexTensor;
 use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::config::Faults;
-use crate::ops::simd::{dot, vectorized};
+use crate::ops::simd::{dot, kernel};
 use crate::ops::{dense, on_cpu};
 use crate::params::Params;
 
@@ -111,14 +111,21 @@ impl AdamW {
         let moments = self.first.values_mut().iter_mut().zip(self.second.values_mut());
         let params = params.values_mut().iter_mut().zip(moments).zip(grads).zip(&mut averages).zip(decays);
         let slots: Vec<Slot<'_>> = params
-            .map(|((((param, (first, second)), grad), average), decays)| {
-                Slot { param, first, second, grad, average: average.as_deref_mut(), keep: factors.keep(decays) }
+            .map(|((((param, (first, second)), grad), average), decays)| Slot {
+                param,
+                first,
+                second,
+                grad,
+                average: average.as_deref_mut(),
+                keep: factors.keep(decays),
             })
             .collect();
         if slots.iter().all(Slot::on_cpu) {
             update_here(slots, &factors);
         } else {
-            slots.into_iter().for_each(|slot| slot.update_there(&factors));
+            for slot in slots {
+                slot.update_there(&factors);
+            }
         }
     }
 }
@@ -190,11 +197,10 @@ impl Slot<'_> {
 
 /// All parameters in one parallel pass, in place: each number is read and written once.
 fn update_here(slots: Vec<Slot<'_>>, by: &Factors) {
-    let nothing: Tensor<2> = Tensor::from_data(TensorData::new(Vec::<f32>::new(), [0, 0]), &Default::default());
+    let nothing: Tensor<2> = Tensor::from_data(TensorData::new(Vec::<f32>::new(), [0, 0]), &Device::flex());
     let mut open: Vec<Open<'_>> = slots.into_iter().map(|slot| Open::new(slot, &nothing)).collect();
-    let mut chunks: Vec<Chunk<'_>> = open.iter_mut().flat_map(Open::chunks).collect();
-    chunks.par_iter_mut().for_each(|chunk| vectorized(|| chunk.update(by)));
-    drop(chunks);
+    let chunks: Vec<Chunk<'_>> = open.iter_mut().flat_map(Open::chunks).collect();
+    chunks.into_par_iter().for_each(|chunk| update_chunk(chunk, by));
     open.into_iter().for_each(Open::close);
 }
 
@@ -218,7 +224,8 @@ impl<'a> Open<'a> {
 
     fn chunks(&mut self) -> impl Iterator<Item = Chunk<'_>> {
         let keep = self.keep;
-        let mut cut = self.held.each_mut().map(|held| held.as_mut().map(|held| held.storage_mut::<f32>().chunks_mut(CHUNK)));
+        let mut cut =
+            self.held.each_mut().map(|held| held.as_mut().map(|held| held.storage_mut::<f32>().chunks_mut(CHUNK)));
         self.grad.storage::<f32>().chunks(CHUNK).map(move |grad| {
             let [param, first, second, average] =
                 cut.each_mut().map(|chunks| chunks.as_mut().and_then(Iterator::next).unwrap_or_default());
@@ -249,22 +256,26 @@ struct Chunk<'a> {
     keep: f32,
 }
 
-impl Chunk<'_> {
-    #[inline(always)]
-    #[allow(clippy::inline_always, reason = "compiled for the vectors of the loop it is called in")]
-    fn update(&mut self, by: &Factors) {
+kernel! {
+    fn update_chunk<'a>(chunk: Chunk<'a>, by: &'a Factors) -> () {
         let [beta1, beta2] = by.betas;
-        let moments = self.first.iter_mut().zip(self.second.iter_mut());
-        for ((param, (first, second)), &grad) in self.param.iter_mut().zip(moments).zip(self.grad) {
+        let moments = chunk.first.iter_mut().zip(chunk.second.iter_mut());
+        for ((param, (first, second)), &grad) in chunk.param.iter_mut().zip(moments).zip(chunk.grad) {
             let grad = grad * by.grad_factor;
             *first = (grad - *first).mul_add(1.0 - beta1, *first);
             *second = (grad * grad).mul_add(1.0 - beta2, *second * beta2);
             let scale = second.sqrt().mul_add(by.unbias, by.eps);
-            *param = (-by.step).mul_add(*first / scale, *param * self.keep);
+            *param = (-by.step).mul_add(*first / scale, *param * chunk.keep);
         }
-        for (average, &param) in self.average.iter_mut().zip(&*self.param) {
+        for (average, &param) in chunk.average.iter_mut().zip(&*chunk.param) {
             *average = (param - *average).mul_add(by.tau_left, *average);
         }
+    }
+}
+
+kernel! {
+    fn square<'a>(x: &'a [f32]) -> f32 {
+        dot(x, x)
     }
 }
 
@@ -273,7 +284,7 @@ pub(crate) fn global_norm(grads: &[Tensor<2>]) -> f64 {
     let squares: f64 = if grads.iter().all(on_cpu) {
         let grads: Vec<FlexTensor> = grads.iter().map(|grad| primitive(grad.clone())).collect();
         let chunks: Vec<&[f32]> = grads.iter().flat_map(|grad| grad.storage::<f32>().chunks(CHUNK)).collect();
-        let sums: Vec<f64> = chunks.par_iter().map(|chunk| f64::from(vectorized(|| dot(chunk, chunk)))).collect();
+        let sums: Vec<f64> = chunks.par_iter().map(|chunk| f64::from(square(chunk))).collect();
         sums.iter().sum()
     } else {
         let sums: Vec<Tensor<1>> = grads.iter().map(|grad| (grad.clone() * grad.clone()).sum()).collect();

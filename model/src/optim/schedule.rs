@@ -72,7 +72,8 @@ impl ScheduleConfig {
 
     /// The value at `step`, counted from 0.
     pub fn at(&self, step: u64) -> f64 {
-        let left = self.cooldown.map_or(1.0, |cooldown| 1.0 - share(step.saturating_sub(cooldown.from_step), cooldown.steps));
+        let left =
+            self.cooldown.map_or(1.0, |cooldown| 1.0 - share(step.saturating_sub(cooldown.from_step), cooldown.steps));
         left * self.course(step)
     }
 

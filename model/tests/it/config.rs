@@ -6,6 +6,7 @@ use ajepa_model::{
     EncoderConfig, Jepa, LossConfig, ModelConfig, ModelError, Positions, Preset, ScheduleConfig, Shape, TargetConfig,
 };
 use ajepa_ops::patch::PatchifyConfig;
+use burn::tensor::Device;
 
 /// The fields at fault, in order.
 fn faults(config: &ModelConfig) -> Vec<&'static str> {
@@ -15,14 +16,14 @@ fn faults(config: &ModelConfig) -> Vec<&'static str> {
     }
 }
 
-fn encoder(width: usize, depth: usize, n_heads: usize) -> Option<EncoderConfig> {
-    Some(EncoderConfig { width, depth, n_heads, mlp_ratio: 4, norm_eps: 1e-5, drop_path: 0.0 })
+fn encoder(width: usize, depth: usize, n_heads: usize) -> EncoderConfig {
+    EncoderConfig { width, depth, n_heads, mlp_ratio: 4, norm_eps: 1e-5, drop_path: 0.0 }
 }
 
 #[test]
 fn presets_have_the_published_sizes() {
     let count = |preset| {
-        let model = Jepa::new(ModelConfig::preset(preset).recipe().unwrap(), 0, &Default::default()).unwrap();
+        let model = Jepa::new(ModelConfig::preset(preset).recipe().unwrap(), 0, &Device::default()).unwrap();
         [model.weights.encoder.n_numbers(), model.weights.predictor.n_numbers()]
     };
     // The code's 96,713,472 count the fixed positions of its 192 tokens, 768 and 384 wide, in.
@@ -37,10 +38,12 @@ fn presets_have_the_published_sizes() {
 
 #[test]
 fn names_and_shapes_are_the_published_ones() {
-    let model = Jepa::new(ModelConfig::preset(Preset::Tiny).recipe().unwrap(), 0, &Default::default()).unwrap();
+    let model = Jepa::new(ModelConfig::preset(Preset::Tiny).recipe().unwrap(), 0, &Device::default()).unwrap();
     let all: Vec<(String, Vec<usize>)> = model
         .parts()
-        .flat_map(|(part, params)| params.specs().iter().map(move |spec| (format!("{part}.{}", spec.name), spec.shape.clone())))
+        .flat_map(|(part, params)| {
+            params.specs().iter().map(move |spec| (format!("{part}.{}", spec.name), spec.shape.clone()))
+        })
         .collect();
     let holds = |name: &str, shape: &[usize]| all.iter().any(|(n, s)| n == name && s == shape);
     assert!(holds("encoder.patch_embed.proj.weight", &[192, 1, 16, 16]));
@@ -55,7 +58,7 @@ fn names_and_shapes_are_the_published_ones() {
 fn every_fault_is_reported_by_its_field() {
     let config = ModelConfig {
         picture: Some([250, 128]),
-        encoder: encoder(190, 0, 4),
+        encoder: Some(encoder(190, 0, 4)),
         optimiser: Some(AdamWConfig { betas: [0.9, 1.0], clip_norm: Some(0.0), ..AdamWConfig::default() }),
         tau: Some(ScheduleConfig::constant(1.5)),
         ..ModelConfig::default()
@@ -81,7 +84,8 @@ fn parts_that_do_not_go_together_are_refused() {
     assert_eq!(faults(&ModelConfig { loss: Some(LossConfig::CrossEntropy), ..ModelConfig::default() }), ["loss"]);
     let deep = TargetConfig::MovingAverage(LatentTarget { mean_of_last: Some(13), standardize: true });
     assert_eq!(faults(&ModelConfig { target: Some(deep), ..ModelConfig::default() }), ["target.mean_of_last"]);
-    let rope = ModelConfig { positions: Some(Positions::Rope2d), encoder: encoder(24, 2, 4), ..ModelConfig::default() };
+    let rope =
+        ModelConfig { positions: Some(Positions::Rope2d), encoder: Some(encoder(24, 2, 4)), ..ModelConfig::default() };
     assert_eq!(faults(&rope), ["encoder.n_heads"]);
     let short = ScheduleConfig { shape: Shape::Cosine, warmup_steps: 10, steps: 10, ..ScheduleConfig::constant(1e-3) };
     assert_eq!(faults(&ModelConfig { learning_rate: Some(short), ..ModelConfig::default() }), ["learning_rate"]);
@@ -93,10 +97,10 @@ fn parts_that_do_not_go_together_are_refused() {
 fn other_patches_than_square_ones() {
     let strip = ModelConfig {
         patch: Some(PatchifyConfig { patch_frames: 4, patch_mels: 64 }),
-        encoder: encoder(16, 1, 2),
+        encoder: Some(encoder(16, 1, 2)),
         ..ModelConfig::default()
     };
-    let model = Jepa::new(strip.recipe().unwrap(), 0, &Default::default()).unwrap();
+    let model = Jepa::new(strip.recipe().unwrap(), 0, &Device::default()).unwrap();
     assert_eq!(model.patchify().n_tokens(), 64 * 2);
     assert_eq!(model.weights.encoder.specs()[0].shape, [16, 1, 4, 64]);
 }
@@ -116,12 +120,18 @@ fn json_in_and_out_and_unknown_words_refused() {
 
 #[test]
 fn a_parameter_of_another_name_or_length_is_refused() {
-    let recipe = ModelConfig { encoder: encoder(16, 1, 2), ..ModelConfig::default() }.recipe().unwrap();
-    let mut model = Jepa::new(recipe, 0, &Default::default()).unwrap();
+    let recipe = ModelConfig { encoder: Some(encoder(16, 1, 2)), ..ModelConfig::default() }.recipe().unwrap();
+    let mut model = Jepa::new(recipe, 0, &Device::default()).unwrap();
     let message = |model: &mut Jepa, name: &str, n: usize| model.write(name, &vec![0.0; n]).unwrap_err().to_string();
     assert_eq!(message(&mut model, "decoder.norm.bias", 16), "parameter decoder.norm.bias: there is no such part");
-    assert_eq!(message(&mut model, "encoder.norms.bias", 16), "parameter encoder.norms.bias: the model has no such parameter");
-    assert_eq!(message(&mut model, "encoder.norm.bias", 15), "parameter encoder.norm.bias: [16] holds 16 numbers, got 15");
+    assert_eq!(
+        message(&mut model, "encoder.norms.bias", 16),
+        "parameter encoder.norms.bias: the model has no such parameter"
+    );
+    assert_eq!(
+        message(&mut model, "encoder.norm.bias", 15),
+        "parameter encoder.norm.bias: [16] holds 16 numbers, got 15"
+    );
     model.write("target_encoder.norm.bias", &[0.5; 16]).unwrap();
     let (_, average) = model.parts().find(|(part, _)| *part == "target_encoder").unwrap();
     assert_eq!(average.iter().find(|(spec, _)| spec.name == "norm.bias").unwrap().1, vec![0.5; 16]);

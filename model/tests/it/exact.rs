@@ -2,8 +2,10 @@
 
 use ajepa_model::objective::{CodesConfig, Sigreg, VarianceCovariance};
 use ajepa_model::{
-    Compute, EncoderConfig, Learner, LossConfig, ModelConfig, ModelError, Pictures, PredictorConfig, RegulariserConfig, TargetConfig, TrainBatch,
+    Compute, EncoderConfig, Learner, LossConfig, ModelConfig, ModelError, Pictures, PredictorConfig, RegulariserConfig,
+    TargetConfig, TrainBatch,
 };
+use burn::tensor::Device;
 
 use crate::fixture::noise;
 
@@ -28,12 +30,13 @@ fn masks(n_clips: u32) -> [Vec<u32>; 2] {
 fn train(config: &ModelConfig, n: usize, threads: usize) -> (Vec<u32>, Vec<u32>) {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
     pool.install(|| {
-        let mut learner = Learner::new(config.recipe().unwrap(), 5, &Default::default()).unwrap();
+        let mut learner = Learner::new(config.recipe().unwrap(), 5, &Device::default()).unwrap();
         let [context, target] = masks(8);
         let losses = (0..n).map(|step| {
             let pictures = noise(&format!("pictures {step}"), 8 * 128 * 64);
             let pictures = Pictures::F32(&pictures);
-            let batch = TrainBatch { pictures, context: &context, target: &target, n_clips: 8, n_masks: 1, n_blocks: 2 };
+            let batch =
+                TrainBatch { pictures, context: &context, target: &target, n_clips: 8, n_masks: 1, n_blocks: 2 };
             learner.step(&[batch]).unwrap().loss.to_bits()
         });
         let losses = losses.collect();
@@ -51,9 +54,9 @@ fn lists_carried_over_by_name_go_on_as_if_nothing_had_been() {
     let (pictures, [context, target]) = (noise("carried", 8 * 128 * 64), masks(8));
     let pictures = Pictures::F32(&pictures);
     let batch = TrainBatch { pictures, context: &context, target: &target, n_clips: 8, n_masks: 1, n_blocks: 2 };
-    let mut learner = Learner::new(recipe.clone(), 5, &Default::default()).unwrap();
+    let mut learner = Learner::new(recipe.clone(), 5, &Device::default()).unwrap();
     (0..2).for_each(|_| drop(learner.step(&[batch]).unwrap()));
-    let mut other = Learner::new(recipe, 5, &Default::default()).unwrap();
+    let mut other = Learner::new(recipe, 5, &Device::default()).unwrap();
     for (list, params) in learner.lists() {
         for (spec, data) in params.iter() {
             other.write(&format!("{list}.{}", spec.name), &data).unwrap();
@@ -93,7 +96,7 @@ fn codes_and_regularisers_repeat_too() {
 fn loss_falls_on_one_batch() {
     let mut recipe = config().recipe().unwrap();
     recipe.learning_rate = ajepa_model::ScheduleConfig::constant(1e-3);
-    let mut learner = Learner::new(recipe, 0, &Default::default()).unwrap();
+    let mut learner = Learner::new(recipe, 0, &Device::default()).unwrap();
     let (pictures, [context, target]) = (noise("one", 8 * 128 * 64), masks(8));
     let batch = TrainBatch {
         pictures: Pictures::F32(&pictures),
@@ -116,19 +119,25 @@ fn bf16_products_stay_near_and_keep_f32_parameters() {
         assert!((narrow / f32 - 1.0).abs() < 0.02 && narrow != f32, "{narrow} {f32}");
     }
     // Steps of 1e-6 are far below what bf16 could hold beside a weight: the masters moved all the same, and alike.
-    let moved = bits.iter().zip(&f32_bits).filter(|(a, b)| (f32::from_bits(**a) - f32::from_bits(**b)).abs() < 1e-4).count();
+    let moved =
+        bits.iter().zip(&f32_bits).filter(|(a, b)| (f32::from_bits(**a) - f32::from_bits(**b)).abs() < 1e-4).count();
     assert!(moved as f32 > 0.99 * bits.len() as f32);
-    assert!(bits.iter().filter(|bits| **bits & 0xFFFF != 0).count() > bits.len() / 2, "parameters have more digits than bf16");
+    assert!(
+        bits.iter().filter(|bits| **bits & 0xFFFF != 0).count() > bits.len() / 2,
+        "parameters have more digits than bf16"
+    );
 }
 
 #[test]
 fn a_step_that_fails_changes_nothing() {
-    let mut learner = Learner::new(config().recipe().unwrap(), 5, &Default::default()).unwrap();
+    let mut learner = Learner::new(config().recipe().unwrap(), 5, &Device::default()).unwrap();
     let (mut pictures, [context, mut target]) = (noise("bad", 2 * 128 * 64), masks(2));
     let before = bits(&learner);
     let fails = |learner: &mut Learner, pictures: &[f32], target: &[u32], n_clips| {
         let pictures = Pictures::F32(pictures);
-        learner.step(&[TrainBatch { pictures, context: &context, target, n_clips, n_masks: 1, n_blocks: 2 }]).unwrap_err()
+        learner
+            .step(&[TrainBatch { pictures, context: &context, target, n_clips, n_masks: 1, n_blocks: 2 }])
+            .unwrap_err()
     };
     assert_eq!(
         fails(&mut learner, &pictures, &target, 3).to_string(),
@@ -140,14 +149,19 @@ fn a_step_that_fails_changes_nothing() {
     target[16] = 0;
     assert_eq!(fails(&mut learner, &pictures, &target[1..], 2).to_string(), "target tokens: expected 28, got 31");
     pictures[128 * 64 + 7] = f32::NAN;
-    assert_eq!(fails(&mut learner, &pictures, &target, 2).to_string(), "the picture of clip 1 holds a number that is not finite");
+    assert_eq!(
+        fails(&mut learner, &pictures, &target, 2).to_string(),
+        "the picture of clip 1 holds a number that is not finite"
+    );
     pictures[128 * 64 + 7] = 0.0;
     assert_eq!(before, bits(&learner));
 
     let huge = vec![1e20; 96 * 256];
     learner.model.write("encoder.patch_embed.proj.weight", &huge).unwrap();
     let before = bits(&learner);
-    pictures.iter_mut().for_each(|x| *x *= 1e25);
+    for x in &mut pictures {
+        *x *= 1e25;
+    }
     let error = fails(&mut learner, &pictures, &target, 2);
     assert!(matches!(error, ModelError::Diverged { step: 0, .. }), "{error}");
     assert_eq!((before, 0), (bits(&learner), learner.steps));

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use ajepa_model::{Learner, Recipe};
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::{Device, Tensor, TensorData};
 use safetensors::SafeTensors;
 
 /// `n` numbers in [-1, 1): hashes of the index, begun from a hash of the name.
@@ -20,7 +20,7 @@ pub fn noise(name: &str, n: usize) -> Vec<f32> {
 
 /// Noise as a matrix.
 pub fn matrix(name: &str, rows: usize, cols: usize) -> Tensor<2> {
-    Tensor::from_data(TensorData::new(noise(name, rows * cols), [rows, cols]), &Default::default())
+    Tensor::from_data(TensorData::new(noise(name, rows * cols), [rows, cols]), &Device::default())
 }
 
 pub fn numbers<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
@@ -29,7 +29,7 @@ pub fn numbers<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
 
 /// A learner whose parameters begin as the script's do.
 pub fn learner(recipe: Recipe) -> Learner {
-    let mut learner = Learner::new(recipe, 0, &Default::default()).unwrap();
+    let mut learner = Learner::new(recipe, 0, &Device::default()).unwrap();
     let names: Vec<(String, usize)> = learner
         .model
         .parts()
@@ -58,6 +58,7 @@ pub fn load(case: &str) -> HashMap<String, Vec<f32>> {
 pub fn assert_close(what: &str, got: &[f32], expected: &[f32], share: f32) {
     assert_eq!(got.len(), expected.len(), "{what}: length");
     let largest = expected.iter().fold(0.0_f32, |max, x| max.max(x.abs()));
-    let off = got.iter().zip(expected).fold(0.0_f32, |max, (a, b)| if (a - b).abs() <= max { max } else { (a - b).abs() });
+    let off =
+        got.iter().zip(expected).fold(0.0_f32, |max, (a, b)| if (a - b).abs() <= max { max } else { (a - b).abs() });
     assert!(off <= share * largest, "{what}: off by {off:e}, largest number {largest:e}");
 }

@@ -27,12 +27,12 @@ fn objective<const N: usize>(inputs: [Tensor<2>; N], op: &impl Fn([Tensor<2>; N]
 /// Checks `ours` against `burns`, and its gradients along random directions against central differences.
 fn check<const N: usize>(
     what: &str,
-    inputs: [Tensor<2>; N],
+    inputs: &[Tensor<2>; N],
     ours: impl Fn([Tensor<2>; N]) -> Tensor<2>,
     burns: impl Fn([Tensor<2>; N]) -> Tensor<2>,
 ) {
-    let (output, grads) = run(&inputs, &ours);
-    let (burns_output, burns_grads) = run(&inputs, &burns);
+    let (output, grads) = run(inputs, &ours);
+    let (burns_output, burns_grads) = run(inputs, &burns);
     assert_close(what, &output, &burns_output, 2e-6);
     assert_eq!(output, numbers(ours(inputs.clone())), "{what}: the same with and without autodiff");
     assert_eq!(grads.len(), burns_grads.len().min(grads.len()));
@@ -52,27 +52,30 @@ fn check<const N: usize>(
         let narrow = (moved(step) - moved(-step)) / f64::from(2.0 * step);
         let difference = (4.0 * narrow - wide) / 3.0;
         let scale = grad.iter().map(|&g| f64::from(g).powi(2)).sum::<f64>().sqrt();
-        assert!((slope - difference).abs() < 2e-3 * scale, "{what}: input {i}: {slope} along the gradient, {difference} measured");
+        assert!(
+            (slope - difference).abs() < 2e-3 * scale,
+            "{what}: input {i}: {slope} along the gradient, {difference} measured"
+        );
     }
 }
 
 #[test]
 fn linear() {
     let inputs = [matrix("x", 70, 24), matrix("w", 40, 24), matrix("b", 1, 40)];
-    check("linear", inputs, |[x, w, b]| ops::linear(x, w, b), |[x, w, b]| composed::linear(x, w, b));
+    check("linear", &inputs, |[x, w, b]| ops::linear(x, w, b), |[x, w, b]| composed::linear(x, w, b));
 }
 
 #[test]
 fn linear_that_is_shared_out_to_threads() {
     let inputs = [matrix("x", 300, 96), matrix("w", 200, 96), matrix("b", 1, 200)];
-    check("linear", inputs, |[x, w, b]| ops::linear(x, w, b), |[x, w, b]| composed::linear(x, w, b));
+    check("linear", &inputs, |[x, w, b]| ops::linear(x, w, b), |[x, w, b]| composed::linear(x, w, b));
 }
 
 #[test]
 fn gelu() {
     // Wide enough to reach both tails.
     let x = matrix("x", 90, 33).mul_scalar(6.0);
-    check("gelu", [x], |[x]| ops::gelu(x), |[x]| composed::gelu(x));
+    check("gelu", &[x], |[x]| ops::gelu(x), |[x]| composed::gelu(x));
 }
 
 #[test]
@@ -81,7 +84,7 @@ fn layer_norm() {
     let inputs = [matrix("x", 150, 37) + 3.0, matrix("g", 1, 37), matrix("b", 1, 37)];
     check(
         "layer norm",
-        inputs,
+        &inputs,
         |[x, g, b]| ops::layer_norm(x, g, b, 1e-5),
         |[x, g, b]| composed::layer_norm(x, g, b, 1e-5),
     );
@@ -90,7 +93,7 @@ fn layer_norm() {
 #[test]
 fn attention() {
     let qkv = matrix("qkv", 4 * 19, 3 * 24).mul_scalar(2.0);
-    check("attention", [qkv], |[x]| ops::attention(x, 19, 3), |[x]| composed::attention(x, 19, 3));
+    check("attention", &[qkv], |[x]| ops::attention(x, 19, 3), |[x]| composed::attention(x, 19, 3));
 }
 
 #[test]
@@ -99,7 +102,7 @@ fn rotation_turns_queries_and_keys_and_leaves_values() {
     let (cos, sin) = (angles.clone().cos(), angles.sin());
     let qkv = matrix("qkv", 20, 3 * 16);
     let ours = |[x]: [Tensor<2>; 1]| ops::rotate(x, cos.clone(), sin.clone(), 2);
-    check("rotate", [qkv.clone()], ours, |[x]| composed::rotate(x, cos.clone(), sin.clone(), 2));
+    check("rotate", &[qkv.clone()], ours, |[x]| composed::rotate(x, cos.clone(), sin.clone(), 2));
     let turned = numbers(ops::rotate(qkv.clone(), cos.clone(), sin.clone(), 2).narrow(1, 32, 16));
     assert_eq!(turned, numbers(qkv.narrow(1, 32, 16)));
 }

@@ -1,4 +1,5 @@
 //! Tests of the whole crate, in one binary.
+#![allow(clippy::unwrap_used, reason = "helpers of tests may end a test as tests may")]
 
 mod config;
 mod exact;
@@ -6,3 +7,4 @@ mod fixture;
 mod gradients;
 mod objective;
 mod parity;
+mod tidy;

@@ -2,7 +2,7 @@
 
 use ajepa_model::LossConfig;
 use ajepa_model::objective::{Targets, sigreg, standardize, variance_covariance};
-use burn::tensor::{Int, Tensor, TensorData};
+use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use crate::fixture::{assert_close, load, matrix, noise, numbers};
 
@@ -27,7 +27,7 @@ fn losses_over_latents() {
 #[test]
 fn cross_entropy_over_three_books_of_four_codes() {
     let codes: Vec<i32> = noise("codes", 72).into_iter().map(|x| ((f64::from(x) + 1.0) * 2.0) as i32).collect();
-    let codes = Tensor::<2, Int>::from_data(TensorData::new(codes, [24, 3]), &Default::default());
+    let codes = Tensor::<2, Int>::from_data(TensorData::new(codes, [24, 3]), &Device::default());
     let targets = Targets::Codes(codes);
     assert_agrees("cross_entropy", |p| LossConfig::CrossEntropy.of(p, &targets));
 }

@@ -4,11 +4,11 @@
 use std::collections::HashMap;
 
 use ajepa_model::objective::LatentTarget;
-use ajepa_model::{
-    EncoderConfig, Learner, LossConfig, Pictures, Positions, PredictorConfig, Preset, Recipe, ScheduleConfig, Shape, StepReport,
-    TargetConfig, TrainBatch,
-};
 use ajepa_model::objective::Targets;
+use ajepa_model::{
+    EncoderConfig, Learner, LossConfig, Pictures, Positions, PredictorConfig, Preset, Recipe, ScheduleConfig,
+    StepReport, TargetConfig, TrainBatch,
+};
 use ajepa_ops::patch::{PatchifyConfig, TimeAxis};
 
 use crate::fixture::{assert_close, learner, load, noise, numbers};
@@ -21,7 +21,8 @@ const SHARE: f32 = 1e-4;
 fn shrunk(preset: Preset) -> Recipe {
     let recipe = preset.recipe();
     let picture = if recipe.time_axis == TimeAxis::Cols { [16, 32] } else { [32, 16] };
-    let learning_rate = ScheduleConfig { start: 3e-3, end: 1e-4, warmup_from: 1e-6, warmup_steps: 3, steps: 8, ..recipe.learning_rate };
+    let learning_rate =
+        ScheduleConfig { start: 3e-3, end: 1e-4, warmup_from: 1e-6, warmup_steps: 3, steps: 8, ..recipe.learning_rate };
     Recipe {
         picture,
         patch: PatchifyConfig { patch_frames: 8, patch_mels: 4 },
@@ -105,7 +106,8 @@ impl Case {
         assert_close("targets", &numbers(targets.clone()), &expected["step0.targets"], SHARE);
         assert_close("norm", &[report.grad_norm as f32], &expected["step0.norm"], SHARE);
         // The first moment after one step is the clipped gradient times 1 - beta.
-        let clipped = self.recipe.optimiser.clip_norm.map_or(1.0, |longest| (longest / (report.grad_norm + 1e-6)).min(1.0));
+        let clipped =
+            self.recipe.optimiser.clip_norm.map_or(1.0, |longest| (longest / (report.grad_norm + 1e-6)).min(1.0));
         let moments = [("encoder", &learner.encoder_moments), ("predictor", &learner.predictor_moments)];
         for (part, moments) in moments {
             for (spec, data) in moments.first.iter() {
