@@ -102,7 +102,7 @@ fn rotation_turns_queries_and_keys_and_leaves_values() {
     let (cos, sin) = (angles.clone().cos(), angles.sin());
     let qkv = matrix("qkv", 20, 3 * 16);
     let ours = |[x]: [Tensor<2>; 1]| ops::rotate(x, cos.clone(), sin.clone(), 2);
-    check("rotate", &[qkv.clone()], ours, |[x]| composed::rotate(x, cos.clone(), sin.clone(), 2));
+    check("rotate", std::array::from_ref(&qkv), ours, |[x]| composed::rotate(x, cos.clone(), sin.clone(), 2));
     let turned = numbers(ops::rotate(qkv.clone(), cos.clone(), sin.clone(), 2).narrow(1, 32, 16));
     assert_eq!(turned, numbers(qkv.narrow(1, 32, 16)));
 }
