@@ -1,0 +1,10 @@
+//! Tests of the whole crate, in one binary.
+#![allow(clippy::unwrap_used, reason = "helpers of tests may end a test as tests may")]
+
+mod config;
+mod exact;
+mod fixture;
+mod gradients;
+mod objective;
+mod parity;
+mod tidy;
