@@ -4,6 +4,8 @@ use ajepa_store::PageHashes;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::config::Recipe;
+
 /// Version of the layout that this build writes and reads.
 pub const FORMAT: u32 = 1;
 
@@ -19,8 +21,8 @@ pub struct Card {
     pub steps: u64,
     /// Seed that everything random is derived from.
     pub seed: u64,
-    /// The whole config, all defaults filled in.
-    pub config: Value,
+    /// What was trained and how, nothing left to be filled in.
+    pub recipe: Recipe,
     /// The front end that the pictures come from, as their manifest has it; null when unknown.
     pub front_end: Value,
     /// Hash of the data's manifest; null when there is none.

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use ajepa_store::StoreError;
 use thiserror::Error;
 
+use crate::ModelError;
+
 /// A fault of a checkpoint, with the file that it is in.
 #[derive(Debug, Error)]
 pub enum CheckpointError {
@@ -35,6 +37,9 @@ pub enum CheckpointError {
     /// Reading or writing failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// A recipe that this build cannot build.
+    #[error(transparent)]
+    Model(#[from] ModelError),
 }
 
 impl CheckpointError {

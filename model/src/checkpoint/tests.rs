@@ -5,6 +5,7 @@ use ajepa_store::{Fs, RealFs};
 use serde_json::{Value, json};
 
 use super::*;
+use crate::ModelConfig;
 
 fn card() -> Card {
     Card {
@@ -12,7 +13,7 @@ fn card() -> Card {
         code_version: "test".into(),
         steps: 7,
         seed: 1,
-        config: json!({ "preset": "tiny" }),
+        recipe: ModelConfig::default().recipe().unwrap(),
         front_end: Value::Null,
         data_hash: Some("ab".into()),
         place: json!({ "epoch": 0, "step": 7 }),

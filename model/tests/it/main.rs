@@ -1,6 +1,7 @@
 //! Tests of the whole crate, in one binary.
 #![allow(clippy::unwrap_used, reason = "helpers of tests may end a test as tests may")]
 
+mod checkpoint;
 mod config;
 mod exact;
 mod fixture;
