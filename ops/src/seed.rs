@@ -37,10 +37,10 @@ pub fn below(rng: &mut impl rand_core::Rng, n: u64) -> u64 {
     if n == 0 {
         return 0;
     }
-    let threshold = n.wrapping_neg() % n;
     loop {
         let wide = u128::from(rng.next_u64()) * u128::from(n);
-        if wide as u64 >= threshold {
+        // The threshold is below `n`: the division is only made where it can matter.
+        if wide as u64 >= n || wide as u64 >= n.wrapping_neg() % n {
             return (wide >> 64) as u64;
         }
     }

@@ -8,6 +8,7 @@ pub mod columns;
 pub mod config;
 pub mod corpus;
 pub mod engine;
+pub mod feed;
 pub mod job;
 pub mod plan;
 pub mod report;

@@ -97,6 +97,9 @@ impl Canvas {
     pub fn write(&mut self, mask: &mut Mask) {
         mask.context.clear();
         mask.target.clear();
+        // Once: no later mask of this grid makes them grow.
+        mask.context.reserve(self.roles.len());
+        mask.target.reserve(self.roles.len());
         for (token, role) in (0_u32..).zip(&self.roles) {
             if role & CONTEXT != 0 {
                 mask.context.push(token);

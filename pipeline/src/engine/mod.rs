@@ -3,6 +3,8 @@
 //! A [`Network`] is segments with queues between them. [`run`] gives a thread to every source, fold, merge and sink, and
 //! a pool of `jobs` workers to all [`Chain`]s together: a worker takes whatever work lies furthest downstream, so cores
 //! flow to the bottleneck by themselves. The [`board::Board`] decides, under one lock.
+//!
+//! A [`ring::Ring`] is the other way round: few threads fill slots ahead of one consumer, such as a trainer.
 
 pub mod board;
 mod chain;
@@ -10,6 +12,7 @@ pub mod clock;
 mod gate;
 mod metrics;
 mod network;
+pub mod ring;
 mod run;
 mod segments;
 

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, RecordBatch};
+use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::buffer::{Buffer, MutableBuffer};
 use arrow::compute::concat;
 use arrow::datatypes::{DataType, Field, SchemaRef};
@@ -30,6 +30,8 @@ const PREFIX_BYTES: usize = 8;
 
 /// Deepest nesting of a column's type.
 const MAX_DEPTH: usize = 6;
+
+const NO_BATCH: &str = "a record batch does not begin where the footer says";
 
 /// What the footer of a part says.
 #[derive(Debug)]
@@ -145,7 +147,7 @@ pub fn read_batch(
         if mapped && !steered {
             body = Buffer::from_slice_ref(body.as_slice());
         }
-        let places = check_batch(schema, &batch, &body, n_rows).map_err(bad)?;
+        let places = check_batch(schema, &batch, &Body::of(&batch, &body), n_rows).map_err(bad)?;
         let decode = |body: &Buffer, columns: Option<&[usize]>| {
             let none = HashMap::new();
             let decoder = RecordBatchDecoder::try_new(body, batch, schema.clone(), &none, &MetadataVersion::V5)?;
@@ -173,6 +175,44 @@ pub fn read_batch(
     })
 }
 
+/// Reads the columns `columns` of an uncompressed batch from their own buffers, and says where in the file the numbers of
+/// column `tensor` begin; nothing else of the batch is fetched.
+pub fn read_columns(
+    part: &str,
+    schema: &SchemaRef,
+    block: &BlockPlace,
+    n_rows: u64,
+    (columns, tensor): (&[usize], usize),
+    fetch: &dyn Fn(u64, u64) -> Result<Buffer, ShardError>,
+) -> Result<(RecordBatch, u64), ShardError> {
+    let bad = |problem: String| ShardError::format(part, problem);
+    let body_start = block.start + block.message_bytes;
+    let message = checked_message(&fetch(block.start, body_start)?).map_err(bad)?;
+    let batch = parse(&message).map_err(bad)?;
+    if batch.compression().is_some() {
+        return Err(bad("its record batches are compressed, the manifest says they are not".to_owned()));
+    }
+    let places = check_batch(schema, &batch, &Body::Plain(block.body_bytes), n_rows).map_err(bad)?;
+    // As long as the body, so that places fit; pages of it that nothing is written to are never there.
+    let mut copy = MutableBuffer::from_len_zeroed(block.body_bytes as usize);
+    for (start, end) in columns.iter().flat_map(|column| &places[*column]) {
+        let bytes = fetch(body_start + start, body_start + end)?;
+        copy[*start as usize..*end as usize].copy_from_slice(&bytes);
+    }
+    let (numbers, _) = places[tensor].last().copied().unwrap_or_default();
+    let decoded = guarded(part, || {
+        let (none, copy) = (HashMap::new(), copy.into());
+        let decoder = RecordBatchDecoder::try_new(&copy, batch, schema.clone(), &none, &MetadataVersion::V5);
+        let decoder = decoder.map_err(|e| bad(e.to_string()))?.with_projection(Some(columns));
+        let rows = decoder.with_require_alignment(true).read_record_batch().map_err(|e| bad(e.to_string()))?;
+        let compacted: Result<Vec<ArrayRef>, ArrowError> = rows.columns().iter().map(compact).collect();
+        let options = RecordBatchOptions::new().with_row_count(Some(n_rows as usize));
+        let rows = compacted.and_then(|columns| RecordBatch::try_new_with_options(rows.schema(), columns, &options));
+        rows.map_err(|e| bad(e.to_string()))
+    })?;
+    Ok((decoded, body_start + numbers))
+}
+
 /// The column in buffers of its own size.
 fn compact(column: &ArrayRef) -> Result<ArrayRef, ArrowError> {
     // A second array makes `concat` copy.
@@ -180,7 +220,7 @@ fn compact(column: &ArrayRef) -> Result<ArrayRef, ArrowError> {
 }
 
 /// Whether every value of the column is a number, none of them null: then no bit of it steers a reader.
-fn is_numbers(field: &Field) -> bool {
+pub fn is_numbers(field: &Field) -> bool {
     match field.data_type() {
         DataType::FixedSizeList(item, _) => {
             !field.is_nullable() && !item.is_nullable() && item.data_type().primitive_width().is_some()
@@ -197,7 +237,8 @@ pub fn column_buffers(
     n_rows: u64,
 ) -> Result<Vec<(u64, u64)>, String> {
     let message = message_of(block, bytes)?;
-    let places = check_batch(schema, &parse(&message)?, &bytes.slice(message.len()), n_rows)?;
+    let batch = parse(&message)?;
+    let places = check_batch(schema, &batch, &Body::of(&batch, &bytes.slice(message.len())), n_rows)?;
     let largest = |of_column: Vec<(u64, u64)>| of_column.into_iter().max_by_key(|(start, end)| end - start);
     let in_block = |(start, end)| (start + block.message_bytes, end + block.message_bytes);
     Ok(places.into_iter().map(|of_column| largest(of_column).map(in_block).unwrap_or_default()).collect())
@@ -205,10 +246,14 @@ pub fn column_buffers(
 
 /// A copy of the message in front of the buffers, prefix included.
 fn message_of(block: &BlockPlace, bytes: &Buffer) -> Result<Vec<u8>, String> {
-    if bytes.len() as u64 != block.message_bytes + block.body_bytes || bytes[..4] != [0xff; 4] {
-        return Err("a record batch does not begin where the footer says".to_owned());
+    if bytes.len() as u64 != block.message_bytes + block.body_bytes {
+        return Err(NO_BATCH.to_owned());
     }
-    Ok(bytes[..block.message_bytes as usize].to_vec())
+    checked_message(&bytes[..block.message_bytes as usize])
+}
+
+fn checked_message(bytes: &[u8]) -> Result<Vec<u8>, String> {
+    if bytes.len() <= PREFIX_BYTES || bytes[..4] != [0xff; 4] { Err(NO_BATCH.to_owned()) } else { Ok(bytes.to_vec()) }
 }
 
 fn parse(message: &[u8]) -> Result<arrow::ipc::RecordBatch<'_>, String> {
@@ -232,17 +277,15 @@ fn guarded<T>(part: &str, work: impl FnOnce() -> Result<T, ShardError>) -> Resul
 fn check_batch(
     schema: &SchemaRef,
     batch: &arrow::ipc::RecordBatch<'_>,
-    body: &Buffer,
+    body: &Body,
     n_rows: u64,
 ) -> Result<Vec<Vec<(u64, u64)>>, String> {
     if u64::try_from(batch.length()) != Ok(n_rows) {
         return Err(format!("a batch of {} rows, the manifest says {n_rows}", batch.length()));
     }
-    let compressed = match batch.compression() {
-        None => false,
-        Some(how) if how.codec() == CompressionType::ZSTD => true,
-        Some(how) => return Err(format!("compressed by {:?}, only zstd is read", how.codec())),
-    };
+    if let Some(how) = batch.compression().filter(|how| how.codec() != CompressionType::ZSTD) {
+        return Err(format!("compressed by {:?}, only zstd is read", how.codec()));
+    }
     if batch.variadicBufferCounts().is_some_and(|counts| !counts.is_empty()) {
         return Err("view buffers where none can be".to_owned());
     }
@@ -252,8 +295,8 @@ fn check_batch(
     for buffer in batch.buffers().into_iter().flatten() {
         let (start, len) = (u64::try_from(buffer.offset()).ok(), u64::try_from(buffer.length()).ok());
         let range = start.zip(len).and_then(|(start, len)| Some((start, start.checked_add(len)?)));
-        let (start, end) = range.filter(|(_, end)| *end <= body.len() as u64).ok_or("a buffer outside its batch")?;
-        declared.push(declared_bytes(&body[start as usize..end as usize], compressed)?);
+        let (start, end) = range.filter(|(_, end)| *end <= body.len()).ok_or("a buffer outside its batch")?;
+        declared.push(body.declared(start, end)?);
         places.push((start, end));
     }
     if declared.iter().try_fold(0u64, |sum, n| sum.checked_add(*n)).is_none_or(|sum| sum > MAX_BATCH_BYTES) {
@@ -269,10 +312,39 @@ fn check_batch(
     Ok(columns)
 }
 
-/// Bytes that a buffer has when decoded.
-fn declared_bytes(stored: &[u8], compressed: bool) -> Result<u64, String> {
-    if !compressed || stored.is_empty() {
-        return Ok(stored.len() as u64);
+/// The buffers of a batch, as far as their lengths need them.
+enum Body {
+    /// Not compressed, of so many bytes: the lengths in the message are those of the buffers.
+    Plain(u64),
+    /// Each buffer says itself how long it is when decoded.
+    Compressed(Buffer),
+}
+
+impl Body {
+    fn of(batch: &arrow::ipc::RecordBatch<'_>, body: &Buffer) -> Self {
+        if batch.compression().is_some() { Self::Compressed(body.clone()) } else { Self::Plain(body.len() as u64) }
+    }
+
+    fn len(&self) -> u64 {
+        match self {
+            Self::Plain(len) => *len,
+            Self::Compressed(bytes) => bytes.len() as u64,
+        }
+    }
+
+    /// Bytes that the buffer at `start..end` has when decoded.
+    fn declared(&self, start: u64, end: u64) -> Result<u64, String> {
+        match self {
+            Self::Plain(_) => Ok(end - start),
+            Self::Compressed(bytes) => declared_bytes(&bytes[start as usize..end as usize]),
+        }
+    }
+}
+
+/// Bytes that a compressed buffer has when decoded.
+fn declared_bytes(stored: &[u8]) -> Result<u64, String> {
+    if stored.is_empty() {
+        return Ok(0);
     }
     let prefix = stored.first_chunk::<8>().ok_or("a compressed buffer without its length")?;
     match i64::from_le_bytes(*prefix) {

@@ -130,6 +130,20 @@ impl PartFile {
         Ok(())
     }
 
+    /// Asks the system to read `start..end` soon, without waiting for it. Only advice: nothing happens where it is not taken.
+    pub fn will_need(&self, start: u64, end: u64) {
+        #[cfg(unix)]
+        if let Some((_, map)) = &self.map
+            && start < end
+            && end <= self.stamp.bytes
+        {
+            // An error means that the advice was not taken: the read itself will say what is wrong, if anything is.
+            let _ = map.map.advise_range(memmap2::Advice::WillNeed, start as usize, (end - start) as usize);
+        }
+        #[cfg(not(unix))]
+        let _ = (start, end);
+    }
+
     /// The bytes `start..end` (`start` a multiple of 64): in place when mapped, else a copy of their own.
     pub fn bytes(&self, start: u64, end: u64) -> Result<Buffer, ShardError> {
         let len = end.saturating_sub(start) as usize;
@@ -163,6 +177,31 @@ impl Stamp {
         let modified = meta.modified().ok().and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
         Self { bytes: meta.len(), modified_ns: modified.map_or(0, |age| age.as_nanos() as i128), place: (0, 0) }
     }
+}
+
+/// Lets this process open `wanted` files if the system's hard limit allows it; returns how many it may open now.
+#[cfg(target_os = "linux")]
+pub fn allow_open_files(wanted: u64) -> u64 {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: both calls read or write one plain struct of this frame.
+    unsafe {
+        if libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) != 0 {
+            return 0;
+        }
+        if limit.rlim_cur < wanted {
+            let raised = libc::rlimit { rlim_cur: wanted.min(limit.rlim_max), ..limit };
+            if libc::setrlimit(libc::RLIMIT_NOFILE, &raw const raised) == 0 {
+                return raised.rlim_cur;
+            }
+        }
+    }
+    limit.rlim_cur
+}
+
+/// Systems where parts are copied: the usual limit is taken as it is.
+#[cfg(not(target_os = "linux"))]
+pub fn allow_open_files(_wanted: u64) -> u64 {
+    1024
 }
 
 #[cfg(unix)]

@@ -13,6 +13,7 @@ mod page;
 mod part_writer;
 mod reader;
 mod rejects;
+mod rows;
 mod sealed;
 mod stats;
 mod verify;
@@ -20,12 +21,13 @@ mod writer;
 
 pub use error::ShardError;
 pub use manifest::{ColumnInfo, Compression, FORMAT, Manifest, PartInfo, TensorInfo};
-pub use map::Access;
+pub use map::{Access, allow_open_files};
 pub use page::PageHashes;
 pub use reader::{Part, ReadOptions, RowRef, ShardSet};
+pub use rows::TensorRows;
 pub use stats::Moments;
 pub use verify::{Damage, VerifyReport, verify};
 pub use writer::ShardWriter;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

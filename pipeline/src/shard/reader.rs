@@ -291,9 +291,7 @@ impl Part {
     /// # Errors
     /// [`ShardError::Changed`] before the file's memory is touched; [`ShardError::Checksum`], [`ShardError::Format`].
     pub fn batch(&self, batch: usize) -> Result<RecordBatch, ShardError> {
-        let len = self.footer.blocks.len() as u64;
-        let out_of_range = ShardError::OutOfRange { what: "batch", index: batch as u64, len };
-        let block = *self.footer.blocks.get(batch).ok_or(out_of_range)?;
+        let block = self.place(batch)?;
         self.file.check()?;
         if !self.file.is_mapped() {
             return self.copied_batch(batch, &block);
@@ -350,8 +348,15 @@ impl Part {
         Ok((block, self.file.bytes(block.start, block.end())?))
     }
 
+    /// Where record batch `batch` lies.
+    pub(super) fn place(&self, batch: usize) -> Result<BlockPlace, ShardError> {
+        let len = self.footer.blocks.len() as u64;
+        let out_of_range = ShardError::OutOfRange { what: "batch", index: batch as u64, len };
+        self.footer.blocks.get(batch).copied().ok_or(out_of_range)
+    }
+
     /// The bytes `start..end`, of pages that are verified.
-    fn bytes(&self, start: u64, end: u64) -> Result<Buffer, ShardError> {
+    pub(super) fn bytes(&self, start: u64, end: u64) -> Result<Buffer, ShardError> {
         if !self.verify {
             return self.file.bytes(start, end);
         }
@@ -363,6 +368,11 @@ impl Part {
             self.verify_page(first as usize + i, page)?;
         }
         Ok(buffer.slice_with_length((start - first * page_bytes) as usize, (end - start) as usize))
+    }
+
+    /// The map or file beneath.
+    pub(super) fn file(&self) -> &PartFile {
+        &self.file
     }
 
     fn verify_page(&self, number: usize, page: &[u8]) -> Result<(), ShardError> {

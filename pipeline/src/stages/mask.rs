@@ -28,7 +28,8 @@ pub struct MaskStageConfig {
 }
 
 impl MaskStageConfig {
-    fn masker(&self, inputs: &[Schema]) -> Result<Masker, PlanError> {
+    /// Draws such masks over the picture of the edge.
+    pub(crate) fn masker(&self, inputs: &[Schema]) -> Result<Masker, PlanError> {
         let (grid, time_axis) = self.grid(inputs)?;
         self.mask.build(grid, time_axis).map_err(|error| {
             let mut error = PlanError::from(error);
