@@ -253,3 +253,13 @@ pub fn resident_bytes() -> u64 {
     let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap_or_default();
     line.split_whitespace().nth(1).and_then(|kib| kib.parse::<u64>().ok()).map_or(0, |kib| kib * 1024)
 }
+
+/// Processor time of the threads that this process has now; 0 where /proc does not tell.
+pub fn cpu_s() -> f64 {
+    let Ok(threads) = std::fs::read_dir("/proc/self/task") else { return 0.0 };
+    let ns_of = |path: std::path::PathBuf| {
+        let text = std::fs::read_to_string(path.join("schedstat")).ok()?;
+        text.split_whitespace().next()?.parse::<u64>().ok()
+    };
+    threads.flatten().filter_map(|thread| ns_of(thread.path())).sum::<u64>() as f64 / 1e9
+}

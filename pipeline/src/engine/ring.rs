@@ -77,10 +77,13 @@ struct Shared<T, E> {
     fill_ns: AtomicU64,
 }
 
+/// A slot, and whether what is in it counts.
+type Filled<T, E> = (T, Result<(), RingError<E>>);
+
 struct State<T, E> {
     free: Vec<T>,
     /// Filled slots by their number, modulo the number of slots: those under way are never further apart.
-    ready: Vec<Option<(T, Result<(), RingError<E>>)>>,
+    ready: Vec<Option<Filled<T, E>>>,
     next_fill: u64,
     next_out: u64,
     n_out: u64,

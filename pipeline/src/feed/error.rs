@@ -27,7 +27,7 @@ pub enum FeedError {
     #[error("{source}; wanted for {rows}")]
     Rows {
         /// Which rows.
-        rows: RowsOf,
+        rows: Box<RowsOf>,
         /// What is wrong, with the name of the part.
         source: ShardError,
     },

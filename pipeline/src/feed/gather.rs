@@ -6,6 +6,7 @@
 
 use std::path::Path;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use ajepa_ops::seed;
@@ -27,6 +28,8 @@ pub(super) struct Gather {
     pub row_bytes: usize,
     pub order: Order,
     pub ahead: ReadAhead,
+    /// Record batches that were never touched.
+    pub n_untouched: AtomicUsize,
 }
 
 /// A part among all parts of a feed.
@@ -106,7 +109,7 @@ impl Gather {
         for row in rows {
             let one = |source| self.failed(fed, std::slice::from_ref(row), source);
             let (batch, in_batch) = fed.find(row.0);
-            let block = fed.block(&part, batch, &self.column).map_err(one)?;
+            let block = self.block(fed, &part, batch).map_err(one)?;
             let numbers = part.tensor_row(&block.rows, in_batch).map_err(one)?;
             let at = row.1 as usize;
             out[at * self.row_bytes..][..self.row_bytes].copy_from_slice(&numbers);
@@ -125,11 +128,14 @@ impl Gather {
     /// Asks for the rows of batches to come, each batch once.
     fn read_ahead(&self, number: u64, rows: &mut Vec<u64>) {
         while let Some(number) = self.ahead.claim(number) {
+            let is_cold = self.ahead.is_cold();
+            if !is_cold && self.n_untouched.load(Ordering::Relaxed) == 0 {
+                continue;
+            }
             let (epoch, step) = self.place(number);
             rows.clear();
             rows.extend(self.order.rows(epoch, step));
             rows.sort_unstable();
-            let is_cold = self.ahead.is_cold();
             let started = Instant::now();
             let mut n_asked = 0;
             let mut asked_batch = None;
@@ -164,7 +170,22 @@ impl Gather {
         let failed = |source| self.failed(fed, &[(row, 0)], source);
         let part = self.sets[fed.set].part(fed.number).map_err(failed)?;
         let (batch, in_batch) = fed.find(row);
-        Ok(fed.block(&part, batch, &self.column).map_err(failed)?.clip_id(in_batch))
+        Ok(self.block(fed, &part, batch).map_err(failed)?.clip_id(in_batch))
+    }
+
+    /// Where a record batch's rows are; found once.
+    fn block<'a>(&self, fed: &'a FedPart, part: &Part, batch: usize) -> Result<&'a Block, ShardError> {
+        if let Some(block) = fed.blocks[batch].get() {
+            return Ok(block);
+        }
+        let (rows, columns) = part.tensor_rows(batch, &self.column, &["clip_id", "offset_s"])?;
+        let n_rows = part.info().rows_of_batch(batch as u64) as usize;
+        let block = Block::new(rows, &columns, n_rows, fed.first_row + batch as u64 * fed.batch_rows);
+        if fed.blocks[batch].set(block).is_ok() {
+            self.n_untouched.fetch_sub(1, Ordering::Relaxed);
+        }
+        // Whoever was first: both found the same.
+        fed.blocks[batch].get().ok_or(ShardError::OutOfRange { what: "batch", index: batch as u64, len: 0 })
     }
 
     fn failed(&self, fed: &FedPart, rows: &[(u64, u32)], source: ShardError) -> FeedError {
@@ -174,7 +195,7 @@ impl Gather {
         // Known from an earlier batch, or still to be read: a damaged page elsewhere does not hide the name.
         let read = || {
             let part = set.part(fed.number).ok()?;
-            fed.block(&part, batch, &self.column).ok()?.clip_id(in_batch)
+            self.block(fed, &part, batch).ok()?.clip_id(in_batch)
         };
         let known = fed.blocks[batch].get().and_then(|block| block.clip_id(in_batch));
         let rows = RowsOf {
@@ -184,7 +205,7 @@ impl Gather {
             clip_id: known.or_else(read),
             n_rows: rows.len(),
         };
-        FeedError::Rows { rows, source }
+        FeedError::Rows { rows: Box::new(rows), source }
     }
 
     /// The folder of the first set: what messages about all of them name.
@@ -194,21 +215,15 @@ impl Gather {
 }
 
 impl FedPart {
+    /// Its record batches.
+    pub fn n_batches(&self) -> usize {
+        self.blocks.len()
+    }
+
     /// Record batch of a row, and its place there.
     fn find(&self, row: u64) -> (usize, u64) {
         let in_part = row - self.first_row;
         ((in_part / self.batch_rows) as usize, in_part % self.batch_rows)
-    }
-
-    fn block(&self, part: &Part, batch: usize, column: &str) -> Result<&Block, ShardError> {
-        if let Some(block) = self.blocks[batch].get() {
-            return Ok(block);
-        }
-        let (rows, columns) = part.tensor_rows(batch, column, &["clip_id", "offset_s"])?;
-        let n_rows = part.info().rows_of_batch(batch as u64) as usize;
-        let first_row = self.first_row + batch as u64 * self.batch_rows;
-        let block = Block::new(rows, &columns, n_rows, first_row);
-        Ok(self.blocks[batch].get_or_init(|| block))
     }
 }
 
@@ -225,7 +240,7 @@ impl Block {
             }
         };
         let keys = (0..n_rows).map(key).collect();
-        Self { rows, keys, clip_ids }
+        Self { rows, clip_ids, keys }
     }
 
     fn clip_id(&self, row: u64) -> Option<String> {

@@ -58,7 +58,7 @@ pub use order::{BatchRows, Order, Permutation};
 
 use ahead::ReadAhead;
 use batch::Slot;
-use gather::Gather;
+use gather::{FedPart, Gather};
 use metrics::Meter;
 
 use crate::engine::ring::Ring;
@@ -131,7 +131,8 @@ impl Feed {
         }
         let parts = Gather::parts_of(&sets);
         let ahead = ReadAhead::new(config.read_ahead, range);
-        let gather = Gather { sets, parts, column: config.column.clone(), row_bytes, order, ahead };
+        let n_untouched = parts.iter().map(FedPart::n_batches).sum::<usize>().into();
+        let gather = Gather { sets, parts, column: config.column.clone(), row_bytes, order, ahead, n_untouched };
         let gather = Arc::new(gather);
         let filler = gather.clone();
         let fill = Box::new(move |number: u64, slot: &mut Slot| filler.fill(number, slot));

@@ -105,7 +105,7 @@ fn workers_and_buffers_change_nothing() {
     assert_eq!(expected[79].0, (2, 9));
     assert_ne!(expected[0].1, expected[35].1, "each epoch has an order of its own");
     for (workers, buffers, read_ahead) in [(1, 4, 2), (2, 2, 0), (8, 5, 7), (1, 2, 100)] {
-        let config = FeedConfig { workers, buffers, read_ahead, ..config() };
+        let config = FeedConfig { buffers, workers, read_ahead, ..config() };
         assert!(run(&config, dir.path(), FeedPlace::default(), 80) == expected, "{workers} workers");
     }
 }

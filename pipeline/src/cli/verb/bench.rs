@@ -1,11 +1,12 @@
-//! `bench`: what each stage costs alone, what the graph does fused, and where the time goes. Nothing is written.
+//! `bench`: what each stage costs alone, what the graph does fused, and where the time goes; of a folder of shards, how fast
+//! it feeds a trainer. Nothing is written.
 
 use std::fmt::Write as _;
 
 use arrow::array::RecordBatch;
 
 use super::run::build_fault;
-use super::{fail, load, print};
+use super::{bench_feed, fail, load, print};
 use crate::cli::args::BenchArgs;
 use crate::cli::exit::{Exit, StopWatch};
 use crate::cli::format::{bytes, counted, duration, percent, rate};
@@ -19,6 +20,9 @@ use crate::stages::sink_null::SinkNull;
 
 /// Runs the first clips twice, on one worker and on all, and prints a table.
 pub fn bench(args: &BenchArgs, registry: &Registry) -> Exit {
+    if args.graph.file.is_dir() {
+        return bench_feed::bench(args);
+    }
     let graph = match load(&args.graph, registry) {
         Ok(graph) => graph,
         Err(exit) => return exit,

@@ -1,6 +1,7 @@
 //! One file per verb. A verb prints its result to stdout, talks on stderr, and says how it ended.
 
 pub mod bench;
+mod bench_feed;
 pub mod check;
 pub mod explain;
 pub mod inspect;
