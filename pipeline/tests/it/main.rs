@@ -3,6 +3,7 @@
 mod bad;
 mod describe;
 mod explain;
+mod feed;
 mod graph;
 mod memory;
 mod mutate;
