@@ -65,7 +65,9 @@ fn rows(schema: &Schema, clips: std::ops::Range<usize>, n_values: usize) -> Resu
         for _ in 0..n_values / 4 {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             // Halves between 1/4 and 8, of either sign: nothing that is not finite.
-            bytes.extend_from_slice(&((state ^ state >> 29) & 0x93FF_93FF_93FF_93FF | 0x3400_3400_3400_3400).to_le_bytes());
+            bytes.extend_from_slice(
+                &((state ^ state >> 29) & 0x93FF_93FF_93FF_93FF | 0x3400_3400_3400_3400).to_le_bytes(),
+            );
         }
     }
     let values = Float16Array::new(ScalarBuffer::new(Buffer::from_vec(bytes), 0, clips.len() * n_values), None);

@@ -140,7 +140,10 @@ impl<T: Default + Send + 'static, E: Send + 'static> Ring<T, E> {
     ///
     /// # Errors
     /// [`RingError`].
-    #[expect(clippy::should_implement_trait, reason = "a lent slot may outlive the call, but the ring is no plain iterator")]
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "a lent slot may outlive the call, but the ring is no plain iterator"
+    )]
     pub fn next(&mut self) -> Option<Result<Lent<T, E>, RingError<E>>> {
         let shared = &self.shared;
         let mut state = shared.lock();

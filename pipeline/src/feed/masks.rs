@@ -99,12 +99,7 @@ impl BatchMask {
 }
 
 /// Draws the masks of the clips in `clip_seeds`.
-pub(super) fn draw(
-    masker: &mut Masker,
-    batch_seed: u64,
-    clip_seeds: impl Iterator<Item = u64>,
-    out: &mut [BatchMask],
-) {
+pub(super) fn draw(masker: &mut Masker, batch_seed: u64, clip_seeds: impl Iterator<Item = u64>, out: &mut [BatchMask]) {
     out.iter_mut().for_each(BatchMask::clear);
     for clip_seed in clip_seeds {
         for (mask, out) in masker.draw(batch_seed, clip_seed).iter().zip(&mut *out) {

@@ -50,11 +50,7 @@ pub fn bench(args: &BenchArgs) -> Exit {
 fn measure(dir: &Path, jobs: usize) -> Result<String, FeedError> {
     let (mut feed, masks) = open(dir, 1)?;
     let mut out = heading(dir, &feed, masks);
-    let _ = writeln!(
-        out,
-        "{:<22} {:>9} {:>8} {:>15} {:>15}",
-        "", "clips/s", "GB/s", "CPU us a clip", "trainer waits"
-    );
+    let _ = writeln!(out, "{:<22} {:>9} {:>8} {:>15} {:>15}", "", "clips/s", "GB/s", "CPU us a clip", "trainer waits");
     eprintln!("reading {} once ...", bytes(feed.n_rows() * row_bytes(&feed)));
     let per_epoch = feed.steps_per_epoch();
     line(&mut out, "first epoch", &run(&mut feed, per_epoch, f64::MAX, None)?);
@@ -72,7 +68,11 @@ fn measure(dir: &Path, jobs: usize) -> Result<String, FeedError> {
     // Beside the last lines, as close in time as can be: other programs on the machine slow both.
     let bare_us = bare_copy_us(dir).map_err(|source| FeedError::Set { dir: dir.to_owned(), source })?;
     let share = percent(bare_us / one.cpu_us());
-    let _ = writeln!(out, "\na bare copy of the same rows takes {} us a clip: {share} of one worker's time", quantity(bare_us));
+    let _ = writeln!(
+        out,
+        "\na bare copy of the same rows takes {} us a clip: {share} of one worker's time",
+        quantity(bare_us)
+    );
     let _ = writeln!(
         out,
         "an H100 eats about {} clips/s of the reference model: one worker feeds {}",
@@ -85,8 +85,12 @@ fn measure(dir: &Path, jobs: usize) -> Result<String, FeedError> {
 /// The feed, and what is said of its masks: the reference's, where its patches fit the picture.
 fn open(dir: &Path, workers: usize) -> Result<(Feed, &'static str), FeedError> {
     let n_rows = ShardSet::open(dir).map_err(|source| FeedError::Set { dir: dir.to_owned(), source })?.n_rows();
-    let plain =
-        FeedConfig { batch_clips: n_rows.clamp(1, BATCH_CLIPS) as usize, workers, buffers: workers + 3, ..FeedConfig::default() };
+    let plain = FeedConfig {
+        batch_clips: n_rows.clamp(1, BATCH_CLIPS) as usize,
+        workers,
+        buffers: workers + 3,
+        ..FeedConfig::default()
+    };
     let masked = FeedConfig { masks: Some(MaskStageConfig::default()), ..plain.clone() };
     match masked.open(&[dir]) {
         Err(FeedError::Config(error)) if error.field.as_ref().is_none_or(|field| field.starts_with("masks")) => {
