@@ -233,7 +233,6 @@ Examples:
   ajepa-pipe bench audioset.yaml --clips 1000 --jobs 1
   ajepa-pipe bench audioset.yaml --set stages.resample.quality=gentle
   ajepa-pipe bench out/mel               a folder of shards: how fast it feeds a trainer
-  ajepa-pipe bench out/mel                     how fast these shards feed a trainer
 
 Sinks write into a folder beside their own, which is removed at the end; nothing else is written.")]
 pub struct BenchArgs {

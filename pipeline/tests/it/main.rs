@@ -4,6 +4,7 @@ mod bad;
 mod bottleneck;
 mod describe;
 mod explain;
+mod feed;
 mod graph;
 mod memory;
 mod mutate;
