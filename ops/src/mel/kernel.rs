@@ -1,22 +1,28 @@
-//! The inner loop of the log-mel: eight frames in, their filter energies out.
+//! The inner loop of the log-mel: a clip in, blocks of frames through the transform, logarithms out.
 //!
-//! This is the one place that speed depends on; whatever replaces it keeps [`Kernel::energies`].
+//! This is the one place that speed depends on; whatever replaces it keeps [`LogEnergies`].
 
+use super::config::Axes;
 use super::filter_bank::FilterBank;
+use super::log::Log;
 use crate::OpError;
-use crate::stft::{Block, LANES, Stft};
+use crate::simd::{Buffer, Kernel, Lanes, transpose4};
+use crate::stft::{Block, Stft};
 
-/// Frames -> power spectra -> mel energies.
+/// Frames -> power spectra -> mel energies -> logarithms.
 #[derive(Clone)]
-pub(crate) struct Kernel {
+pub(crate) struct MelKernel {
     stft: Stft,
     bank: FilterBank,
-    energies: Vec<[f32; LANES]>,
+    log: Log,
+    energies: Buffer,
 }
 
-impl Kernel {
-    pub fn new(stft: Stft, bank: FilterBank) -> Self {
-        Self { energies: vec![[0.0; LANES]; bank.n_mels()], stft, bank }
+impl MelKernel {
+    pub fn new(stft: Stft, mut bank: FilterBank, log: Log) -> Self {
+        bank.scale(stft.bin_gains());
+        // Four at a time go out.
+        Self { energies: Buffer::new(bank.n_mels().next_multiple_of(4)), stft, bank, log }
     }
 
     pub fn bank(&self) -> &FilterBank {
@@ -27,10 +33,111 @@ impl Kernel {
         &self.stft
     }
 
-    /// Energies [`n_mels`][lanes] of one block. Frames that cannot reach `floor` in any filter may be given as 0.
-    pub fn energies(&mut self, block: Block<'_>, floor: f32) -> Result<&[[f32; LANES]], OpError> {
-        let powers = self.stft.powers(block, floor, self.bank.bins())?;
-        self.bank.apply(powers, &mut self.energies);
-        Ok(&self.energies)
+    pub fn stft_mut(&mut self) -> &mut Stft {
+        &mut self.stft
+    }
+
+    pub fn log(&self) -> &Log {
+        &self.log
+    }
+
+    /// Writes the first `n_heard` frames of `picture`.
+    pub fn write(&mut self, clip: Clip<'_>, picture: Picture<'_>, n_heard: usize) -> Result<(), OpError> {
+        self.stft.instructions().run(LogEnergies { kernel: self, clip, picture, n_heard })
+    }
+
+    /// Logarithms of one block: those of band m in the floats from `m * V::N` on.
+    #[inline(always)]
+    fn logs<V: Lanes>(&mut self, block: Block<'_>) -> Result<&[f32], OpError> {
+        let n_cells = self.bank.n_mels() * V::N;
+        if let Some(powers) = self.stft.powers::<V>(block, self.log.floor_energy)? {
+            self.bank.apply(&powers, &mut self.energies.rows::<V>()[..self.bank.n_mels()]);
+            self.log.apply(&mut self.energies.flat()[..n_cells]);
+        } else {
+            self.energies.flat()[..n_cells].fill(self.log.floor);
+        }
+        Ok(self.energies.flat())
+    }
+}
+
+/// A clip that is `samples`, then zeros up to `extent_len`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Clip<'a> {
+    pub samples: &'a [f32],
+    pub extent_len: usize,
+}
+
+/// Where cells go.
+pub(crate) struct Picture<'a> {
+    pub cells: &'a mut [f32],
+    pub axes: Axes,
+    pub n_frames: usize,
+}
+
+/// All frames of a clip that are heard, into their places.
+struct LogEnergies<'a> {
+    kernel: &'a mut MelKernel,
+    clip: Clip<'a>,
+    picture: Picture<'a>,
+    n_heard: usize,
+}
+
+impl Kernel for LogEnergies<'_> {
+    type Output = Result<(), OpError>;
+
+    #[inline(always)]
+    fn run<V: Lanes>(self) -> Result<(), OpError> {
+        let n_mels = self.kernel.bank.n_mels();
+        for first_frame in (0..self.n_heard).step_by(V::N) {
+            let n_frames = V::N.min(self.n_heard - first_frame);
+            let Clip { samples, extent_len } = self.clip;
+            let logs = self.kernel.logs::<V>(Block { samples, extent_len, first_frame, n_frames })?;
+            let places = Places { first_frame, n_frames, n_lanes: V::N, n_mels };
+            match self.picture.axes {
+                Axes::TimeMel => places.as_rows(logs, self.picture.cells),
+                Axes::MelTime => places.as_columns(logs, self.picture.cells, self.picture.n_frames),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Which cells of a picture a block is.
+#[derive(Debug, Clone, Copy)]
+struct Places {
+    first_frame: usize,
+    n_frames: usize,
+    n_lanes: usize,
+    n_mels: usize,
+}
+
+impl Places {
+    #[inline(always)]
+    fn as_columns(self, logs: &[f32], cells: &mut [f32], n_frames: usize) {
+        let bands = cells.chunks_exact_mut(n_frames).zip(logs.chunks_exact(self.n_lanes));
+        for (row, logs) in bands {
+            let row = &mut row[self.first_frame..self.first_frame + self.n_frames];
+            row.copy_from_slice(&logs[..self.n_frames]);
+        }
+    }
+
+    /// Turned four frames by four bands at a time.
+    #[inline(always)]
+    fn as_rows(self, logs: &[f32], cells: &mut [f32]) {
+        let rows = &mut cells[self.first_frame * self.n_mels..][..self.n_frames * self.n_mels];
+        for (i, rows) in rows.chunks_mut(4 * self.n_mels).enumerate() {
+            for (m, bands) in (0..self.n_mels).step_by(4).zip(logs.chunks_exact(4 * self.n_lanes)) {
+                let four = |band: usize| std::array::from_fn(|lane| bands[band * self.n_lanes + 4 * i + lane]);
+                let frames = transpose4([four(0), four(1), four(2), four(3)]);
+                for (row, cells) in rows.chunks_exact_mut(self.n_mels).zip(frames) {
+                    if let Some(place) = row[m..].first_chunk_mut() {
+                        *place = cells;
+                    } else {
+                        let n = self.n_mels - m;
+                        row[m..].copy_from_slice(&cells[..n]);
+                    }
+                }
+            }
+        }
     }
 }
