@@ -100,11 +100,13 @@ impl FilterBank {
         side(m, 0) && side(m + 1, 1)
     }
 
-    /// Multiplies the weights of each bin with its gain, once for all frames.
-    pub fn scale(&mut self, gains: &[f32]) {
-        for (weights, gain) in self.weights.iter_mut().zip(&gains[self.intervals[0]..]) {
+    /// The same filters with the weights of each bin multiplied by its gain, once for all frames.
+    pub fn scaled(&self, gains: &[f32]) -> Self {
+        let mut scaled = self.clone();
+        for (weights, gain) in scaled.weights.iter_mut().zip(&gains[self.intervals[0]..]) {
             *weights = weights.map(|weight| weight * gain);
         }
+        scaled
     }
 
     /// Filter energies of one block of frames -> `energies` [`n_mels`][lanes].
@@ -116,8 +118,8 @@ impl FilterBank {
             let (mut rising, mut falling) = (V::splat(0.0), V::splat(0.0));
             let weights = &self.weights[edge[0] - first..edge[1] - first];
             for (power, [up, down]) in powers.bins(edge[0]..edge[1]).zip(weights) {
-                rising = rising + power * V::splat(*up);
-                falling = falling + power * V::splat(*down);
+                rising = power.mul_add(V::splat(*up), rising);
+                falling = power.mul_add(V::splat(*down), falling);
             }
             if j > 0 {
                 energies[j - 1] = (rising_before + falling) * powers.audible;

@@ -41,7 +41,7 @@ impl LogMelConfig {
             fixed: resolved.fixed,
             kernel: MelKernel::new(
                 stft,
-                FilterBank::new(&resolved.band),
+                &FilterBank::new(&resolved.band),
                 Log { factor, floor_energy: resolved.energy_floor, floor: floor as f32 },
             ),
         })
@@ -297,7 +297,8 @@ mod tests {
     /// A clip that starts a few frames later has the same frames, at other places in their blocks.
     #[test]
     fn a_frame_has_the_same_digits_whatever_stands_beside_it() {
-        for json in [r#"{"rate_hz": 16000, "extent": "clip"}"#, r#"{"rate_hz": 16000, "extent": "clip", "n_fft": 600}"#] {
+        for json in [r#"{"rate_hz": 16000, "extent": "clip"}"#, r#"{"rate_hz": 16000, "extent": "clip", "n_fft": 600}"#]
+        {
             let mut mel = small(json);
             let clip = uneven(40_000);
             let mut picture_of = |clip: &[f32]| {

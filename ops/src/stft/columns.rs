@@ -5,6 +5,7 @@
 //! vector of them is one load.
 
 use super::framing::Framing;
+use super::taps::Tilt;
 use crate::simd::{Lanes, MAX_LANES, transpose4};
 
 /// Frames of a clip that is `samples`, then zeros up to `extent_len`.
@@ -15,6 +16,8 @@ pub(crate) struct Block<'a> {
     pub first_frame: usize,
     /// At most as many as there are lanes; the lanes left over are silent.
     pub n_frames: usize,
+    /// Of the whole clip.
+    pub tilt: Tilt,
 }
 
 /// The pieces of the clip under one block of frames, as columns.
@@ -207,7 +210,7 @@ mod tests {
                 let framing = Framing { hop_len, window_len, n_fft: window_len.next_power_of_two(), edges };
                 for first_frame in [0, framing.n_frames(4100).saturating_sub(5)] {
                     let n_frames = framing.n_frames(4100) - first_frame;
-                    let block = Block { samples: &clip, extent_len: 4100, first_frame, n_frames };
+                    let block = Block { samples: &clip, extent_len: 4100, first_frame, n_frames, tilt: Tilt::Bass };
                     Instructions::available().for_each(|set| set.run(Check(&framing, block)));
                 }
             }

@@ -160,12 +160,12 @@ fn sub_turned<V: Lanes>(a: Complex<V>, b: Complex<V>) -> Complex<V> {
 #[inline(always)]
 fn turn<V: Lanes>(w: [f32; 2], a: Complex<V>) -> Complex<V> {
     let (re, im) = (V::splat(w[0]), V::splat(w[1]));
-    [a[0] * re - a[1] * im, a[1] * re + a[0] * im]
+    [a[0].mul_sub(re, a[1] * im), a[1].mul_add(re, a[0] * im)]
 }
 
 #[inline(always)]
 fn norm<V: Lanes>(a: Complex<V>) -> V {
-    a[0] * a[0] + a[1] * a[1]
+    a[0].mul_add(a[0], a[1] * a[1])
 }
 
 #[inline(always)]
@@ -176,14 +176,24 @@ fn dft4<V: Lanes>([a, b, c, d]: [Complex<V>; 4]) -> [Complex<V>; 4] {
 
 #[inline(always)]
 fn dft8<V: Lanes>(x: [Complex<V>; 8]) -> [Complex<V>; 8] {
-    let root = V::splat(FRAC_1_SQRT_2 as f32);
     let [e0, e2, e4, e6] = dft4([add(x[0], x[4]), add(x[1], x[5]), add(x[2], x[6]), add(x[3], x[7])]);
     let (d0, d1, d2, d3) = (sub(x[0], x[4]), sub(x[1], x[5]), sub(x[2], x[6]), sub(x[3], x[7]));
     // The odd bins: 1 and 5 are d0 - i d2 +- w (d1 - i d3), 3 and 7 d0 + i d2 -+ w* (d1 + i d3), w an eighth of a turn.
     let (even, even_less) = (add_turned(d0, d2), sub_turned(d0, d2));
     let (u, v) = (add_turned(d1, d3), sub_turned(d1, d3));
-    let (p, q) = ([(u[0] + u[1]) * root, (u[1] - u[0]) * root], [(v[0] - v[1]) * root, (v[1] + v[0]) * root]);
-    [e0, add(even, p), e2, sub(even_less, q), e4, sub(even, p), e6, add(even_less, q)]
+    let (p, q) = ([u[0] + u[1], u[1] - u[0]], [v[0] - v[1], v[1] + v[0]]);
+    let (root, less) = (V::splat(FRAC_1_SQRT_2 as f32), V::splat(-FRAC_1_SQRT_2 as f32));
+    let add_scaled = |a: Complex<V>, b: Complex<V>, by: V| [b[0].mul_add(by, a[0]), b[1].mul_add(by, a[1])];
+    [
+        e0,
+        add_scaled(even, p, root),
+        e2,
+        add_scaled(even_less, q, less),
+        e4,
+        add_scaled(even, p, less),
+        e6,
+        add_scaled(even_less, q, root),
+    ]
 }
 
 #[inline(always)]

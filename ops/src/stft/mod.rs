@@ -18,4 +18,5 @@ pub(crate) use columns::Block;
 pub use framing::Edges;
 pub(crate) use op::Powers;
 pub use op::{Stft, StftConfig};
+pub(crate) use taps::Tilt;
 pub use window::Window;

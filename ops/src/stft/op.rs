@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::columns::{Block, Columns};
 use super::framing::{Edges, Framing};
 use super::spectrum::Spectrum;
-use super::taps::Taps;
+use super::taps::{Taps, Tilt};
 use super::window::Window;
 use crate::simd::{Buffer, Instructions, Kernel, Lanes, MAX_LANES};
 use crate::{ConfigError, OpError};
@@ -80,7 +80,7 @@ impl StftConfig {
         let framing = Framing { window_len: self.window_len, hop_len: self.hop_len, n_fft, edges: self.edges };
         Ok(Stft {
             instructions: Instructions::widest(),
-            bin_gains: taps.bin_gains(),
+            bin_gains: [taps.bin_gains(Tilt::Bass), taps.bin_gains(Tilt::Treble)],
             columns: Columns::new(&framing),
             rows: Buffer::new(n_fft),
             spectrum: Spectrum::new(n_fft),
@@ -98,7 +98,8 @@ pub struct Stft {
     framing: Framing,
     remove_dc: bool,
     taps: Taps,
-    bin_gains: Vec<f32>,
+    /// For either tilt.
+    bin_gains: [Vec<f32>; 2],
     columns: Columns,
     rows: Buffer,
     spectrum: Spectrum,
@@ -183,9 +184,14 @@ impl Stft {
         self.instructions
     }
 
-    /// What each bin's power is yet to be multiplied with.
-    pub(crate) fn bin_gains(&self) -> &[f32] {
-        &self.bin_gains
+    /// How `samples` are to be whitened.
+    pub(crate) fn tilt(&self, samples: &[f32]) -> Tilt {
+        if self.taps.whitens() { Tilt::of(samples) } else { Tilt::Bass }
+    }
+
+    /// What each bin's power is yet to be multiplied with, in clips of this tilt.
+    pub(crate) fn bin_gains(&self, tilt: Tilt) -> &[f32] {
+        &self.bin_gains[tilt as usize]
     }
 
     pub(crate) fn framing(&self) -> &Framing {
@@ -215,10 +221,10 @@ impl Stft {
         if audible == [0.0; MAX_LANES] {
             return Ok(None);
         }
-        self.taps.apply(&self.columns, V::load(&means), self.rows.rows::<V>());
+        self.taps.apply(&self.columns, V::load(&means), block.tilt, self.rows.rows::<V>());
         self.spectrum.powers::<V>(&mut self.rows, block.n_frames);
         let (rows, slots) = (self.rows.rows(), self.spectrum.slots());
-        Ok(Some(Powers::new(rows, slots, &self.bin_gains, V::load(&audible))))
+        Ok(Some(Powers::new(rows, slots, &self.bin_gains[block.tilt as usize], V::load(&audible))))
     }
 }
 
@@ -234,12 +240,12 @@ impl Kernel for Spectrogram<'_> {
 
     #[inline(always)]
     fn run<V: Lanes>(self) -> Result<(), OpError> {
-        let n_bins = self.stft.n_bins();
-        for (i, out) in self.out.chunks_mut(n_bins * V::N).enumerate() {
+        let Self { stft, samples, out } = self;
+        let (n_bins, tilt) = (stft.n_bins(), stft.tilt(samples));
+        for (i, out) in out.chunks_mut(n_bins * V::N).enumerate() {
             let n_frames = out.len() / n_bins;
-            let block =
-                Block { samples: self.samples, extent_len: self.samples.len(), first_frame: i * V::N, n_frames };
-            let Some(powers) = self.stft.powers::<V>(block, 0.0)? else {
+            let block = Block { samples, extent_len: samples.len(), first_frame: i * V::N, n_frames, tilt };
+            let Some(powers) = stft.powers::<V>(block, 0.0)? else {
                 out.fill(0.0);
                 continue;
             };
