@@ -22,6 +22,7 @@
 //! packets that yield nothing are counted, and no buffer grows with a number read from the file.
 
 mod aac;
+mod codec;
 mod config;
 mod decoder;
 mod downmix;
@@ -29,9 +30,11 @@ mod matroska;
 mod mp4;
 mod names;
 mod open;
+mod opus;
 mod packets;
 mod sniff;
 mod source;
+mod vorbis;
 mod wav;
 
 pub use config::{Channels, Decode, DecodeConfig};
