@@ -26,6 +26,7 @@ mod codec;
 mod config;
 mod decoder;
 mod downmix;
+mod flac;
 mod matroska;
 mod mp4;
 mod names;

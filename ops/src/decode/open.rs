@@ -13,6 +13,7 @@ use symphonia::core::io::{MediaSourceStream, MediaSourceStreamOptions};
 use symphonia::core::meta::MetadataOptions;
 
 use super::codec::Codec;
+use super::flac::FlacDecoder;
 use super::matroska::{Matroska, MkvTrack, samples};
 use super::mp4::{Mp4, Mp4Track};
 use super::opus::{self, OpusDecoder};
@@ -112,18 +113,25 @@ pub(super) fn open_track(
     // MPEG streams without a LAME tag have their length guessed, and gapless would cut to the guess; in CAF it cuts a
     // short last packet of ALAC once more. Elsewhere it is what drops Vorbis' first half block.
     let options = AudioDecoderOptions::default().gapless(!matches!(container, Container::Mpeg | Container::Caf));
-    let codec = match params.codec {
-        id::CODEC_ID_OPUS => Codec::Opus(OpusDecoder::new(n_channels(&params), mono)?),
-        // What our decoder does not know of Vorbis, Symphonia's may.
-        id::CODEC_ID_VORBIS => match params.extra_data.as_deref().and_then(|setup| VorbisDecoder::new(setup, mono)) {
-            Some(decoder) => Codec::Vorbis(Box::new(decoder)),
-            None => Codec::Symphonia(make(&params, &options)?),
-        },
-        _ => Codec::Symphonia(make(&params, &options)?),
-    };
+    let codec = codec(&params, &options, mono)?;
     let track_id = track.id;
     let seekable = container == Container::Flac;
     Ok((Opened { format, codec, track_id, lossless, seekable, gain: opus.gain, cut, promise }, params))
+}
+
+/// Our own decoder where there is one and it knows the stream, else Symphonia's.
+fn codec(params: &AudioCodecParameters, options: &AudioDecoderOptions, mono: bool) -> Result<Codec, OpError> {
+    let setup = params.extra_data.as_deref().unwrap_or_default();
+    let ours = match params.codec {
+        id::CODEC_ID_OPUS => Some(Codec::Opus(OpusDecoder::new(n_channels(params), mono)?)),
+        id::CODEC_ID_VORBIS => VorbisDecoder::new(setup, mono).map(|decoder| Codec::Vorbis(Box::new(decoder))),
+        id::CODEC_ID_FLAC => FlacDecoder::new(setup, mono).map(|decoder| Codec::Flac(Box::new(decoder))),
+        _ => None,
+    };
+    match ours {
+        Some(codec) => Ok(codec),
+        None => make(params, options).map(Codec::Symphonia),
+    }
 }
 
 fn make(params: &AudioCodecParameters, options: &AudioDecoderOptions) -> Result<Box<dyn AudioDecoder>, OpError> {

@@ -167,17 +167,18 @@ fn line(curve: &mut [f32], [x0, x1]: [usize; 2], [y0, y1]: [i32; 2]) {
     let end = x1.min(curve.len());
     let Some(part) = curve.get_mut(x0..end) else { return };
     let levels = &*LEVELS;
+    let [y0, y1] = [y0, y1].map(|y| y.clamp(0, 255) as u64);
     if y0 == y1 {
-        part.fill(levels[y0.clamp(0, 255) as usize]);
+        part.fill(levels[y0 as usize]);
         return;
     }
-    // The quotient of [`between`] without a division: numerators stay below 2^21 and the half keeps 0.5 / 8192 away from
-    // any integer, twice what the rounding of the product moves it.
-    let (rise, inverse) = ((y1 - y0).abs() as f32, 1.0 / (x1 - x0) as f32);
-    let sign = if y1 < y0 { -1 } else { 1 };
-    for (i, slot) in part.iter_mut().enumerate() {
-        let off = ((i as i32 as f32 * rise + 0.5) * inverse) as i32;
-        *slot = levels[(y0 + sign * off).clamp(0, 255) as usize];
+    // The quotient of [`between`] without a division, in 32.32 bits: the step is rounded up by less than 2^-32, which over
+    // 2^13 samples does not reach the 2^-13 that an exact quotient is from the next integer.
+    let step = (y0.abs_diff(y1) << 32).div_ceil((x1 - x0) as u64);
+    let (mut at, step) = if y1 > y0 { (y0 << 32, step) } else { (y0 << 32 | 0xFFFF_FFFF, step.wrapping_neg()) };
+    for slot in part {
+        *slot = levels[usize::from((at >> 32) as u8)];
+        at = at.wrapping_add(step);
     }
 }
 

@@ -47,33 +47,34 @@ impl Plan {
     pub(super) fn transform(&self, spectrum: &[f32], work: &mut Work, first: &mut [f32], second: &mut [f32]) {
         let n = self.n();
         let (points, scratch) = work.split(n / 2, self.fft.get_inplace_scratch_len());
-        let mirrored = spectrum.iter().rev().step_by(2);
-        for (((point, w), &a), &b) in
-            points.iter_mut().zip(&self.twiddles).zip(spectrum.iter().step_by(2)).zip(mirrored)
-        {
+        let (pairs, _) = spectrum.as_chunks::<2>();
+        let ends = pairs.iter().zip(pairs.iter().rev());
+        for ((point, w), (&[a, _], &[_, b])) in points.iter_mut().zip(&self.twiddles).zip(ends) {
             *point = Complex::new(a, b) * w;
         }
         self.fft.process_with_scratch(points, scratch);
-        points.iter_mut().zip(&self.twiddles).for_each(|(point, w)| *point *= w);
-        // u[2k] = Re, u[n - 1 - 2k] = -Im: even places of the lower half of u, and odd places of its upper half.
+        // A point k, turned back, is u[2k] and -u[n - 1 - 2k]: even places of the lower half of u, odd ones of the upper.
+        // One from each end gives two neighbours of both halves.
         let (low, high) = points.split_at(n / 4);
-        let (first_low, first_high) = first.split_at_mut(n / 2);
-        let (second_low, second_high) = second.split_at_mut(n / 2);
-        for (i, (point, other)) in low.iter().zip(high.iter().rev()).enumerate() {
-            // u[n - 1 - 2i] and u[n - 2 - 2i], the latter from the point at n/2 - 1 - i.
-            let (odd, even) = (-point.im, other.re);
-            first_high[2 * i] = -odd;
-            first_high[2 * i + 1] = -even;
-            first_low[n / 2 - 1 - 2 * i] = odd;
-            first_low[n / 2 - 2 - 2 * i] = even;
-            // u[2i] and u[2i + 1].
-            let (even, odd) = (point.re, -other.im);
-            second_high[2 * i] = -even;
-            second_high[2 * i + 1] = -odd;
-            second_low[n / 2 - 1 - 2 * i] = -even;
-            second_low[n / 2 - 2 - 2 * i] = -odd;
+        let (w_low, w_high) = self.twiddles.split_at(n / 4);
+        let turned = low.iter().zip(w_low).zip(high.iter().zip(w_high).rev()).map(|((a, v), (b, w))| (a * v, b * w));
+        let (first_low, first_high) = halves(first);
+        let (second_low, second_high) = halves(second);
+        let rising = first_high.iter_mut().zip(second_high);
+        let falling = first_low.iter_mut().rev().zip(second_low.iter_mut().rev());
+        for (((a, b), (first_high, second_high)), (first_low, second_low)) in turned.zip(rising).zip(falling) {
+            *first_low = [b.re, -a.im];
+            *first_high = [a.im, -b.re];
+            *second_high = [-a.re, b.im];
+            *second_low = [b.im, -a.re];
         }
     }
+}
+
+/// Both halves of a run of samples, in pairs.
+fn halves(samples: &mut [f32]) -> (&mut [[f32; 2]], &mut [[f32; 2]]) {
+    let (pairs, _) = samples.as_chunks_mut::<2>();
+    pairs.split_at_mut(pairs.len() / 2)
 }
 
 /// Buffers of the transform.

@@ -115,7 +115,6 @@ impl VorbisDecoder {
             if !sounds[channel] {
                 curve.fill(0.0);
             }
-            residues[channel][..n].fill(0.0);
         }
         // Half of a pair may be silent, but its residue is coded.
         let mut coded = sounds;
@@ -123,6 +122,7 @@ impl VorbisDecoder {
             let either = coded[pair.magnitude] || coded[pair.angle];
             (coded[pair.magnitude], coded[pair.angle]) = (either, either);
         }
+        residues.iter_mut().for_each(|residue| residue[..n].fill(0.0));
         for (i, submap) in mapping.submaps.iter().enumerate() {
             let residue = &setup.residues[submap.residue];
             // The end of a packet may come early: what was read stands, and so `add` is not asked for its end.
