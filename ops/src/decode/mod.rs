@@ -13,6 +13,11 @@
 //! command that converts it where there is one. HE-AAC is recognised by its configuration and by the band-replication
 //! payload in its packets, because decoding only its core halves the rate without a word.
 //!
+//! # Whose decoders
+//! Containers are Symphonia's, and so are the codecs but for Opus (libopus), FLAC and Vorbis of one or two channels, and
+//! PCM in WAV. Those four know when [`Channels::Mono`] is wanted and mix before the last step (the inverse transform, the
+//! second channel), which is the mean of the channels all the same.
+//!
 //! # Place and length
 //! Encoder delay and padding never reach the caller: LAME tag (MP3), edit list (MP4), codec delay and discard padding
 //! (Matroska), pre-skip and end granule (Ogg). The first sample out is the first sample that went into the encoder.
