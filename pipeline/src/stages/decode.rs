@@ -78,6 +78,13 @@ impl DecodeMap {
     }
 }
 
+/// The bytes of a file or member, or the way to them, and their hash.
+#[derive(Clone)]
+struct Encoded {
+    bytes: Option<Arc<Vec<u8>>>,
+    hash: [u8; 16],
+}
+
 impl Map for DecodeMap {
     fn fork(&self) -> Box<dyn Map> {
         Box::new(Self::new(self.decode.clone()))
