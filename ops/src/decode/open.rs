@@ -113,14 +113,14 @@ pub(super) fn open_track(
     // MPEG streams without a LAME tag have their length guessed, and gapless would cut to the guess; in CAF it cuts a
     // short last packet of ALAC once more. Elsewhere it is what drops Vorbis' first half block.
     let options = AudioDecoderOptions::default().gapless(!matches!(container, Container::Mpeg | Container::Caf));
-    let codec = codec(&params, &options, mono)?;
+    let codec = codec(&params, options, mono)?;
     let track_id = track.id;
     let seekable = container == Container::Flac;
     Ok((Opened { format, codec, track_id, lossless, seekable, gain: opus.gain, cut, promise }, params))
 }
 
 /// Our own decoder where there is one and it knows the stream, else Symphonia's.
-fn codec(params: &AudioCodecParameters, options: &AudioDecoderOptions, mono: bool) -> Result<Codec, OpError> {
+fn codec(params: &AudioCodecParameters, options: AudioDecoderOptions, mono: bool) -> Result<Codec, OpError> {
     let setup = params.extra_data.as_deref().unwrap_or_default();
     let ours = match params.codec {
         id::CODEC_ID_OPUS => Some(Codec::Opus(OpusDecoder::new(n_channels(params), mono)?)),
@@ -134,8 +134,8 @@ fn codec(params: &AudioCodecParameters, options: &AudioDecoderOptions, mono: boo
     }
 }
 
-fn make(params: &AudioCodecParameters, options: &AudioDecoderOptions) -> Result<Box<dyn AudioDecoder>, OpError> {
-    guard(|| CODECS.make_audio_decoder(params, options))?.map_err(|error| match error {
+fn make(params: &AudioCodecParameters, options: AudioDecoderOptions) -> Result<Box<dyn AudioDecoder>, OpError> {
+    guard(|| CODECS.make_audio_decoder(params, &options))?.map_err(|error| match error {
         SymphoniaError::Unsupported(what) => {
             OpError::UnsupportedCodec { codec: format!("{} ({what})", names::codec(params.codec)) }
         }

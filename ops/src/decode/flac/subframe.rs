@@ -25,7 +25,9 @@ pub(super) fn read(bits: &mut Bits<'_>, width: u32, out: &mut [i32]) -> Result<(
         _ => return Err("flac: a subframe of a reserved kind"),
     }
     if wasted > 0 {
-        out.iter_mut().for_each(|x| *x <<= wasted);
+        for x in out {
+            *x <<= wasted;
+        }
     }
     Ok(())
 }
@@ -116,21 +118,26 @@ fn narrow<const N: usize>(coefficients: &[i32], shift: u32, out: &mut [i32]) {
 }
 
 fn unrolled<const N: usize>(coefficients: &[i32], shift: u32, out: &mut [i32]) {
-    if let Some(coefficients) = coefficients.first_chunk::<N>() {
-        long(coefficients, shift, out);
+    let Some(coefficients) = coefficients.first_chunk::<N>() else { return };
+    for i in N..out.len() {
+        let (past, rest) = out.split_at_mut(i);
+        let (Some(past), Some(next)) = (past.last_chunk::<N>(), rest.first_mut()) else { return };
+        *next = next.wrapping_add((dot(coefficients, past) >> shift) as i32);
     }
 }
 
-#[inline(always)]
 fn long(coefficients: &[i32], shift: u32, out: &mut [i32]) {
     let n = coefficients.len();
     for i in n..out.len() {
         let (past, rest) = out.split_at_mut(i);
-        let past = past[i - n..].iter().rev();
-        let products = coefficients.iter().zip(past).map(|(&c, &x)| i64::from(c) * i64::from(x));
-        let sum = products.fold(0_i64, i64::wrapping_add);
-        rest[0] = rest[0].wrapping_add((sum >> shift) as i32);
+        rest[0] = rest[0].wrapping_add((dot(coefficients, &past[i - n..]) >> shift) as i32);
     }
+}
+
+#[inline]
+fn dot(coefficients: &[i32], past: &[i32]) -> i64 {
+    let products = coefficients.iter().zip(past.iter().rev()).map(|(&c, &x)| i64::from(c) * i64::from(x));
+    products.fold(0, i64::wrapping_add)
 }
 
 #[cfg(test)]

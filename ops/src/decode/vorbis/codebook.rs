@@ -109,9 +109,9 @@ fn codes(lens: &[u32]) -> Option<(Vec<u32>, Vec<LongCode>)> {
     for (entry, &len) in used() {
         let depth = (0..=len as usize).rev().find(|&depth| free[depth].is_some())?;
         let code = free[depth].take()?;
-        for below in depth + 1..=len as usize {
+        for (below, slot) in free.iter_mut().enumerate().take(len as usize + 1).skip(depth + 1) {
             // The right half of what is split stays free.
-            free[below] = Some(code | 1 << (32 - below));
+            *slot = Some(code | 1 << (32 - below));
         }
         let entry = entry as u32;
         if len <= FIRST_BITS {

@@ -122,7 +122,9 @@ impl VorbisDecoder {
             let either = coded[pair.magnitude] || coded[pair.angle];
             (coded[pair.magnitude], coded[pair.angle]) = (either, either);
         }
-        residues.iter_mut().for_each(|residue| residue[..n].fill(0.0));
+        for residue in residues.iter_mut() {
+            residue[..n].fill(0.0);
+        }
         for (i, submap) in mapping.submaps.iter().enumerate() {
             let residue = &setup.residues[submap.residue];
             // The end of a packet may come early: what was read stands, and so `add` is not asked for its end.

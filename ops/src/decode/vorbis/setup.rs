@@ -59,7 +59,7 @@ impl Setup {
         let n = bits.index(8)? + 1;
         let books: Vec<Codebook> = (0..n).map(|_| Codebook::read(bits, &mut budget)).collect::<Option<_>>()?;
         // Transforms in the time domain were never specified.
-        for _ in 0..bits.take(6)? + 1 {
+        for _ in 0..=bits.take(6)? {
             bits.take(16).filter(|&kind| kind == 0)?;
         }
         let floor = |bits: &mut Bits<'_>| match bits.take(16)? {
@@ -79,7 +79,7 @@ impl Setup {
 
 /// A list behind its length less one in six bits.
 fn list<T>(bits: &mut Bits<'_>, mut item: impl FnMut(&mut Bits<'_>) -> Option<T>) -> Option<Vec<T>> {
-    (0..bits.take(6)? + 1).map(|_| item(bits)).collect()
+    (0..=bits.take(6)?).map(|_| item(bits)).collect()
 }
 
 /// The first and the third of three packets behind their Xiph lacing.
