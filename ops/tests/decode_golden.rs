@@ -165,8 +165,8 @@ fn mono_opus_is_the_mean() {
 /// The first byte of the first audio packet in an Ogg file: configuration and channels. It follows the head and the tags.
 fn first_opus_packet(name: &str) -> Option<u8> {
     let bytes = fs::read(fixtures().join(name)).unwrap();
-    let pages = bytes.windows(4).enumerate().filter(|(_, w)| w == b"OggS").map(|(at, _)| at);
-    let third = pages.filter(|_| name.ends_with(".opus")).nth(2)?;
+    let mut pages = bytes.windows(4).enumerate().filter(|(_, w)| w == b"OggS").map(|(at, _)| at);
+    let third = pages.nth(2)?;
     Some(bytes[third + 27 + usize::from(bytes[third + 26])])
 }
 
