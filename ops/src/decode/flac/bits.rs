@@ -82,20 +82,30 @@ impl<'a> Bits<'a> {
 
     /// Fills `out` with Rice codes of parameter `k`, below 32.
     pub(super) fn rice(&mut self, k: u32, out: &mut [i32]) -> Result<(), Damage> {
+        // In registers: a word lasts for several codes.
+        let (mut word, mut n) = (self.word, self.n);
         for slot in out {
-            self.refill();
-            let zeros = self.word.leading_zeros();
-            let folded = if zeros + 1 + k <= self.n {
-                let tail = self.word << zeros << 1;
-                self.word = tail << k;
-                self.n -= zeros + 1 + k;
+            let mut zeros = word.leading_zeros();
+            if zeros + 1 + k > n {
+                (self.word, self.n) = (word, n);
+                self.refill();
+                (word, n) = (self.word, self.n);
+                zeros = word.leading_zeros();
+            }
+            let folded = if zeros + 1 + k <= n {
+                let tail = word << zeros << 1;
+                word = tail << k;
+                n -= zeros + 1 + k;
                 zeros << k | (tail >> 1 >> (63 - k)) as u32
             } else {
                 let zeros = self.unary()?;
-                zeros.wrapping_shl(k) | self.take(k)?
+                let low = self.take(k)?;
+                (word, n) = (self.word, self.n);
+                zeros.wrapping_shl(k) | low
             };
             *slot = (folded >> 1) as i32 ^ -((folded & 1) as i32);
         }
+        (self.word, self.n) = (word, n);
         Ok(())
     }
 }
