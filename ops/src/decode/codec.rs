@@ -6,7 +6,6 @@ use symphonia::core::errors::Error as SymphoniaError;
 use symphonia::core::packet::Packet;
 
 use super::downmix::append;
-use super::flac::FlacDecoder;
 use super::opus::{self, OpusDecoder};
 use super::vorbis::VorbisDecoder;
 use crate::OpError;
@@ -19,7 +18,6 @@ pub(super) enum Codec {
     Symphonia(Box<dyn AudioDecoder>),
     Opus(OpusDecoder),
     Vorbis(Box<VorbisDecoder>),
-    Flac(Box<FlacDecoder>),
 }
 
 /// What a packet held.
@@ -55,10 +53,6 @@ impl Codec {
                     decoder.decode(packet, out).ok_or(SymphoniaError::DecodeError("vorbis: no packet of audio"))?;
                 Ok(Decoded { rate_hz: decoder.rate_hz(), channels: decoder.channels(), n_frames })
             }
-            Self::Flac(decoder) => {
-                let n_frames = decoder.decode(packet, out).map_err(SymphoniaError::DecodeError)?;
-                Ok(Decoded { rate_hz: decoder.rate_hz(), channels: decoder.channels(), n_frames })
-            }
             Self::Symphonia(decoder) => decoder.decode(packet).map(|buf| {
                 if !buf.is_empty() && buf.frames() <= MAX_PACKET_FRAMES {
                     append(&buf, mono, out, scratch);
@@ -73,8 +67,6 @@ impl Codec {
         match self {
             Self::Opus(decoder) => return decoder.reset(),
             Self::Vorbis(decoder) => decoder.reset(),
-            // Frames stand alone.
-            Self::Flac(_) => {}
             Self::Symphonia(decoder) => decoder.reset(),
         }
         Ok(())

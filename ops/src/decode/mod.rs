@@ -14,9 +14,8 @@
 //! payload in its packets, because decoding only its core halves the rate without a word.
 //!
 //! # Whose decoders
-//! Containers are Symphonia's, and so are the codecs but for Opus (libopus), FLAC and Vorbis of one or two channels, and
-//! PCM in WAV. Those four know when [`Channels::Mono`] is wanted and mix before the last step (the inverse transform, the
-//! second channel), which is the mean of the channels all the same.
+//! Containers are Symphonia's, and so are the codecs but for Opus (libopus), Vorbis of one or two channels, and PCM in
+//! WAV. Where [`Channels::Mono`] is wanted these mix before the inverse transform, which is the mean all the same.
 //!
 //! # Place and length
 //! Encoder delay and padding never reach the caller: LAME tag (MP3), edit list (MP4), codec delay and discard padding
@@ -31,7 +30,6 @@ mod codec;
 mod config;
 mod decoder;
 mod downmix;
-mod flac;
 mod matroska;
 mod mp4;
 mod names;

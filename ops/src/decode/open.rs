@@ -13,7 +13,6 @@ use symphonia::core::io::{MediaSourceStream, MediaSourceStreamOptions};
 use symphonia::core::meta::MetadataOptions;
 
 use super::codec::Codec;
-use super::flac::FlacDecoder;
 use super::matroska::{Matroska, MkvTrack, samples};
 use super::mp4::{Mp4, Mp4Track};
 use super::opus::{self, OpusDecoder};
@@ -125,7 +124,6 @@ fn codec(params: &AudioCodecParameters, options: AudioDecoderOptions, mono: bool
     let ours = match params.codec {
         id::CODEC_ID_OPUS => Some(Codec::Opus(OpusDecoder::new(n_channels(params), mono)?)),
         id::CODEC_ID_VORBIS => VorbisDecoder::new(setup, mono).map(|decoder| Codec::Vorbis(Box::new(decoder))),
-        id::CODEC_ID_FLAC => FlacDecoder::new(setup, mono).map(|decoder| Codec::Flac(Box::new(decoder))),
         _ => None,
     };
     match ours {
