@@ -105,7 +105,7 @@ impl Decoder {
     fn with_packets(mut source: Source, container: Container, limits: Limits) -> Result<Self, OpError> {
         let headers = Headers::read(&mut source, container)?;
         let format = demux(source, container, &headers)?;
-        let (opened, params) = open_track(format, container, &headers)?;
+        let (opened, params) = open_track(format, container, &headers, limits.mono)?;
         let mut stream = PacketStream::new(opened, limits);
         if params.codec == CODEC_ID_AAC && params.sample_rate.is_none_or(SbrVote::needed) {
             refuse_implicit_sbr(&mut stream)?;
@@ -223,7 +223,7 @@ impl Decoder {
         if n_links >= MAX_LINKS {
             return Err(OpError::Corrupt { detail: format!("more than {MAX_LINKS} chained Ogg streams") });
         }
-        let (opened, params) = open_track(stream.into_format(), container, &Headers::None)?;
+        let (opened, params) = open_track(stream.into_format(), container, &Headers::None, self.limits.mono)?;
         let mut stream = PacketStream::new(opened, self.limits);
         let next = stream.advance()?;
         let same = stream.spec.is_none_or(|spec| spec == (self.info.rate_hz, self.info.channels));

@@ -22,10 +22,12 @@
 //! packets that yield nothing are counted, and no buffer grows with a number read from the file.
 
 mod aac;
+mod codec;
 mod config;
 mod decoder;
 mod downmix;
 mod matroska;
+mod mp3;
 mod mp4;
 mod names;
 mod open;

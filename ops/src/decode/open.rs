@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use symphonia::core::codecs::CodecParameters;
 use symphonia::core::codecs::audio::well_known as id;
-use symphonia::core::codecs::audio::{AudioCodecId, AudioCodecParameters, AudioDecoderOptions};
+use symphonia::core::codecs::audio::{AudioCodecId, AudioCodecParameters, AudioDecoder, AudioDecoderOptions};
 use symphonia::core::codecs::registry::CodecRegistry;
 use symphonia::core::errors::Error as SymphoniaError;
 use symphonia::core::formats::probe::Hint;
@@ -12,7 +12,9 @@ use symphonia::core::formats::{FormatOptions, FormatReader, Track, TrackType};
 use symphonia::core::io::{MediaSourceStream, MediaSourceStreamOptions};
 use symphonia::core::meta::MetadataOptions;
 
+use super::codec::Codec;
 use super::matroska::{Matroska, MkvTrack, samples};
+use super::mp3::Mp3;
 use super::mp4::{Mp4, Mp4Track};
 use super::packets::{Cut, Opened, Promise};
 use super::sniff::Container;
@@ -77,11 +79,12 @@ pub(super) fn demux(source: Source, container: Container, headers: &Headers) -> 
     })
 }
 
-/// Picks the audio track of `format` and makes its decoder.
+/// Picks the audio track of `format` and makes its decoder; `mono` lets it spare what the mean does not need.
 pub(super) fn open_track(
     format: Box<dyn FormatReader>,
     container: Container,
     headers: &Headers,
+    mono: bool,
 ) -> Result<(Opened, AudioCodecParameters), OpError> {
     let Some(track) = format.default_track(TrackType::Audio).or_else(|| format.tracks().first()) else {
         return Err(unknown_codec(container, headers));
@@ -108,16 +111,25 @@ pub(super) fn open_track(
     let promise = promise(track, cut, container, params.codec);
     // MPEG streams without a LAME tag have their length guessed, and gapless would cut to the guess; in CAF it cuts a
     // short last packet of ALAC once more. Elsewhere it is what drops Vorbis' first half block.
-    let options = AudioDecoderOptions::default().gapless(!matches!(container, Container::Mpeg | Container::Caf));
-    let decoder = guard(|| CODECS.make_audio_decoder(&params, &options))?.map_err(|error| match error {
+    let gapless = !matches!(container, Container::Mpeg | Container::Caf);
+    let decoder = if params.codec == id::CODEC_ID_MP3 {
+        Codec::Mp3 { decoder: Box::new(Mp3::new(mono)), trim: gapless }
+    } else {
+        Codec::Symphonia(make_decoder(&params, gapless)?)
+    };
+    let track_id = track.id;
+    let seekable = container == Container::Flac;
+    Ok((Opened { format, decoder, track_id, lossless, seekable, gain: opus.gain, cut, promise }, params))
+}
+
+fn make_decoder(params: &AudioCodecParameters, gapless: bool) -> Result<Box<dyn AudioDecoder>, OpError> {
+    let options = AudioDecoderOptions::default().gapless(gapless);
+    guard(|| CODECS.make_audio_decoder(params, &options))?.map_err(|error| match error {
         SymphoniaError::Unsupported(what) => {
             OpError::UnsupportedCodec { codec: format!("{} ({what})", names::codec(params.codec)) }
         }
         error => from_symphonia(error),
-    })?;
-    let track_id = track.id;
-    let seekable = container == Container::Flac;
-    Ok((Opened { format, decoder, track_id, lossless, seekable, gain: opus.gain, cut, promise }, params))
+    })
 }
 
 /// Refuses what would decode wrongly.

@@ -2,13 +2,13 @@
 
 use std::collections::VecDeque;
 
-use symphonia::core::codecs::audio::AudioDecoder;
 use symphonia::core::errors::Error as SymphoniaError;
 use symphonia::core::formats::{FormatReader, SeekMode, SeekTo};
 use symphonia::core::packet::Packet;
 use symphonia::core::units::Timestamp;
 
-use super::downmix::{Bad, FLOAT_PEAK, LOSSY_PEAK, append, find_bad};
+use super::codec::Codec;
+use super::downmix::{Bad, FLOAT_PEAK, LOSSY_PEAK, find_bad};
 use super::source::{from_symphonia, guard};
 use crate::OpError;
 
@@ -48,7 +48,7 @@ pub(super) struct Cut {
 /// The two halves Symphonia splits a file into, and what to make of them.
 pub(super) struct Opened {
     pub(super) format: Box<dyn FormatReader>,
-    pub(super) decoder: Box<dyn AudioDecoder>,
+    pub(super) decoder: Codec,
     pub(super) track_id: u32,
     pub(super) lossless: bool,
     /// Whether the format seeks to packets whose time stamps count frames exactly.
@@ -190,12 +190,7 @@ impl PacketStream {
             if packet.data.is_empty() {
                 return Err(SymphoniaError::DecodeError("an empty packet"));
             }
-            opened.decoder.decode(packet).map(|buf| {
-                if !buf.is_empty() && buf.frames() <= MAX_PACKET_FRAMES {
-                    append(&buf, mono, block, scratch);
-                }
-                (buf.spec().rate(), buf.num_planes(), buf.frames())
-            })
+            opened.decoder.decode(packet, mono, MAX_PACKET_FRAMES, block, scratch)
         })?;
         match decoded {
             Ok((_, _, 0)) => Ok(()),

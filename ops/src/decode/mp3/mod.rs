@@ -1,0 +1,27 @@
+//! MPEG-1, 2 and 2.5 Layer III, for readers that mostly want one channel.
+//!
+//! Behind the decoding of stereo everything is linear. Where both channels were windowed alike, their mean is taken
+//! among the lines and transformed once; of a middle and side pair the side is not even read. What is sent and how it is
+//! laid out is told apart in `header`, `scale`, `huffman` and `stereo`; `imdct` and `synth` are the two halves of the
+//! hybrid filter bank, which `simd` runs. Packets come from Symphonia's demuxers.
+//!
+//! # Damage
+//! A frame that cannot be right is an error and leaves the state as it was. Frames that lack the main data of earlier
+//! ones, as at the start of a cut file, give silence for the granules they lack. Nothing is allocated after `new`.
+
+mod bands;
+mod bits;
+mod codes;
+mod decoder;
+mod header;
+mod huffman;
+mod imdct;
+mod layout;
+mod reservoir;
+mod scale;
+mod simd;
+mod stereo;
+mod synth;
+mod window;
+
+pub(super) use decoder::Mp3;
