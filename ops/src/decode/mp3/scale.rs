@@ -143,7 +143,7 @@ mod tests {
         let bytes = [0b0101_0101, 0b1011_0001, 0b1011_0000];
         let largest = read_lsf(&mut Bits::new(&bytes, 0), &mut side, true, &mut factors);
         assert_eq!(factors[..14], [0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 1, 0, 1, 0]);
-        assert_eq!(factors[14..22], [3, 1, 2, 0, 1, 2, 3, 0]);
-        assert_eq!(largest, 1 << 8 | 1 << 10 | 1 << 12 | 1 << 14 | 1 << 20);
+        assert_eq!(factors[14..22], [3, 1, 2, 0, 3, 1, 2, 0]);
+        assert_eq!(largest, 1 << 8 | 1 << 10 | 1 << 12 | 1 << 14 | 1 << 18);
     }
 }
