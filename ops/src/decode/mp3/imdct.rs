@@ -166,7 +166,7 @@ impl Imdct {
     #[inline(always)]
     fn lowest_two(&self, x: &Spectrum, before: &[[f32; 2]; 18], overlap: &mut Slots, out: &mut Slots) {
         for subband in 0..2 {
-            let c = dct4_18(&rows::<1, 18>(|k, _| x[k * STRIDE + subband]));
+            let c = dct4_18(&std::array::from_fn(|k| [x[k * STRIDE + subband]]));
             for row in 0..18 {
                 let (a, b) = unfold(row);
                 let a = if row < 9 { c[a][0] } else { -c[a][0] };
@@ -183,24 +183,25 @@ fn lanes<const L: usize>(floats: &[f32]) -> &[f32; L] {
     floats.first_chunk().unwrap_or(&[0.0; L])
 }
 
-/// The first `L` lanes of a few rows.
+/// A few rows of `L` lanes.
 type Rows<const L: usize, const N: usize> = [[f32; L]; N];
 
-/// Rows whose lanes are a function of row and lane.
-#[inline(always)]
-fn rows<const L: usize, const N: usize>(f: impl Fn(usize, usize) -> f32) -> Rows<L, N> {
-    let mut rows = [[0.0; L]; N];
-    for (k, row) in rows.iter_mut().enumerate() {
-        for (l, lane) in row.iter_mut().enumerate() {
-            *lane = f(k, l);
-        }
-    }
-    rows
+/// An array of a function of its index, written out: a loop here would become vector code along the wrong axis.
+macro_rules! list {
+    (9, $f:expr) => {
+        list!(@ $f, 0 1 2 3 4 5 6 7 8)
+    };
+    (18, $f:expr) => {
+        list!(@ $f, 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17)
+    };
+    (@ $f:expr, $($k:literal)*) => {
+        [$($f($k)),*]
+    };
 }
 
 #[inline(always)]
 fn long_blocks<const L: usize>(x: &Spectrum, window: &Window, first: usize, overlap: &mut Slots, out: &mut Slots) {
-    let c = dct4_18::<L>(&rows(|k, l| x[k * STRIDE + first + l]));
+    let c = dct4_18::<L>(&std::array::from_fn(|k| *lanes(&x[k * STRIDE + first..])));
     for row in 0..18 {
         let (a, b) = unfold(row);
         let now: &[f32; L] = lanes(&window[row][first..]);
@@ -258,29 +259,32 @@ fn dct4_18<const L: usize>(x: &Rows<L, 18>) -> Rows<L, 18> {
         0.517_638_090_205_041_5,
         0.174_311_485_495_316_3,
     ];
-    let even = dct2_9::<L>(&rows(|k, l| x[k][l] * C[k] + x[17 - k][l] * C[17 - k]));
-    let odd = dct2_9::<L>(&rows(|k, l| (x[k][l] * C[k] - x[17 - k][l] * C[17 - k]) * C9[k]));
     let mut y = [[0.0; L]; 18];
-    // Each DCT-IV from its DCT-II: the first is halved, the others take off the one before.
-    let mut before = [0.0; L];
     for l in 0..L {
-        before[l] = odd[0][l] * 0.5;
-        y[0][l] = even[0][l] * 0.5;
-        y[1][l] = before[l] - y[0][l];
-    }
-    for m in 1..9 {
-        for l in 0..L {
-            before[l] = odd[m][l] - before[l];
-            y[2 * m][l] = even[m][l] - y[2 * m - 1][l];
-            y[2 * m + 1][l] = before[l] - y[2 * m][l];
-        }
+        let x: [f32; 18] = list!(18, |k: usize| x[k][l] * C[k]);
+        let even = dct2_9(list!(9, |k: usize| x[k] + x[17 - k]));
+        let odd = dct2_9(list!(9, |k: usize| (x[k] - x[17 - k]) * C9[k]));
+        // Each DCT-IV from its DCT-II: the first is halved, the others take off the one before.
+        let mut of_odd = odd[0] * 0.5;
+        let mut last = even[0] * 0.5;
+        y[0][l] = last;
+        last = of_odd - last;
+        y[1][l] = last;
+        let mut step = |m: usize| {
+            of_odd = odd[m] - of_odd;
+            last = even[m] - last;
+            y[2 * m][l] = last;
+            last = of_odd - last;
+            y[2 * m + 1][l] = last;
+        };
+        let _: [(); 8] = list!(@ step, 1 2 3 4 5 6 7 8);
     }
     y
 }
 
-/// `y[m] = sum x[k] cos(pi / 18 m (2k + 1))`, lane by lane.
+/// `y[m] = sum x[k] cos(pi / 18 m (2k + 1))`.
 #[inline(always)]
-fn dct2_9<const L: usize>(x: &Rows<L, 9>) -> Rows<L, 9> {
+fn dct2_9(x: [f32; 9]) -> [f32; 9] {
     // cos(pi / 18 i).
     const C1: f32 = 0.984_807_753_012_208;
     const C2: f32 = 0.939_692_620_785_908_4;
@@ -289,28 +293,25 @@ fn dct2_9<const L: usize>(x: &Rows<L, 9>) -> Rows<L, 9> {
     const C5: f32 = 0.642_787_609_686_539_3;
     const C7: f32 = 0.342_020_143_325_668_7;
     const C8: f32 = 0.173_648_177_666_930_33;
-    let mut y = [[0.0; L]; 9];
-    // One lane is written out, so that the loop over lanes is what becomes vector code.
-    for l in 0..L {
-        let (a0, b0) = (x[0][l] + x[8][l], x[0][l] - x[8][l]);
-        let (a1, b1) = (x[1][l] + x[7][l], x[1][l] - x[7][l]);
-        let (a2, b2) = (x[2][l] + x[6][l], x[2][l] - x[6][l]);
-        let (a3, b3) = (x[3][l] + x[5][l], x[3][l] - x[5][l]);
-        let a4 = x[4][l];
-        let low = 0.5 * a1 - a4;
-        let side = a0 + a2 + a3;
-        let middle = b1 * C3;
-        y[0][l] = side + a1 + a4;
-        y[1][l] = b0 * C1 + middle + b2 * C5 + b3 * C7;
-        y[2][l] = a0 * C2 - a2 * C8 - a3 * C4 + low;
-        y[3][l] = (b0 - b2 - b3) * C3;
-        y[4][l] = a0 * C4 - a2 * C2 + a3 * C8 - low;
-        y[5][l] = b0 * C5 - middle - b2 * C7 + b3 * C1;
-        y[6][l] = 0.5 * side - a1 - a4;
-        y[7][l] = b0 * C7 - middle + b2 * C1 - b3 * C5;
-        y[8][l] = a0 * C8 + a2 * C4 - a3 * C2 - low;
-    }
-    y
+    let (a0, b0) = (x[0] + x[8], x[0] - x[8]);
+    let (a1, b1) = (x[1] + x[7], x[1] - x[7]);
+    let (a2, b2) = (x[2] + x[6], x[2] - x[6]);
+    let (a3, b3) = (x[3] + x[5], x[3] - x[5]);
+    let a4 = x[4];
+    let low = 0.5 * a1 - a4;
+    let side = a0 + a2 + a3;
+    let middle = b1 * C3;
+    [
+        side + a1 + a4,
+        b0 * C1 + middle + b2 * C5 + b3 * C7,
+        a0 * C2 - a2 * C8 - a3 * C4 + low,
+        (b0 - b2 - b3) * C3,
+        a0 * C4 - a2 * C2 + a3 * C8 - low,
+        b0 * C5 - middle - b2 * C7 + b3 * C1,
+        0.5 * side - a1 - a4,
+        b0 * C7 - middle + b2 * C1 - b3 * C5,
+        a0 * C8 + a2 * C4 - a3 * C2 - low,
+    ]
 }
 
 #[cfg(test)]
