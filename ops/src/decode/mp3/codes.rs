@@ -9,22 +9,45 @@ pub(super) struct Book {
 
 /// The book and the linbits of each `table_select`; 0, 4 and 14 code zeros in no bits.
 pub(super) const SELECT: [(Option<usize>, u32); 32] = [
-    (None, 0), (Some(0), 0), (Some(1), 0), (Some(2), 0), (None, 0), (Some(3), 0), (Some(4), 0), (Some(5), 0),
-    (Some(6), 0), (Some(7), 0), (Some(8), 0), (Some(9), 0), (Some(10), 0), (Some(11), 0), (None, 0), (Some(12), 0),
-    (Some(13), 1), (Some(13), 2), (Some(13), 3), (Some(13), 4), (Some(13), 6), (Some(13), 8), (Some(13), 10),
-    (Some(13), 13), (Some(14), 4), (Some(14), 5), (Some(14), 6), (Some(14), 7), (Some(14), 8), (Some(14), 9),
-    (Some(14), 11), (Some(14), 13),
+    (None, 0),
+    (Some(0), 0),
+    (Some(1), 0),
+    (Some(2), 0),
+    (None, 0),
+    (Some(3), 0),
+    (Some(4), 0),
+    (Some(5), 0),
+    (Some(6), 0),
+    (Some(7), 0),
+    (Some(8), 0),
+    (Some(9), 0),
+    (Some(10), 0),
+    (Some(11), 0),
+    (None, 0),
+    (Some(12), 0),
+    (Some(13), 1),
+    (Some(13), 2),
+    (Some(13), 3),
+    (Some(13), 4),
+    (Some(13), 6),
+    (Some(13), 8),
+    (Some(13), 10),
+    (Some(13), 13),
+    (Some(14), 4),
+    (Some(14), 5),
+    (Some(14), 6),
+    (Some(14), 7),
+    (Some(14), 8),
+    (Some(14), 9),
+    (Some(14), 11),
+    (Some(14), 13),
 ];
 
 /// Codes of the four values of the count1 region, by v w x y as bits: tables A and B.
-pub(super) const QUADS_A: ([u8; 16], [u8; 16]) = (
-    [1, 4, 4, 5, 4, 6, 5, 6, 4, 5, 5, 6, 5, 6, 6, 6],
-    [1, 5, 4, 5, 6, 5, 4, 4, 7, 3, 6, 0, 7, 2, 3, 1],
-);
-pub(super) const QUADS_B: ([u8; 16], [u8; 16]) = (
-    [4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4],
-    [15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0],
-);
+pub(super) const QUADS_A: ([u8; 16], [u8; 16]) =
+    ([1, 4, 4, 5, 4, 6, 5, 6, 4, 5, 5, 6, 5, 6, 6, 6], [1, 5, 4, 5, 6, 5, 4, 4, 7, 3, 6, 0, 7, 2, 3, 1]);
+pub(super) const QUADS_B: ([u8; 16], [u8; 16]) =
+    ([4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4], [15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0]);
 
 #[rustfmt::skip]
 pub(super) const BOOKS: [Book; 15] = [

@@ -295,3 +295,69 @@ impl Mp3 {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The frames of a file that has nothing between them.
+    fn packets(bytes: &[u8]) -> Vec<&[u8]> {
+        let mut packets = Vec::new();
+        let mut rest = bytes;
+        while let Some(packet) = Header::parse(rest).ok().and_then(|header| rest.get(..header.frame_len?)) {
+            packets.push(packet);
+            rest = &rest[packet.len()..];
+        }
+        packets
+    }
+
+    fn fixtures() -> Vec<Vec<u8>> {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/decode");
+        let paths = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        let synthetic = paths.filter(|path| {
+            let name = path.file_name().unwrap().to_str().unwrap();
+            name.starts_with("synthetic_") && name.ends_with(".mp3")
+        });
+        synthetic.map(|path| std::fs::read(path).unwrap()).collect()
+    }
+
+    #[test]
+    fn all_instructions_give_the_same_digits() {
+        let files = fixtures();
+        assert!(files.len() >= 10);
+        for bytes in files {
+            for mono in [true, false] {
+                let sound = |isa| {
+                    let (mut decoder, mut out) = (Mp3::with_isa(mono, isa), Vec::new());
+                    packets(&bytes).iter().for_each(|packet| assert!(decoder.decode(packet, &mut out).is_ok()));
+                    out
+                };
+                let wanted = sound(Isa::all()[0]);
+                assert!(wanted.len() >= 5760 && Isa::all().into_iter().all(|isa| sound(isa) == wanted));
+            }
+        }
+    }
+
+    #[test]
+    fn a_damaged_frame_gives_nothing_and_the_next_ones_sound() {
+        let bytes = fixtures().remove(0);
+        let frames = packets(&bytes);
+        let (mut decoder, mut out) = (Mp3::new(true), Vec::new());
+        assert_eq!(
+            decoder.decode(&frames[0][..20], &mut out).unwrap_err(),
+            "a packet of another length than its frame"
+        );
+        let n = decoder.decode(frames[0], &mut out).unwrap().n_frames;
+        let mut damaged = frames[1].to_vec();
+        damaged[4..36].fill(0xFF);
+        assert!(decoder.decode(&damaged, &mut out).is_err());
+        assert_eq!(out.len(), n);
+        decoder.decode(frames[2], &mut out).unwrap();
+        assert_eq!(out.len(), 2 * n);
+        decoder.reset();
+        let (mut again, mut fresh) = (Vec::new(), Vec::new());
+        decoder.decode(frames[0], &mut again).unwrap();
+        Mp3::new(true).decode(frames[0], &mut fresh).unwrap();
+        assert!(again == fresh);
+    }
+}

@@ -371,7 +371,10 @@ mod tests {
                 let sign = f64::from(sign(row, sb));
                 let now = f64::from(before[row][sb]) + z[row] * sign;
                 assert!((f64::from(out[row][sb]) - now).abs() < 1e-5, "{block:?} {mixed} {sb} {row}");
-                assert!((f64::from(overlap[row][sb]) - z[18 + row] * sign).abs() < 1e-5, "{block:?} {mixed} {sb} {row}");
+                assert!(
+                    (f64::from(overlap[row][sb]) - z[18 + row] * sign).abs() < 1e-5,
+                    "{block:?} {mixed} {sb} {row}"
+                );
             }
         }
     }

@@ -6,8 +6,9 @@
 //! hybrid filter bank, which `simd` runs. Packets come from Symphonia's demuxers.
 //!
 //! # Damage
-//! A frame that cannot be right is an error and leaves the state as it was. Frames that lack the main data of earlier
-//! ones, as at the start of a cut file, give silence for the granules they lack. Nothing is allocated after `new`.
+//! A frame that cannot be right is an error and gives nothing; its bytes stay at hand for those that point back to them.
+//! Frames that lack the main data of earlier ones, as at the start of a cut file, are silent in the granules they lack.
+//! Work is bounded by the lines of a granule whatever the bits say, and nothing is allocated after `new`.
 
 mod bands;
 mod bits;
