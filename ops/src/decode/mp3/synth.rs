@@ -20,10 +20,11 @@ type Row = [f32; 64];
 /// Constants of the filter bank.
 #[derive(Debug)]
 pub(super) struct Bank {
-    /// By folded input: the outputs that are 0 modulo 4, those that are 2, those that are 1 and then 3; either half.
+    /// By folded input, either half of the outputs that are 0 modulo 4, that are 2, and that are 1; those that are 3 are
+    /// those that are 1 mirrored.
     fours: [[f32; 16]; 8],
     twos: [[f32; 16]; 8],
-    odds: [[f32; 32]; 16],
+    ones: [[f32; 16]; 16],
     /// The window in the order of a [`Row`]: its first half meets even slots of the past, its second odd ones.
     window: [Row; 8],
 }
@@ -44,12 +45,11 @@ impl Bank {
         // The number in half `h` of output `4m + q`.
         let v = |h: usize, q: usize, m: usize| 32 * h + 4 * m + q;
         let by_half = |q: usize, lane: usize, input: usize| cosine(v(lane / 8, q, lane % 8), input);
-        let odd = |lane: usize, input: usize| cosine(v(lane / 16, 1 + lane / 8 % 2 * 2, lane % 8), input);
         let tap = |j: usize, lane: usize| D[64 * j + v(lane / 32, lane / 8 % 4, lane % 8)] as f32 / 65_536.0;
         Self {
             fours: std::array::from_fn(|input| std::array::from_fn(|lane| by_half(0, lane, input))),
             twos: std::array::from_fn(|input| std::array::from_fn(|lane| by_half(2, lane, input))),
-            odds: std::array::from_fn(|input| std::array::from_fn(|lane| odd(lane, input))),
+            ones: std::array::from_fn(|input| std::array::from_fn(|lane| by_half(1, lane, input))),
             window: std::array::from_fn(|j| std::array::from_fn(|lane| tap(j, lane))),
         }
     }
@@ -79,32 +79,34 @@ impl Bank {
                 differences[s][i] = slot[i] - slot[31 - i];
             }
         }
+        // Sums of eight terms, side by side: one of sixteen would wait for its own additions.
         let (mut fours, mut twos) = ([[0.0_f32; 16]; 2], [[0.0_f32; 16]; 2]);
+        let (mut ones, mut more) = ([[0.0_f32; 16]; 2], [[0.0_f32; 16]; 2]);
         for i in 0..8 {
             for s in 0..2 {
                 let (a, b) = (sums[s][i] + sums[s][15 - i], sums[s][i] - sums[s][15 - i]);
+                let (c, d) = (differences[s][i], differences[s][8 + i]);
                 for l in 0..16 {
                     fours[s][l] += self.fours[i][l] * a;
                     twos[s][l] += self.twos[i][l] * b;
+                    ones[s][l] += self.ones[i][l] * c;
+                    more[s][l] += self.ones[8 + i][l] * d;
                 }
             }
         }
-        let mut odds = [[0.0_f32; 32]; 2];
-        for i in 0..16 {
-            for s in 0..2 {
-                let a = differences[s][i];
-                for l in 0..32 {
-                    odds[s][l] += self.odds[i][l] * a;
-                }
+        for s in 0..2 {
+            for l in 0..16 {
+                ones[s][l] += more[s][l];
             }
         }
         for (s, row) in rows.iter_mut().enumerate() {
             for half in 0..2 {
+                let mirror = if half == 0 { -1.0 } else { 1.0 };
                 for m in 0..8 {
                     row[32 * half + m] = fours[s][8 * half + m];
-                    row[32 * half + 8 + m] = odds[s][16 * half + m];
+                    row[32 * half + 8 + m] = ones[s][8 * half + m];
                     row[32 * half + 16 + m] = twos[s][8 * half + m];
-                    row[32 * half + 24 + m] = odds[s][16 * half + 8 + m];
+                    row[32 * half + 24 + m] = ones[s][8 * half + 7 - m] * mirror;
                 }
             }
         }
