@@ -1,62 +1,83 @@
-//! Packet to samples, by whoever does it best.
+//! One packet to samples, whoever knows its codec.
 
+use symphonia::core::audio::GenericAudioBufferRef;
 use symphonia::core::codecs::audio::AudioDecoder;
 use symphonia::core::errors::Error as SymphoniaError;
 use symphonia::core::packet::Packet;
 
 use super::downmix::append;
-use super::mp3::Mp3;
+use super::mp3::Mp3Decoder;
 
-/// The decoder of one track.
+/// Frames a packet may decode to; FLAC's longest block is 65,535, Opus' 5,760.
+pub(super) const MAX_PACKET_FRAMES: usize = 1 << 18;
+
+/// A decoder of packets.
 pub(super) enum Codec {
-    /// Symphonia's, or libopus behind its trait.
     Symphonia(Box<dyn AudioDecoder>),
-    /// Our own Layer III.
-    Mp3 { decoder: Box<Mp3>, trim: bool },
+    /// Our own Layer III; whether what the container says is delay and padding is cut off.
+    Mp3(Box<Mp3Decoder>, bool),
 }
 
-/// Rate, channels and frames of a decoded packet.
-pub(super) type Decoded = (u32, usize, usize);
+/// What a packet held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Decoded {
+    pub(super) rate_hz: u32,
+    /// Channels of the file, whatever came out.
+    pub(super) channels: usize,
+    pub(super) n_frames: usize,
+}
 
 impl Codec {
-    /// Appends what `packet` holds to `block`, unless it is longer than `max_frames`.
+    /// Appends the samples of `packet` to `out`: the mean of the channels (`mono`) or all, interleaved. A packet of more
+    /// than [`MAX_PACKET_FRAMES`] is counted and not appended. `scratch` is a buffer to work in.
     pub(super) fn decode(
         &mut self,
         packet: &Packet,
         mono: bool,
-        max_frames: usize,
-        block: &mut Vec<f32>,
+        out: &mut Vec<f32>,
         scratch: &mut Vec<f32>,
     ) -> Result<Decoded, SymphoniaError> {
+        // libopus takes an empty packet for a lost one and invents audio.
+        if packet.data.is_empty() {
+            return Err(SymphoniaError::DecodeError("an empty packet"));
+        }
         match self {
             Self::Symphonia(decoder) => decoder.decode(packet).map(|buf| {
-                if !buf.is_empty() && buf.frames() <= max_frames {
-                    append(&buf, mono, block, scratch);
+                if !buf.is_empty() && buf.frames() <= MAX_PACKET_FRAMES {
+                    append(&buf, mono, out, scratch);
                 }
-                (buf.spec().rate(), buf.num_planes(), buf.frames())
+                described(&buf)
             }),
-            Self::Mp3 { decoder, trim } => {
-                let start = block.len();
-                let frame = decoder.decode(&packet.data, block).map_err(SymphoniaError::DecodeError)?;
-                let mut n_frames = frame.n_frames;
+            Self::Mp3(decoder, trim) => {
+                let start = out.len();
+                let mut decoded = decoder.decode(&packet.data, out).map_err(SymphoniaError::DecodeError)?;
                 if *trim {
-                    let step = (block.len() - start) / n_frames.max(1);
-                    let front = (packet.trim_start.get() as usize).min(n_frames);
-                    let back = (packet.trim_end.get() as usize).min(n_frames - front);
-                    block.truncate(block.len() - back * step);
-                    block.drain(start..start + front * step);
-                    n_frames -= front + back;
+                    decoded.n_frames = cut(packet, decoded.n_frames, start, out);
                 }
-                Ok((frame.rate_hz, frame.channels, n_frames))
+                Ok(decoded)
             }
         }
     }
 
-    /// Forgets what came before, after a seek.
+    /// Forgets what came before, as after a seek.
     pub(super) fn reset(&mut self) {
         match self {
             Self::Symphonia(decoder) => decoder.reset(),
-            Self::Mp3 { decoder, .. } => decoder.reset(),
+            Self::Mp3(decoder, _) => decoder.reset(),
         }
     }
+}
+
+fn described(buf: &GenericAudioBufferRef<'_>) -> Decoded {
+    Decoded { rate_hz: buf.spec().rate(), channels: buf.num_planes(), n_frames: buf.frames() }
+}
+
+/// Takes off what `packet` says is no sound of the `n_frames` that lie in `out` from `start` on; returns how many stay.
+fn cut(packet: &Packet, n_frames: usize, start: usize, out: &mut Vec<f32>) -> usize {
+    let step = (out.len() - start) / n_frames.max(1);
+    let front = (packet.trim_start.get() as usize).min(n_frames);
+    let back = (packet.trim_end.get() as usize).min(n_frames - front);
+    out.truncate(out.len() - back * step);
+    out.drain(start..start + front * step);
+    n_frames - front - back
 }

@@ -14,7 +14,7 @@ use symphonia::core::meta::MetadataOptions;
 
 use super::codec::Codec;
 use super::matroska::{Matroska, MkvTrack, samples};
-use super::mp3::Mp3;
+use super::mp3::Mp3Decoder;
 use super::mp4::{Mp4, Mp4Track};
 use super::packets::{Cut, Opened, Promise};
 use super::sniff::Container;
@@ -79,7 +79,7 @@ pub(super) fn demux(source: Source, container: Container, headers: &Headers) -> 
     })
 }
 
-/// Picks the audio track of `format` and makes its decoder; `mono` lets it spare what the mean does not need.
+/// Picks the audio track of `format` and makes its decoder, which may give the mean of the channels alone (`mono`).
 pub(super) fn open_track(
     format: Box<dyn FormatReader>,
     container: Container,
@@ -111,20 +111,23 @@ pub(super) fn open_track(
     let promise = promise(track, cut, container, params.codec);
     // MPEG streams without a LAME tag have their length guessed, and gapless would cut to the guess; in CAF it cuts a
     // short last packet of ALAC once more. Elsewhere it is what drops Vorbis' first half block.
-    let gapless = !matches!(container, Container::Mpeg | Container::Caf);
-    let decoder = if params.codec == id::CODEC_ID_MP3 {
-        Codec::Mp3 { decoder: Box::new(Mp3::new(mono)), trim: gapless }
-    } else {
-        Codec::Symphonia(make_decoder(&params, gapless)?)
-    };
+    let options = AudioDecoderOptions::default().gapless(!matches!(container, Container::Mpeg | Container::Caf));
+    let codec = codec(&params, &options, mono)?;
     let track_id = track.id;
     let seekable = container == Container::Flac;
-    Ok((Opened { format, decoder, track_id, lossless, seekable, gain: opus.gain, cut, promise }, params))
+    Ok((Opened { format, codec, track_id, lossless, seekable, gain: opus.gain, cut, promise }, params))
 }
 
-fn make_decoder(params: &AudioCodecParameters, gapless: bool) -> Result<Box<dyn AudioDecoder>, OpError> {
-    let options = AudioDecoderOptions::default().gapless(gapless);
-    guard(|| CODECS.make_audio_decoder(params, &options))?.map_err(|error| match error {
+/// Our own decoder where there is one, else Symphonia's.
+fn codec(params: &AudioCodecParameters, options: &AudioDecoderOptions, mono: bool) -> Result<Codec, OpError> {
+    match params.codec {
+        id::CODEC_ID_MP3 => Ok(Codec::Mp3(Box::new(Mp3Decoder::new(mono)), options.gapless)),
+        _ => make(params, options).map(Codec::Symphonia),
+    }
+}
+
+fn make(params: &AudioCodecParameters, options: &AudioDecoderOptions) -> Result<Box<dyn AudioDecoder>, OpError> {
+    guard(|| CODECS.make_audio_decoder(params, options))?.map_err(|error| match error {
         SymphoniaError::Unsupported(what) => {
             OpError::UnsupportedCodec { codec: format!("{} ({what})", names::codec(params.codec)) }
         }

@@ -2,6 +2,7 @@
 
 use std::sync::LazyLock;
 
+use super::super::codec::Decoded;
 use super::bands::LONG;
 use super::bits::Bits;
 use super::header::{Block, Header, Side, SideInfo};
@@ -29,7 +30,7 @@ static TABLES: LazyLock<Tables> =
     LazyLock::new(|| Tables { layouts: Layout::all(), codes: Codes::new(), imdct: Imdct::new(), bank: Bank::new() });
 
 /// A Layer III decoder.
-pub(in super::super) struct Mp3 {
+pub(in super::super) struct Mp3Decoder {
     tables: &'static Tables,
     isa: Isa,
     mono: bool,
@@ -43,15 +44,6 @@ pub(in super::super) struct Mp3 {
     histories: [History; 2],
     /// The sound of one granule, by channel.
     sound: Box<[[f32; GRANULE]; 2]>,
-}
-
-/// What a packet gave.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in super::super) struct Frame {
-    pub(in super::super) rate_hz: u32,
-    /// Channels of the stream, whatever comes out.
-    pub(in super::super) channels: usize,
-    pub(in super::super) n_frames: usize,
 }
 
 /// How a granule's two channels become one sound or two.
@@ -76,7 +68,7 @@ struct Granule {
     no_position: u64,
 }
 
-impl Mp3 {
+impl Mp3Decoder {
     pub(in super::super) fn new(mono: bool) -> Self {
         Self::with_isa(mono, Isa::detect())
     }
@@ -105,16 +97,16 @@ impl Mp3 {
     }
 
     /// Appends the samples of one frame to `out`, interleaved or their mean; nothing if it is damaged.
-    pub(in super::super) fn decode(&mut self, packet: &[u8], out: &mut Vec<f32>) -> Result<Frame, &'static str> {
+    pub(in super::super) fn decode(&mut self, packet: &[u8], out: &mut Vec<f32>) -> Result<Decoded, &'static str> {
         let before = out.len();
-        let frame = self.try_decode(packet, out);
-        if frame.is_err() {
+        let decoded = self.try_decode(packet, out);
+        if decoded.is_err() {
             out.truncate(before);
         }
-        frame
+        decoded
     }
 
-    fn try_decode(&mut self, packet: &[u8], out: &mut Vec<f32>) -> Result<Frame, &'static str> {
+    fn try_decode(&mut self, packet: &[u8], out: &mut Vec<f32>) -> Result<Decoded, &'static str> {
         let header = Header::parse(packet)?;
         if header.frame_len.is_some_and(|len| len != packet.len()) {
             return Err("a packet of another length than its frame");
@@ -144,7 +136,7 @@ impl Mp3 {
             self.lines_to_slots(&header, sides, &read);
             self.sound(&header, out);
         }
-        Ok(Frame { rate_hz: spec.0, channels: spec.1, n_frames: header.granules() * GRANULE })
+        Ok(Decoded { rate_hz: spec.0, channels: spec.1, n_frames: header.granules() * GRANULE })
     }
 
     fn silent(&mut self, header: &Header) -> Granule {
@@ -328,7 +320,7 @@ mod tests {
         for bytes in files {
             for mono in [true, false] {
                 let sound = |isa| {
-                    let (mut decoder, mut out) = (Mp3::with_isa(mono, isa), Vec::new());
+                    let (mut decoder, mut out) = (Mp3Decoder::with_isa(mono, isa), Vec::new());
                     packets(&bytes).iter().for_each(|packet| assert!(decoder.decode(packet, &mut out).is_ok()));
                     out
                 };
@@ -342,7 +334,7 @@ mod tests {
     fn a_damaged_frame_gives_nothing_and_the_next_ones_sound() {
         let bytes = fixtures().remove(0);
         let frames = packets(&bytes);
-        let (mut decoder, mut out) = (Mp3::new(true), Vec::new());
+        let (mut decoder, mut out) = (Mp3Decoder::new(true), Vec::new());
         assert_eq!(
             decoder.decode(&frames[0][..20], &mut out).unwrap_err(),
             "a packet of another length than its frame"
@@ -357,7 +349,7 @@ mod tests {
         decoder.reset();
         let (mut again, mut fresh) = (Vec::new(), Vec::new());
         decoder.decode(frames[0], &mut again).unwrap();
-        Mp3::new(true).decode(frames[0], &mut fresh).unwrap();
+        Mp3Decoder::new(true).decode(frames[0], &mut fresh).unwrap();
         assert!(again == fresh);
     }
 }

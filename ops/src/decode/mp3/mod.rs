@@ -25,4 +25,4 @@ mod stereo;
 mod synth;
 mod window;
 
-pub(super) use decoder::Mp3;
+pub(super) use decoder::Mp3Decoder;
