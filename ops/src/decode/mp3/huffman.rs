@@ -248,23 +248,21 @@ mod tests {
     use super::*;
 
     /// Reads one pair with the tree of `table` from bits written as text.
-    fn pair(table: usize, text: &str) -> (f32, f32, usize) {
+    fn pair(codes: &Codes, layout: &Layout, table: usize, text: &str) -> (f32, f32, usize) {
         let text = format!("{text:0<80}");
         let bytes: Vec<u8> = (0..10).map(|i| u8::from_str_radix(&text[8 * i..8 * i + 8], 2).unwrap()).collect();
-        let layouts = Layout::all();
         let mut lines = [0.0; LEN];
-        let mut target = Target { layout: &layouts[0][0], gains: &[1.0; 64], lines: &mut lines };
+        let mut target = Target { layout, gains: &[1.0; 64], lines: &mut lines };
         let mut bits = Bits::new(&bytes, 0);
         let side = Side { n_pairs: 1, tables: [table; 3], regions: [288, 288], ..Side::default() };
-        let codes = Codes::new();
         assert!(codes.read::<false>(&mut bits, 1, &side, &mut target) <= 1);
-        let (x, y, _) = layouts[0][0].pair(0);
+        let (x, y, _) = layout.pair(0);
         (lines[x], lines[y], bits.at())
     }
 
     #[test]
     fn every_code_gives_its_pair_with_both_signs() {
-        let codes = Codes::new();
+        let (codes, layouts) = (Codes::new(), Layout::all());
         for (table, &(book, extra_bits)) in SELECT.iter().enumerate() {
             let Some(book) = book.map(|book| &BOOKS[book]) else { continue };
             for (i, (&len, &code)) in book.lens.iter().zip(book.codes).enumerate() {
@@ -284,7 +282,8 @@ mod tests {
                     *slot = if sign == 1 { -power } else { power };
                 }
                 let n = text.len();
-                assert_eq!(pair(table, &text), (wanted[0], wanted[1], n), "table {table}, pair {i}");
+                let got = pair(&codes, &layouts[0][0], table, &text);
+                assert_eq!(got, (wanted[0], wanted[1], n), "table {table}, pair {i}");
             }
         }
     }
