@@ -40,21 +40,27 @@ fn decode(bytes: Vec<u8>, channels: Channels) -> Result<(Vec<f32>, usize, u64), 
     Ok((samples, audio.channels(), audio.bad_packets()))
 }
 
-/// Where the frames of an undamaged file begin, and its end.
-fn frames(bytes: &[u8]) -> Vec<usize> {
-    let mut starts = Vec::new();
-    let (head, mask) = (&bytes[..2], 0xFE_u8);
-    let mut at = 0;
-    while at + 4 <= bytes.len() {
-        let fits = bytes[at] == head[0] && bytes[at + 1] & mask == head[1] & mask;
-        let far = starts.last().is_none_or(|last| at - last > 40);
-        if fits && far {
-            starts.push(at);
-        }
-        at += 1;
+/// Bytes of the frame whose header begins `bytes`, if it is a header of Layer III.
+fn frame_len(bytes: &[u8]) -> Option<usize> {
+    const KBIT: [[usize; 15]; 2] = [
+        [0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320],
+        [0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160],
+    ];
+    let &[0xFF, b, c, _] = bytes.first_chunk()? else { return None };
+    let (quarter, factor) = [(4, 72_000), (0, 0), (2, 72_000), (1, 144_000)][usize::from(b >> 3 & 3)];
+    if b & 0xE6 != 0xE2 || quarter == 0 {
+        return None;
     }
-    starts.push(bytes.len());
-    starts
+    let rate_hz = [44_100, 48_000, 32_000].get(usize::from(c >> 2 & 3))? / quarter;
+    let kbit = KBIT[usize::from(quarter > 1)].get(usize::from(c >> 4))?;
+    Some(factor * kbit / rate_hz + usize::from(c >> 1 & 1))
+}
+
+/// Where the frames of an undamaged file begin, and the end of the last.
+fn frames(bytes: &[u8]) -> Vec<usize> {
+    let first = (0..bytes.len()).find(|&at| frame_len(&bytes[at..]).is_some()).unwrap();
+    let next = |&at: &usize| frame_len(bytes.get(at..)?).map(|len| at + len).filter(|&at| at <= bytes.len());
+    std::iter::successors(Some(first), next).collect()
 }
 
 #[test]
