@@ -36,7 +36,7 @@ impl<'a> Bits<'a> {
         };
         self.held |= word >> self.n_held;
         self.next += (63 - self.n_held as usize) / 8;
-        self.n_held |= 56;
+        self.n_held |= 0b11_1000;
     }
 
     #[cold]

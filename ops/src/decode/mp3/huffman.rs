@@ -272,8 +272,8 @@ mod tests {
                 {
                     let escapes = value == 15 && extra_bits > 0;
                     let extra = if escapes { (i * 37) & ((1 << extra_bits) - 1) } else { 0 };
-                    if escapes {
-                        text += &format!("{extra:0width$b}", width = extra_bits as usize);
+                    for bit in (0..extra_bits).rev().filter(|_| escapes) {
+                        text += if extra >> bit & 1 == 1 { "1" } else { "0" };
                     }
                     if value > 0 {
                         text += if sign == 1 { "1" } else { "0" };

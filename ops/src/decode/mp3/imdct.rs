@@ -19,7 +19,7 @@ type Window = [[f32; 32]; 36];
 #[derive(Debug)]
 pub(super) struct Imdct {
     /// Long, start, stop; then start and stop of mixed blocks, where the two lowest subbands are long.
-    windows: Box<[Window; 5]>,
+    windows: Vec<Window>,
     /// The first of `windows` for subband 0 alone, and the window of a short block.
     long: [f32; 36],
     short: [f32; 12],
@@ -57,7 +57,7 @@ fn sign(row: usize, subband: usize) -> f32 {
 
 impl Imdct {
     pub(super) fn new() -> Self {
-        let mut windows = Box::new([[[0.0; 32]; 36]; 5]);
+        let mut windows = vec![[[0.0; 32]; 36]; 5];
         let blocks = [Block::Long, Block::Start, Block::Stop, Block::Start, Block::Stop];
         for (k, (rows, block)) in windows.iter_mut().zip(blocks).enumerate() {
             for (i, row) in rows.iter_mut().enumerate() {
