@@ -6,6 +6,7 @@ use symphonia::core::errors::Error as SymphoniaError;
 use symphonia::core::packet::Packet;
 
 use super::downmix::append;
+use super::mp3::Mp3Decoder;
 use super::opus::{self, OpusDecoder};
 use super::vorbis::VorbisDecoder;
 use crate::OpError;
@@ -18,6 +19,8 @@ pub(super) enum Codec {
     Symphonia(Box<dyn AudioDecoder>),
     Opus(OpusDecoder),
     Vorbis(Box<VorbisDecoder>),
+    /// Layer III; whether what the container says is delay and padding is cut off.
+    Mp3(Box<Mp3Decoder>, bool),
 }
 
 /// What a packet held.
@@ -53,6 +56,14 @@ impl Codec {
                     decoder.decode(packet, out).ok_or(SymphoniaError::DecodeError("vorbis: no packet of audio"))?;
                 Ok(Decoded { rate_hz: decoder.rate_hz(), channels: decoder.channels(), n_frames })
             }
+            Self::Mp3(decoder, trim) => {
+                let start = out.len();
+                let mut decoded = decoder.decode(&packet.data, out).map_err(SymphoniaError::DecodeError)?;
+                if *trim {
+                    decoded.n_frames = cut(packet, decoded.n_frames, start, out);
+                }
+                Ok(decoded)
+            }
             Self::Symphonia(decoder) => decoder.decode(packet).map(|buf| {
                 if !buf.is_empty() && buf.frames() <= MAX_PACKET_FRAMES {
                     append(&buf, mono, out, scratch);
@@ -67,6 +78,7 @@ impl Codec {
         match self {
             Self::Opus(decoder) => return decoder.reset(),
             Self::Vorbis(decoder) => decoder.reset(),
+            Self::Mp3(decoder, _) => decoder.reset(),
             Self::Symphonia(decoder) => decoder.reset(),
         }
         Ok(())
@@ -75,4 +87,14 @@ impl Codec {
 
 fn described(buf: &GenericAudioBufferRef<'_>) -> Decoded {
     Decoded { rate_hz: buf.spec().rate(), channels: buf.num_planes(), n_frames: buf.frames() }
+}
+
+/// Takes off what `packet` says is no sound of the `n_frames` that lie in `out` from `start` on; returns how many stay.
+fn cut(packet: &Packet, n_frames: usize, start: usize, out: &mut Vec<f32>) -> usize {
+    let step = (out.len() - start) / n_frames.max(1);
+    let front = (packet.trim_start.get() as usize).min(n_frames);
+    let back = (packet.trim_end.get() as usize).min(n_frames - front);
+    out.truncate(out.len() - back * step);
+    out.drain(start..start + front * step);
+    n_frames - front - back
 }

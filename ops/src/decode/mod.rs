@@ -31,6 +31,7 @@ mod config;
 mod decoder;
 mod downmix;
 mod matroska;
+mod mp3;
 mod mp4;
 mod names;
 mod open;

@@ -14,6 +14,7 @@ use symphonia::core::meta::MetadataOptions;
 
 use super::codec::Codec;
 use super::matroska::{Matroska, MkvTrack, samples};
+use super::mp3::Mp3Decoder;
 use super::mp4::{Mp4, Mp4Track};
 use super::opus::{self, OpusDecoder};
 use super::packets::{Cut, Opened, Promise};
@@ -123,6 +124,7 @@ fn codec(params: &AudioCodecParameters, options: AudioDecoderOptions, mono: bool
     let setup = params.extra_data.as_deref().unwrap_or_default();
     let ours = match params.codec {
         id::CODEC_ID_OPUS => Some(Codec::Opus(OpusDecoder::new(n_channels(params), mono)?)),
+        id::CODEC_ID_MP3 => Some(Codec::Mp3(Box::new(Mp3Decoder::new(mono)), options.gapless)),
         id::CODEC_ID_VORBIS => VorbisDecoder::new(setup, mono).map(|decoder| Codec::Vorbis(Box::new(decoder))),
         _ => None,
     };
