@@ -240,9 +240,13 @@ def _dali_calls(define, clips, *args):
         return None
 
 
-def _dali_decode(**resample):
+def _dali_samples(**resample):
     encoded = dali.fn.external_source(name="clip", device="cpu")
     return dali.fn.decoders.audio(encoded, dtype=dali.types.FLOAT, downmix=True, **resample)[0]
+
+
+def _dali_decode():
+    return _dali_samples()
 
 
 def _dali_mel(mel, center, samples=None):
@@ -256,5 +260,5 @@ def _dali_mel(mel, center, samples=None):
 
 def _dali_pipeline(mel, resample):
     # 50 is DALI's default quality, near soxr's medium.
-    samples = _dali_decode(**(dict(sample_rate=float(RATE), quality=50.0) if resample else {}))
+    samples = _dali_samples(**(dict(sample_rate=float(RATE), quality=50.0) if resample else {}))
     return _dali_mel(mel, False, samples)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 REAL, SYNTHETIC = (200, 2_000, 20_000), (20_000, 200_000, 2_000_000)
 FIGURES = {"rows_per_s": "rows a second", "peak_mb": "peak memory, MB", "plan_s": "planning, s",
-           "start_s": "start-up, s", "resume_s": "resume of a finished run, s"}
+           "start_s": "to the first shard, s", "resume_s": "resume of a finished run, s"}
 
 AUDIO = """pipeline: scale
 stages:
@@ -96,7 +96,7 @@ def measure(program, folder, graph, n, jobs):
     shutil.rmtree(folder / "shards", ignore_errors=True)
     report = folder / "report.json"
     plan = run(program, "check", file)
-    # One unit of the list: what is left is what comes before the first row, and that unit.
+    # Start-up, the listing, and one unit.
     start = run(program, "run", file, "--part", f"1/{-(-n // per_shard)}")
     shutil.rmtree(folder / "shards", ignore_errors=True)
     whole = run(program, "run", file, "--report", report)
@@ -132,7 +132,7 @@ def plot(series, out):
 
 
 def markdown(series):
-    lines = ["| graph | clips | rows/s | CPU us a row | peak MB | plan s | start s | resume s |", "|---|" + "--:|" * 7]
+    lines = ["| graph | clips | rows/s | CPU us a row | peak MB | plan s | first shard s | resume s |", "|---|" + "--:|" * 7]
     for name, rows in series.items():
         for row in rows:
             resume = f"{row['resume_s']:.3f}" if "resume_s" in row else "-"
