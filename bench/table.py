@@ -75,7 +75,8 @@ def _markdown(head, summary, cases, workers, missing):
     if workers:
         lines += ["", f"Two workers: {workers['speed_up']:.2f} times one ({workers['one_clips_per_s']:.0f} -> "
                       f"{workers['two_clips_per_s']:.0f} clips/s on {workers['cores']} cores; wanted 1.95); their CPU time "
-                      f"is {workers['cpu_of_two_over_one']:.3f} of one's."]
+                      f"is {workers['cpu_of_two_over_one']:.3f} of one's. They got {workers['cores_got']:.2f} cores"
+                      + ("." if workers["cores_got"] > 1.8 else ": the machine was busy, this is no measurement.")]
     lines += ["", *_audioset(summary), "", "Everybody, ms a clip:", "", "| what | |", "|---|---|"]
     for case in cases:
         ranked = sorted(case.seconds.items(), key=lambda item: item[1])

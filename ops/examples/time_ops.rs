@@ -12,6 +12,7 @@
 //! request to request, as a worker of the engine keeps them.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::error::Error;
 use std::io::{BufRead, Cursor, Write};
 
@@ -167,18 +168,17 @@ fn open(decode: &Decode, bytes: Vec<u8>, file: &str) -> Fallible<Decoder> {
 }
 
 fn resampler(known: &mut HashMap<u32, ResamplerCache>, rate_hz: u32) -> Fallible<&mut ResamplerCache> {
-    if !known.contains_key(&rate_hz) {
-        known.insert(rate_hz, ResampleConfig::new(rate_hz).build_cache()?);
-    }
-    known.get_mut(&rate_hz).ok_or_else(|| "it was just put there".into())
+    Ok(match known.entry(rate_hz) {
+        Entry::Occupied(known) => known.into_mut(),
+        Entry::Vacant(new) => new.insert(ResampleConfig::new(rate_hz).build_cache()?),
+    })
 }
 
 fn mel<'a>(known: &'a mut HashMap<String, LogMel>, preset: &str) -> Fallible<&'a mut LogMel> {
-    if !known.contains_key(preset) {
-        let preset_value = serde_json::from_value(preset.into())?;
-        known.insert(preset.to_owned(), LogMelConfig::preset(preset_value).build()?);
-    }
-    known.get_mut(preset).ok_or_else(|| "it was just put there".into())
+    Ok(match known.entry(preset.to_owned()) {
+        Entry::Occupied(known) => known.into_mut(),
+        Entry::Vacant(new) => new.insert(LogMelConfig::preset(serde_json::from_value(preset.into())?).build()?),
+    })
 }
 
 /// CPU time of this thread.
