@@ -31,8 +31,11 @@ CODECS = {
 }
 
 
-def ffmpeg(*args):
-    subprocess.run(["ffmpeg", "-v", "error", "-y", "-nostdin", *map(str, args)], check=True)
+def ffmpeg(*args, out):
+    """`out` is there when it is whole."""
+    partial = out.with_name("partial-" + out.name)
+    subprocess.run(["ffmpeg", "-v", "error", "-y", "-nostdin", *map(str, args), partial], check=True)
+    partial.rename(out)
 
 
 def seconds(file):
@@ -60,21 +63,19 @@ def cut(files, n_joined, rng, out):
     if n_joined == 1:
         file = rng.choice(files)
         start = rng.uniform(0, max(0.0, seconds(file) - SECONDS - 1))
-        return ffmpeg("-ss", f"{start:.3f}", "-i", file, *MASTER, "-t", SECONDS, out)
+        return ffmpeg("-ss", f"{start:.3f}", "-i", file, *MASTER, "-t", SECONDS, out=out)
     inputs = [arg for file in rng.sample(files, n_joined) for arg in ("-i", file)]
     same = "".join(f"[{i}:a]aresample=44100,aformat=channel_layouts=stereo[s{i}];" for i in range(n_joined))
     joined = "".join(f"[s{i}]" for i in range(n_joined))
     chain = f"{same}{joined}concat=n={n_joined}:v=0:a=1,apad=whole_dur={SECONDS}"
-    return ffmpeg(*inputs, "-filter_complex", chain, *MASTER, "-t", SECONDS, out)
+    return ffmpeg(*inputs, "-filter_complex", chain, *MASTER, "-t", SECONDS, out=out)
 
 
 def encode(master, folder):
     for name, args in CODECS.items():
         file = folder / name.format(master.stem)
         if not file.exists():
-            partial = file.with_name("partial-" + file.name)
-            ffmpeg("-threads", 1, "-i", master, *args, partial)
-            partial.rename(file)
+            ffmpeg("-threads", 1, "-i", master, *args, out=file)
 
 
 def main(folder):

@@ -11,10 +11,14 @@ export OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 NUMBA_NUM_THRE
 unset OPENBLAS_CORETYPE
 say() { printf '%s\n' "$*" >&2; }
 
-if ! command -v ffmpeg >/dev/null; then
+missing=()
+command -v ffmpeg >/dev/null || missing+=(ffmpeg)
+[ -x "$peers" ] || python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
+if [ ! -d "$BENCH_CORPUS" ] || ((${#missing[@]})); then
     sudo=$([ "$(id -u)" = 0 ] || echo sudo)
-    say "installing ffmpeg (a peer, and what the corpus is encoded with)"
-    $sudo apt-get update -qq && $sudo apt-get install -y -qq --no-install-recommends ffmpeg >/dev/null
+    say "reading the package lists${missing[*]:+, installing ${missing[*]}}"
+    $sudo apt-get update -qq
+    ((${#missing[@]} == 0)) || $sudo apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 fi
 
 # The pins belong together: torchcodec 0.7 is built for torch 2.8. `module=requirement`, one at a time, so that a peer
