@@ -141,7 +141,9 @@ impl Sums {
                 squares.store(&mut lanes[1]);
                 (0..V::N).for_each(|lane| add(lanes[0][lane], lanes[1][lane]));
             }
-            rest.iter().for_each(|&x| add(x, x * x));
+            for &x in rest {
+                add(x, x * x);
+            }
         }
         total
     }

@@ -118,7 +118,7 @@ fn stages(len: usize) -> (Vec<Stage>, usize) {
     let mut stages = Vec::new();
     let mut left = len;
     while left > 8 {
-        let radix = if left.ilog2() % 3 == 0 { 8 } else { 4 };
+        let radix = if left.ilog2().is_multiple_of(3) { 8 } else { 4 };
         let twiddles = (0..left / radix).flat_map(|j| (1..radix).map(move |q| twiddle(j * q, left))).collect();
         stages.push(Stage { len: left, radix, twiddles });
         left /= radix;

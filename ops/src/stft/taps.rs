@@ -100,12 +100,14 @@ impl Taps {
     pub fn apply<V: Lanes>(&self, columns: &Columns, means: V, tilt: Tilt, out: &mut [V]) {
         match tilt {
             Tilt::Bass => {
-                self.weigh(columns, out, |x, before, w, level| (x - before).mul_add(w, (before - means) * level))
+                self.weigh(columns, out, |x, before, w, level| (x - before).mul_add(w, (before - means) * level));
             }
-            Tilt::Treble => self.weigh(columns, out, |x, before, w, level| {
-                let (x, before) = (x - means, before - means);
-                (x + before).mul_sub(w, before * level)
-            }),
+            Tilt::Treble => {
+                self.weigh(columns, out, |x, before, w, level| {
+                    let (x, before) = (x - means, before - means);
+                    (x + before).mul_sub(w, before * level)
+                });
+            }
         }
         if let Some(echo) = self.echo {
             let echo = V::splat(if tilt == Tilt::Bass { echo } else { -echo });

@@ -10,7 +10,6 @@
 //! Frames that lack the main data of earlier ones, as at the start of a cut file, are silent in the granules they lack.
 //! Work is bounded by the lines of a granule whatever the bits say, and nothing is allocated after `new`.
 
-#![allow(clippy::inline_always, reason = "what `simd` calls must be compiled into it, for its instructions")]
 #![allow(
     clippy::needless_range_loop,
     reason = "loops over lanes and rows of several arrays are what becomes vector code"
