@@ -132,7 +132,7 @@ fn damaged_frames_are_silence_or_sound_and_never_a_panic() {
         let starts = frames(original);
         let mut bytes = original.clone();
         damage(&mut bytes, &starts, derive(&[i, 77]));
-        let channels = if derive(&[i, 78]) % 3 == 0 { Channels::All } else { Channels::Mono };
+        let channels = if derive(&[i, 78]).is_multiple_of(3) { Channels::All } else { Channels::Mono };
         let outcome = match decode(bytes, channels) {
             Ok((samples, _, bad)) => {
                 assert!(samples.iter().all(|x| x.abs() <= 4.0), "mutant {i} of {name}: out of bounds");

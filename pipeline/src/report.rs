@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::cli::progress::Timeline;
-use crate::engine::{Bottleneck, Outcome, RunError, Snapshot};
+use crate::engine::{Bottleneck, Outcome, RunError, Snapshot, peak_resident_bytes};
 use crate::job::JobError;
 use crate::plan::Graph;
 use crate::stage::{Reject, SinkReport};
@@ -27,7 +27,7 @@ pub struct RunReport {
     pub end: Snapshot,
     /// The counters over time; at most 600 points, evenly thinned.
     pub timeline: Vec<Snapshot>,
-    /// The most resident memory seen.
+    /// The most resident memory that the process had.
     pub peak_rss_bytes: u64,
     /// What set the pace.
     pub bottleneck: Option<Bottleneck>,
@@ -69,7 +69,7 @@ impl RunReport {
             bottleneck: end.bottleneck(),
             end,
             timeline: points,
-            peak_rss_bytes: timeline.peak_rss_bytes(),
+            peak_rss_bytes: timeline.peak_rss_bytes().max(peak_resident_bytes()),
             sinks,
             reject_counts: counts,
             first_rejects: outcome.rejects.first,

@@ -83,7 +83,10 @@ pub fn clips_of_table(
     check_parts(start_s.as_ref(), end_s.as_ref(), duration_s.as_ref(), &mut faults);
     let has_ids = clip_id.is_some();
     // Rows without a path have been counted; an empty text stands in, so that the names can be looked at as well.
-    let whole: StringArray = path.iter().map(|path| Some(path.unwrap_or_default())).collect();
+    let whole = match path.null_count() {
+        0 => path,
+        _ => path.iter().map(|path| Some(path.unwrap_or_default())).collect(),
+    };
     let clip_id = clip_id.unwrap_or_else(|| clip_ids(&whole, start_s.as_ref()));
     check_ids(&clip_id, &mut faults);
     let help = if has_ids {
