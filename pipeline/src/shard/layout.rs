@@ -40,6 +40,12 @@ pub fn is_part_name(name: &str) -> bool {
     }
 }
 
+/// Whether a run may write a file of this name into the folder of a set.
+pub fn is_file_of_a_set(name: &str) -> bool {
+    let old = name.strip_prefix("manifest.").and_then(|rest| rest.strip_suffix(".json"));
+    name == MANIFEST || name == REJECTS || is_part_name(name) || old.is_some_and(|g| parse_generation(g).is_some())
+}
+
 /// Where the manifest of an earlier generation is kept.
 pub fn old_manifest_name(generation: u32) -> String {
     format!("manifest.g{generation:03}.json")
@@ -69,6 +75,11 @@ pub fn record_name(unit: usize) -> String {
     format!("{unit:05}.json")
 }
 
+/// Whether `name` is that of a unit's commit record.
+pub fn is_record_name(name: &str) -> bool {
+    name.strip_suffix(".json").is_some_and(|unit| unit.len() >= 5 && unit.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -84,6 +95,12 @@ mod tests {
             ["../part-00000.arrow", "part-../../x.arrow", "part-1.arrow", "part-g2-00000.arrow", "manifest.json"]
         {
             assert!(!is_part_name(name), "{name}");
+        }
+        for name in ["manifest.json", "manifest.g001.json", "rejects.parquet", "part-g002-00000.arrow"] {
+            assert!(is_file_of_a_set(name), "{name}");
+        }
+        for name in ["manifest.json.torn-1", "manifest.old.json", "notes.txt", "part-a.arrow", ".manifest.json.tmp-1"] {
+            assert!(!is_file_of_a_set(name), "{name}");
         }
         assert_eq!(parse_generation("g002"), Some(2));
         assert_eq!(parse_generation("g99999999999"), None);
