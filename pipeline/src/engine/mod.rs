@@ -15,6 +15,7 @@ mod network;
 pub mod ring;
 mod run;
 mod segments;
+mod timeline;
 
 pub use chain::{Chain, ChainResult, ChainSettings, Link, MapCx, StagedReject, panic_message};
 pub use gate::{Gate, Pass};
@@ -24,6 +25,7 @@ pub use metrics::{
 };
 pub use network::{Network, QueueSpec, Segment, SegmentWork};
 pub use run::{ErrorPolicy, Outcome, RejectLog, RunError, RunOptions, StopSignal, WORKER_NAME, run};
+pub use timeline::Timeline;
 
 #[cfg(test)]
 mod tests;

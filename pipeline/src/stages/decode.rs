@@ -43,6 +43,11 @@ impl StageConfig for DecodeConfig {
         Ok(StagePlan::new(StageKind::Map, output))
     }
 
+    fn validate(&self) -> Result<(), PlanError> {
+        DecodeConfig::build(self)?;
+        Ok(())
+    }
+
     fn build(&self, _: &BuildCx<'_>) -> Result<Stage, BuildError> {
         Ok(Stage::Map(Box::new(DecodeMap::new(DecodeConfig::build(self)?))))
     }
@@ -92,6 +97,10 @@ impl Map for DecodeMap {
 
     fn map(&mut self, mut row: Row, cx: &mut MapCx<'_>) -> Result<(), MapError> {
         let place = MediaPlace::of(&row).ok_or_else(|| ClipError::missing_column("media"))?;
+        if let Some(fault) = &place.fault {
+            let (reason, detail) = fault.split_once(": ").unwrap_or(("unusable", fault));
+            return Err(ClipError::new(reason.to_owned(), detail).into());
+        }
         let file = MediaPlace { start_s: None, end_s: None, ..place.clone() };
         let encoded = self.encoded(&file)?;
         row.set("content_hash", Cell::Hash(encoded.hash));
