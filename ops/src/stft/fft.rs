@@ -256,6 +256,21 @@ mod tests {
         }
     }
 
+    /// Writes the samples of every lane, in the order that the transform asks for.
+    struct Fill<'a>(&'a mut Buffer, usize);
+
+    impl Kernel for Fill<'_> {
+        type Output = ();
+
+        #[inline(always)]
+        fn run<V: Lanes>(self) {
+            for (at, x) in self.0.flat().iter_mut().enumerate() {
+                let (row, half) = (at / V::N, self.1 / 2);
+                *x = sample(row / 2 + row % 2 * half, at % V::N);
+            }
+        }
+    }
+
     fn sample(i: usize, lane: usize) -> f32 {
         ((i * i * 31 + lane * 17 + i) % 103) as f32 / 103.0 - 0.5
     }
@@ -277,18 +292,6 @@ mod tests {
             for n in (1..=12).map(|p| 1_usize << p) {
                 let fft = LaneFft::new(n);
                 let mut buffer = Buffer::new(n);
-                // Lanes are not known out here: row r of any number of lanes holds sample r in each.
-                struct Fill<'a>(&'a mut Buffer, usize);
-                impl Kernel for Fill<'_> {
-                    type Output = ();
-                    #[inline(always)]
-                    fn run<V: Lanes>(self) {
-                        for (at, x) in self.0.flat().iter_mut().enumerate() {
-                            let (row, half) = (at / V::N, self.1 / 2);
-                            *x = sample(row / 2 + row % 2 * half, at % V::N);
-                        }
-                    }
-                }
                 set.run(Fill(&mut buffer, n));
                 let lanes = set.run(Run(&fft, &mut buffer));
                 for k in (0..=n / 2).step_by((n / 32).max(1)) {
