@@ -30,8 +30,9 @@ pub trait StageConfig: Debug + Send + Sync {
     /// [`BuildError`] when something outside the config (a file, a folder) is not as needed.
     fn build(&self, cx: &BuildCx<'_>) -> Result<Stage, BuildError>;
 
-    /// For a sink that writes into a folder: which one. `bench` measures such a sink in a folder beside it, which it
-    /// removes; for a sink that says `None` a null stands in.
+    /// The folder of shards or tars that a sink writes, or a source reads: no sink may write where another stage of the graph
+    /// reads or writes. `bench` measures a sink in a folder beside its own, which it removes; for one that says `None` a
+    /// null stands in.
     fn folder(&self) -> Option<&Path> {
         None
     }

@@ -1,5 +1,7 @@
 //! `source_webdataset`: audio in `WebDataset` tars, decoded in place.
 
+use std::path::Path;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -46,5 +48,12 @@ impl StageConfig for SourceWebdatasetConfig {
         }
         let selection = Selection { shuffle: self.shuffle, limit: self.limit };
         Ok(Stage::Source(Box::new(Listed::new(samples, selection, cx)?)))
+    }
+
+    /// A pattern or a tar is not a folder whose new files would be read.
+    fn folder(&self) -> Option<&Path> {
+        let path = Path::new(&self.path);
+        let is_tar = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("tar"));
+        (!is_tar && !self.path.contains(['{', '*', '?'])).then_some(path)
     }
 }

@@ -1,5 +1,6 @@
 //! Integration tests of the pipeline crate: one binary.
 
+mod apart;
 mod bad;
 mod bottleneck;
 mod describe;
