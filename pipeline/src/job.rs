@@ -211,6 +211,7 @@ fn build_stages(graph: &Graph, options: &RunOptions) -> Result<Vec<Option<Stage>
             seed: options.seed,
             clips_per_unit: graph.resources.clips_per_shard as usize,
             clip_cap_bytes: options.clip_cap_bytes,
+            fail: options.on_error.fail,
         };
         let fault = |source| JobError::Build { stage: node.id.clone(), line: node.line, source };
         node.config.build(&cx).map(Some).map_err(fault)

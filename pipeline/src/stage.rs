@@ -112,6 +112,9 @@ pub struct BuildCx<'a> {
     pub clips_per_unit: usize,
     /// Bytes that one clip may take in memory in one worker.
     pub clip_cap_bytes: u64,
+    /// Whether the first clip that cannot be used ends the run: a source then refuses a list that holds such, where it
+    /// would otherwise list them as rejects.
+    pub fail: bool,
 }
 
 /// Lists what there is to do and reads it, in one order for ever.

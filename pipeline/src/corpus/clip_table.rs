@@ -38,6 +38,8 @@ pub struct ClipTable {
     pub labels: Option<ArrayRef>,
     /// Further columns, which travel along as they are.
     pub extra: Vec<(FieldRef, ArrayRef)>,
+    /// Why a clip cannot be opened, as `reason: detail`, where the list knows it; null for the others.
+    pub faults: Option<StringArray>,
     /// What was seen of the files.
     pub stamps: Stamps,
 }
@@ -46,8 +48,8 @@ impl ClipTable {
     /// Clips of files under `root`, by name and path; no labels, no parts.
     pub fn of_files(root: PathBuf, clip_id: StringArray, path: StringArray) -> Self {
         let (source, start_s, end_s, duration_s, labels) = (None, None, None, None, None);
-        let (extra, stamps) = (Vec::new(), Stamps::default());
-        Self { root, clip_id, path, source, start_s, end_s, duration_s, labels, extra, stamps }
+        let (extra, faults, stamps) = (Vec::new(), None, Stamps::default());
+        Self { root, clip_id, path, source, start_s, end_s, duration_s, labels, extra, faults, stamps }
     }
 
     /// The clips that `keep` has true.
@@ -69,6 +71,7 @@ impl ClipTable {
             duration_s: self.duration_s.as_ref().map(numbers).transpose()?,
             labels: self.labels.as_ref().map(|labels| of(labels)).transpose()?,
             extra: self.extra.iter().map(extra).collect::<Result<_, _>>()?,
+            faults: self.faults.as_ref().map(texts).transpose()?,
             stamps: Stamps::default(),
         })
     }
@@ -79,7 +82,12 @@ impl ClipTable {
             bytes: None,
             start_s: number(self.start_s.as_ref(), clip),
             end_s: number(self.end_s.as_ref(), clip),
+            fault: self.fault(clip).map(str::to_owned),
         }
+    }
+
+    fn fault(&self, clip: usize) -> Option<&str> {
+        self.faults.as_ref().filter(|faults| faults.is_valid(clip)).map(|faults| faults.value(clip))
     }
 
     fn duration_s(&self, clip: usize) -> Option<f64> {

@@ -66,6 +66,10 @@ impl Map for DecodeMap {
 
     fn map(&mut self, mut row: Row, cx: &mut MapCx<'_>) -> Result<(), MapError> {
         let place = MediaPlace::of(&row).ok_or_else(|| ClipError::missing_column("media"))?;
+        if let Some(fault) = &place.fault {
+            let (reason, detail) = fault.split_once(": ").unwrap_or(("unusable", fault));
+            return Err(ClipError::new(reason.to_owned(), detail).into());
+        }
         let file = MediaPlace { start_s: None, end_s: None, ..place.clone() };
         let encoded = match &self.last {
             Some((known, encoded)) if *known == file => encoded.clone(),
