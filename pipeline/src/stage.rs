@@ -24,6 +24,15 @@ pub trait StageConfig: Debug + Send + Sync {
     /// [`PlanError`] naming the field at fault, or the input that does not fit.
     fn plan(&self, inputs: &[Schema]) -> Result<StagePlan, PlanError>;
 
+    /// What can be said of the config alone, whatever comes in: asked of a stage whose inputs are not known, because a stage
+    /// before it is at fault. Says nothing that [`StageConfig::plan`] would not say.
+    ///
+    /// # Errors
+    /// [`PlanError`] naming the field at fault.
+    fn validate(&self) -> Result<(), PlanError> {
+        Ok(())
+    }
+
     /// Makes the stage. Files may be opened here.
     ///
     /// # Errors

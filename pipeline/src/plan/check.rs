@@ -14,7 +14,7 @@ const MAX_STAGES: usize = 500;
 /// Proves that the stages fit together, or names everything that does not.
 ///
 /// # Errors
-/// All faults found; a stage behind a faulty one is checked as far as its inputs are known. None, when the only faults are
+/// All faults found; a stage behind a faulty one is checked for what does not depend on its inputs. None, when the only faults are
 /// those of stages that came without a config, which whoever read them has told.
 pub fn check(draft: Draft) -> Result<Graph, Vec<DraftFault>> {
     if draft.stages.is_empty() {
@@ -34,6 +34,12 @@ pub fn check(draft: Draft) -> Result<Graph, Vec<DraftFault>> {
         }
         planned[i] = plan_stage(&draft, i, topology.inputs[i].as_deref(), &planned, &mut faults);
     }
+    for (i, plan) in planned.iter().enumerate() {
+        // Whoever was planned, well or not, has been heard; what is fed by a fault can still be asked for itself.
+        if plan.is_none() && !faults.iter().any(|fault| fault.stage == Some(i)) {
+            validate(&draft, i, &mut faults);
+        }
+    }
     shared_folders(&draft, &mut faults);
     if faults.is_empty() { assemble(draft, &topology, planned) } else { Err(faults) }
 }
@@ -47,7 +53,8 @@ fn shared_folders(draft: &Draft, faults: &mut Vec<DraftFault>) {
     for i in all.clone().filter(of_kind(StageKind::Sink)) {
         let Some(here) = folder(i) else { continue };
         let clash = |k: &usize| folder(*k).is_some_and(|there| here.starts_with(&there) || there.starts_with(&here));
-        let read = all.clone().filter(of_kind(StageKind::Source)).find(|&k| folder(k).is_some_and(|there| there == here));
+        let read =
+            all.clone().filter(of_kind(StageKind::Source)).find(|&k| folder(k).is_some_and(|there| there == here));
         let fault = if let Some(source) = read {
             own_source(i, &draft.stages[source].id)
         } else if let Some(other) = (0..i).filter(of_kind(StageKind::Sink)).find(clash) {
@@ -80,6 +87,13 @@ fn plain(path: &Path) -> PathBuf {
         }
     }
     out
+}
+
+fn validate(draft: &Draft, i: usize, faults: &mut Vec<DraftFault>) {
+    let config = draft.stages[i].parsed.as_ref().map(|parsed| &parsed.config);
+    if let Some(Err(error)) = config.map(|config| config.validate()) {
+        faults.push(plan_fault(draft, i, None, &[], error));
+    }
 }
 
 fn plan_stage(

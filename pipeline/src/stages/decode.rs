@@ -41,6 +41,11 @@ impl StageConfig for DecodeConfig {
         Ok(StagePlan::new(StageKind::Map, output))
     }
 
+    fn validate(&self) -> Result<(), PlanError> {
+        DecodeConfig::build(self)?;
+        Ok(())
+    }
+
     fn build(&self, _: &BuildCx<'_>) -> Result<Stage, BuildError> {
         Ok(Stage::Map(Box::new(DecodeMap { decode: DecodeConfig::build(self)?, last: None })))
     }
