@@ -123,6 +123,12 @@ impl Roles<'_> {
         let like =
             nearest.filter(|nearest| strsim::jaro_winkler(nearest, name) > 0.7).map_or("NAME", |nearest| nearest);
         let problem = format!("{}: there is no column {name:?} among {}", self.shown, names.join(", "));
+        if let [header] = names[..]
+            && let Some(separator) = [';', '\t', '|'].into_iter().find(|c| header.contains(*c))
+        {
+            let cure = if separator == '\t' { "name the file .tsv" } else { "part the columns by commas" };
+            return BuildError::new(problem, format!("the header is one column, parted by {separator:?}: {cure}"));
+        }
         BuildError::new(problem, format!("say which column holds it: columns: {{ {role}: {like} }}"))
     }
 
