@@ -7,9 +7,9 @@ use std::sync::Arc;
 use crossbeam::channel::Receiver;
 use thiserror::Error;
 
-use crate::cli::progress::Timeline;
 use crate::engine::{
     self, ErrorPolicy, Link, Metrics, Network, Outcome, RunError, RunOptions, SegmentWork, Snapshot, StopSignal,
+    Timeline,
 };
 use crate::plan::{Graph, Node, Policy, Segments};
 use crate::report::RunReport;

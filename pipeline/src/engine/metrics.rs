@@ -236,7 +236,7 @@ impl Snapshot {
 
 fn lone_advice(stage: &StageSnapshot, share: f64) -> String {
     match stage.kind.as_str() {
-        "sink" if share > 0.5 => "the disk it writes to is what limits: a faster one, or `dtype: f16`".to_owned(),
+        "sink" if share > 0.5 => "the disk it writes to is what limits: a faster one would help".to_owned(),
         "source" if share > 0.5 => {
             "listing and reading the source limits: a local disk, or a manifest instead of a folder".to_owned()
         }
