@@ -40,6 +40,15 @@ pub fn is_part_name(name: &str) -> bool {
     }
 }
 
+/// The generation that a part is of; `None` for what is no part.
+pub fn generation_of_part(name: &str) -> Option<u32> {
+    match name.strip_prefix("part-g") {
+        _ if !is_part_name(name) => None,
+        Some(rest) => rest.split('-').next()?.parse().ok(),
+        None => Some(1),
+    }
+}
+
 /// Whether a run may write a file of this name into the folder of a set.
 pub fn is_file_of_a_set(name: &str) -> bool {
     let old = name.strip_prefix("manifest.").and_then(|rest| rest.strip_suffix(".json"));
