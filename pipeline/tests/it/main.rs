@@ -6,6 +6,7 @@ mod bottleneck;
 mod describe;
 mod explain;
 mod graph;
+mod inspect;
 mod memory;
 mod mutate;
 mod overrides;
