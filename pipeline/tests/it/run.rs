@@ -136,7 +136,8 @@ fn a_passed_budget_ends_the_run_and_says_which() {
         assert_eq!((ended.code, report.outcome.as_str()), (Some(1), "failed"), "{ended:?}");
         let limit = budget.replace('=', " = ");
         assert!(ended.err.contains(&limit) && ended.err.contains("clips were refused"), "{}", ended.err);
-        assert!(ended.err.contains("help: "), "{}", ended.err);
+        let field = budget.split('=').next().unwrap_or_default();
+        assert!(ended.err.contains(&format!("help: mend the clips, raise {field}")), "{}", ended.err);
         assert!(!place.path("out/manifest.json").exists(), "{budget}");
         assert!(report.error.is_some_and(|error| error.contains(&limit)));
     }
@@ -202,6 +203,22 @@ fn the_reports_hold_the_numbers() {
     }
     assert!(page.contains("<img class=\"graph\"") && page.contains("data:image/svg+xml"));
     assert!(!page.contains("<script") && !page.contains("src=\"http"), "a page that needs nothing else");
+}
+
+#[test]
+fn a_folder_in_the_place_of_a_part_is_named() {
+    let place = Place::new();
+    place.copies(4);
+    place.write("graph.yaml", SHARDS);
+    place.done("run graph.yaml --progress off");
+    let again = place.done("run graph.yaml --progress off");
+    assert!(again.out.contains("not their bits: ajepa-pipe verify out does"), "{}", again.out);
+    std::fs::remove_file(place.path("out/part-00000.arrow")).expect("a part");
+    place.write("out/part-00000.arrow/notes.txt", "mine");
+    let ended = place.run("run graph.yaml --progress off");
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    let told = ["part-00000.arrow", "a folder lies where a file of this name belongs: move it away"];
+    assert!(told.iter().all(|words| ended.err.contains(words)), "{}", ended.err);
 }
 
 const SHARDS: &str = "
