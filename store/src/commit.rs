@@ -47,11 +47,8 @@ impl PendingFile {
     }
 
     /// Makes the file durable and gives it its name, in the place of what had it.
-
     ///
-
     /// # Errors
-
     /// [`StoreError`]; the file is then absent, or as it was.
     pub fn commit(mut self) -> Result<(), StoreError> {
         self.sync()?;
@@ -61,11 +58,8 @@ impl PendingFile {
     }
 
     /// Makes the file durable and gives it its name if that is free; `false` when it is not.
-
     ///
-
     /// # Errors
-
     /// [`StoreError`]; the file is then absent, or as it was.
     pub fn commit_new(mut self) -> Result<bool, StoreError> {
         self.sync()?;
@@ -125,11 +119,8 @@ impl Drop for PendingFile {
 }
 
 /// Commits `bytes` as `target`.
-
 ///
-
 /// # Errors
-
 /// [`StoreError`]; the file is then absent, or as it was.
 pub fn commit_bytes(fs: &Arc<dyn Fs>, target: PathBuf, bytes: &[u8]) -> Result<(), StoreError> {
     let mut file = PendingFile::create(fs, target)?;
@@ -138,11 +129,8 @@ pub fn commit_bytes(fs: &Arc<dyn Fs>, target: PathBuf, bytes: &[u8]) -> Result<(
 }
 
 /// Commits `bytes` as `target` unless that exists; `false` when it does.
-
 ///
-
 /// # Errors
-
 /// [`StoreError`]; the file is then absent, or as it was.
 pub fn commit_bytes_new(fs: &Arc<dyn Fs>, target: PathBuf, bytes: &[u8]) -> Result<bool, StoreError> {
     let mut file = PendingFile::create(fs, target)?;
