@@ -23,6 +23,7 @@ pub mod normalize;
 pub mod patch;
 pub mod resample;
 pub mod seed;
+pub mod simd;
 pub mod stft;
 
 pub use audio::{AudioRead, MemoryAudio};

@@ -112,16 +112,62 @@ fn lossy_agrees_with_ffmpeg_in_place_and_length() {
     assert!(n >= 20, "{n} references");
 }
 
+fn decode_mono(name: &str) -> Vec<f32> {
+    let decode_config = DecodeConfig::default().build().unwrap();
+    let mut audio = decode_config.open(Box::new(File::open(fixtures().join(name)).unwrap()), "").unwrap();
+    let mut mono = Vec::new();
+    audio.read_to_end(&mut mono, 1 << 24).unwrap();
+    assert_eq!(audio.channels(), 1, "{name}");
+    mono
+}
+
+fn means(name: &str) -> Vec<f32> {
+    let (_, channels, all) = decode(name);
+    all.chunks_exact(channels).map(|x| x.iter().sum::<f32>() / channels as f32).collect()
+}
+
 #[test]
 fn mono_is_the_mean() {
-    for name in ["pcm24.wav", "flac16.flac", "stereo.ogg"] {
-        let decode_config = DecodeConfig::default().build().unwrap();
-        let mut audio = decode_config.open(Box::new(File::open(fixtures().join(name)).unwrap()), "").unwrap();
-        let mut mono = Vec::new();
-        audio.read_to_end(&mut mono, 1 << 24).unwrap();
-        let means: Vec<f32> = decode(name).2.chunks_exact(2).map(|pair| (pair[0] + pair[1]) * 0.5).collect();
-        assert!(mono == means, "{name}");
+    for name in ["pcm16.wav", "pcm24.wav", "flac16.flac", "stereo.m4a", "stereo.mp2"] {
+        assert!(decode_mono(name) == means(name), "{name}");
     }
+    // Vorbis is mixed before the inverse transform: the same but for the order in which sums are rounded to 24 bits.
+    for name in ["stereo.ogg", "mono.ogg"] {
+        let (mono, means) = (decode_mono(name), means(name));
+        assert_eq!(mono.len(), means.len(), "{name}");
+        let db = difference_db(&mono, &means);
+        println!("{name}: {db:.1} dB, level {:.1} dB", difference_db(&mono, &vec![0.0; mono.len()]));
+        assert!(db < -140.0, "{name}: {db:.1} dB");
+    }
+}
+
+/// Opus is mixed down inside the decoder, in every mode it has: SILK, hybrid, CELT, and at the change from one to another.
+#[test]
+fn mono_opus_is_the_mean() {
+    let mut modes = [0; 3];
+    for name in ["silk.opus", "stereo.opus", "out_of_phase.opus", "opus.webm", "mono.opus", "short_frames.opus"] {
+        let (mono, means) = (decode_mono(name), means(name));
+        assert_eq!(mono.len(), means.len(), "{name}");
+        let db = difference_db(&mono, &means);
+        println!("{name}: {db:.1} dB, level {:.1} dB", difference_db(&mono, &vec![0.0; mono.len()]));
+        assert!(db < -75.0, "{name}: {db:.1} dB");
+        if let Some(first) = first_opus_packet(name) {
+            modes[match first >> 3 {
+                0..12 => 0,
+                12..16 => 1,
+                _ => 2,
+            }] += usize::from(first & 4 != 0);
+        }
+    }
+    assert!(modes.iter().all(|&n| n > 0), "stereo streams that start in SILK, hybrid, CELT: {modes:?}");
+}
+
+/// The first byte of the first audio packet in an Ogg file: configuration and channels. It follows the head and the tags.
+fn first_opus_packet(name: &str) -> Option<u8> {
+    let bytes = fs::read(fixtures().join(name)).unwrap();
+    let mut pages = bytes.windows(4).enumerate().filter(|(_, w)| w == b"OggS").map(|(at, _)| at);
+    let third = pages.nth(2)?;
+    Some(bytes[third + 27 + usize::from(bytes[third + 26])])
 }
 
 #[test]

@@ -26,7 +26,9 @@ fn originals() -> Vec<(String, Vec<u8>)> {
         .iter()
         .flat_map(|folder| std::fs::read_dir(folder).unwrap())
         .map(|entry| entry.unwrap().path())
-        .filter(|path| path.is_file() && path.extension().is_some_and(|extension| extension != "sh"))
+        .filter(|path| {
+            path.is_file() && path.extension().is_some_and(|extension| extension != "sh" && extension != "py")
+        })
         // Of what is refused by its first bytes a mutant teaches little; HE-AAC is refused after a look at its packets.
         .filter(|path| !path.parent().unwrap().ends_with("refused") || path.to_str().unwrap().contains("he_aac"))
         .map(|path| (path.file_name().unwrap().to_str().unwrap().to_owned(), std::fs::read(&path).unwrap()))

@@ -2,7 +2,7 @@
 //!
 //! | type | Arrow |
 //! |---|---|
-//! | media | struct { path utf8, `byte_offset` u64?, `byte_len` u64?, `start_s` f64?, `end_s` f64? } |
+//! | media | struct { path utf8, `byte_offset` u64?, `byte_len` u64?, `start_s` f64?, `end_s` f64?, fault utf8? } |
 //! | audio | struct { samples `large_list<f32>`, `rate_hz` u32, channels u16 } |
 //! | tensor | `fixed_size_list<f16>` or `<f32>` with the extension `arrow.fixed_shape_tensor` |
 
@@ -50,6 +50,7 @@ pub fn media_fields() -> Fields {
         Field::new("byte_len", DataType::UInt64, true),
         Field::new("start_s", DataType::Float64, true),
         Field::new("end_s", DataType::Float64, true),
+        Field::new("fault", DataType::Utf8, true),
     ])
 }
 
@@ -465,8 +466,9 @@ pub fn media_array(places: &[MediaPlace]) -> Result<ArrayRef, StageError> {
     let lens: UInt64Array = places.iter().map(|p| p.bytes.map(|(_, len)| len)).collect();
     let starts: arrow::array::Float64Array = places.iter().map(|p| p.start_s).collect();
     let ends: arrow::array::Float64Array = places.iter().map(|p| p.end_s).collect();
+    let faults: arrow::array::StringArray = places.iter().map(|p| p.fault.as_deref()).collect();
     let columns: Vec<ArrayRef> =
-        vec![Arc::new(paths), Arc::new(offsets), Arc::new(lens), Arc::new(starts), Arc::new(ends)];
+        vec![Arc::new(paths), Arc::new(offsets), Arc::new(lens), Arc::new(starts), Arc::new(ends), Arc::new(faults)];
     Ok(Arc::new(StructArray::try_new(media_fields(), columns, None)?))
 }
 
@@ -481,6 +483,8 @@ pub struct MediaPlace {
     pub start_s: Option<f64>,
     /// Last second wanted; the end when `None`.
     pub end_s: Option<f64>,
+    /// Why there is nothing to be opened, as `reason: detail`: the list knows already that this clip cannot be used.
+    pub fault: Option<String>,
 }
 
 impl MediaPlace {
@@ -496,11 +500,13 @@ impl MediaPlace {
             let column = media.column_by_name(name)?.as_primitive_opt::<Float64Type>()?;
             column.is_valid(i).then(|| column.value(i))
         };
+        let faults = media.column_by_name("fault").and_then(|column| column.as_string_opt::<i32>());
         Some(Self {
             path: media.column_by_name("path")?.as_string_opt::<i32>()?.value(i).to_owned(),
             bytes: u64_at("byte_offset").zip(u64_at("byte_len")),
             start_s: f64_at("start_s"),
             end_s: f64_at("end_s"),
+            fault: faults.filter(|faults| faults.is_valid(i)).map(|faults| faults.value(i).to_owned()),
         })
     }
 }

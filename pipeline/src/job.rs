@@ -7,9 +7,9 @@ use std::sync::Arc;
 use crossbeam::channel::Receiver;
 use thiserror::Error;
 
-use crate::cli::progress::Timeline;
 use crate::engine::{
     self, ErrorPolicy, Link, Metrics, Network, Outcome, RunError, RunOptions, SegmentWork, Snapshot, StopSignal,
+    Timeline,
 };
 use crate::plan::{Graph, Node, Policy, Segments};
 use crate::report::RunReport;
@@ -183,7 +183,24 @@ pub fn network(graph: &Graph, options: &RunOptions) -> Result<Network, JobError>
     Ok(network)
 }
 
+/// Refuses a sink into the folder of another stage, by whatever links and names it is reached. The plan has compared the
+/// texts; here the folders are there to be looked up.
+fn folders_apart(graph: &Graph) -> Result<(), JobError> {
+    let folder = |node: &Node| node.config.folder().and_then(|path| path.canonicalize().ok());
+    for sink in graph.nodes.iter().filter(|node| node.kind() == StageKind::Sink) {
+        let Some(here) = folder(sink) else { continue };
+        let clash = |other: &&Node| other.id != sink.id && folder(other).is_some_and(|there| there == here);
+        if let Some(other) = graph.nodes.iter().find(clash) {
+            let problem = format!("{} is the folder of `{}` too, by another name", here.display(), other.id);
+            let source = BuildError::new(problem, "give the sink a folder of its own");
+            return Err(JobError::Build { stage: sink.id.clone(), line: sink.line, source });
+        }
+    }
+    Ok(())
+}
+
 fn build_stages(graph: &Graph, options: &RunOptions) -> Result<Vec<Option<Stage>>, JobError> {
+    folders_apart(graph)?;
     let build = |node: &Node| {
         let nothing = Schema::default();
         let output = node.plan.output.as_ref().or(node.plan.stored.as_ref()).unwrap_or(&nothing);
@@ -194,6 +211,7 @@ fn build_stages(graph: &Graph, options: &RunOptions) -> Result<Vec<Option<Stage>
             seed: options.seed,
             clips_per_unit: graph.resources.clips_per_shard as usize,
             clip_cap_bytes: options.clip_cap_bytes,
+            fail: options.on_error.fail,
         };
         let fault = |source| JobError::Build { stage: node.id.clone(), line: node.line, source };
         node.config.build(&cx).map(Some).map_err(fault)

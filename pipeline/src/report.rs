@@ -2,11 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::cli::progress::Timeline;
-use crate::engine::{Bottleneck, Outcome, RunError, Snapshot};
+use crate::engine::{Bottleneck, Outcome, RunError, Snapshot, Timeline, peak_resident_bytes};
 use crate::job::JobError;
 use crate::plan::Graph;
-use crate::stage::{Reject, SinkReport};
+use crate::stage::{Reject, SinkReport, StageKind};
 
 /// How a run went.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -27,7 +26,7 @@ pub struct RunReport {
     pub end: Snapshot,
     /// The counters over time; at most 600 points, evenly thinned.
     pub timeline: Vec<Snapshot>,
-    /// The most resident memory seen.
+    /// The most resident memory that the process had.
     pub peak_rss_bytes: u64,
     /// What set the pace.
     pub bottleneck: Option<Bottleneck>,
@@ -66,14 +65,45 @@ impl RunReport {
             started_at,
             outcome: ended.to_owned(),
             error,
-            bottleneck: end.bottleneck(),
+            bottleneck: end.bottleneck().map(|found| with_dtype(found, graph)),
             end,
             timeline: points,
-            peak_rss_bytes: timeline.peak_rss_bytes(),
+            peak_rss_bytes: timeline.peak_rss_bytes().max(peak_resident_bytes()),
             sinks,
             reject_counts: counts,
             first_rejects: outcome.rejects.first,
             graph_svg: None,
         }
+    }
+}
+
+/// Adds the one thing that makes a sink write less, where the sink has it and does not use it.
+fn with_dtype(mut found: Bottleneck, graph: &Graph) -> Bottleneck {
+    let node = graph.nodes.iter().find(|node| node.id == found.stage && node.kind() == StageKind::Sink);
+    let is_single = node.is_some_and(|node| node.json.get("dtype").is_some_and(|dtype| dtype == "f32"));
+    if is_single {
+        found.advice.push_str("; `dtype: f16` writes half as much");
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn half_floats_are_advised_only_where_there_are_single_ones() {
+        let advice = |sink: &str| {
+            let mel = "{ type: log_mel, preset: base-2026 }";
+            let text = format!(
+                "stages: [{{ type: source_folder, path: a }}, {{ type: decode }}, {{ type: resample, rate_hz: 16000 }}, {mel}, {{ id: out, {sink} }}]"
+            );
+            let graph = crate::config::load_str("test", &text, &[], &crate::stages::builtin()).unwrap();
+            let found = Bottleneck { stage: "out".to_owned(), share: 0.9, advice: "a faster disk".to_owned() };
+            with_dtype(found, &graph).advice
+        };
+        assert!(advice("type: sink_shards, path: o, dtype: f32").contains("`dtype: f16`"));
+        assert_eq!(advice("type: sink_shards, path: o"), "a faster disk");
+        assert_eq!(advice("type: sink_webdataset, path: o, content: tensors"), "a faster disk");
     }
 }

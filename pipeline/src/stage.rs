@@ -24,14 +24,24 @@ pub trait StageConfig: Debug + Send + Sync {
     /// [`PlanError`] naming the field at fault, or the input that does not fit.
     fn plan(&self, inputs: &[Schema]) -> Result<StagePlan, PlanError>;
 
+    /// What can be said of the config alone, whatever comes in: asked of a stage whose inputs are not known, because a stage
+    /// before it is at fault. Says nothing that [`StageConfig::plan`] would not say.
+    ///
+    /// # Errors
+    /// [`PlanError`] naming the field at fault.
+    fn validate(&self) -> Result<(), PlanError> {
+        Ok(())
+    }
+
     /// Makes the stage. Files may be opened here.
     ///
     /// # Errors
     /// [`BuildError`] when something outside the config (a file, a folder) is not as needed.
     fn build(&self, cx: &BuildCx<'_>) -> Result<Stage, BuildError>;
 
-    /// For a sink that writes into a folder: which one. `bench` measures such a sink in a folder beside it, which it
-    /// removes; for a sink that says `None` a null stands in.
+    /// The folder of shards or tars that a sink writes, or a source reads: no sink may write where another stage of the graph
+    /// reads or writes. `bench` measures a sink in a folder beside its own, which it removes; for one that says `None` a
+    /// null stands in.
     fn folder(&self) -> Option<&Path> {
         None
     }
@@ -111,6 +121,9 @@ pub struct BuildCx<'a> {
     pub clips_per_unit: usize,
     /// Bytes that one clip may take in memory in one worker.
     pub clip_cap_bytes: u64,
+    /// Whether the first clip that cannot be used ends the run: a source then refuses a list that holds such, where it
+    /// would otherwise list them as rejects.
+    pub fail: bool,
 }
 
 /// Lists what there is to do and reads it, in one order for ever.

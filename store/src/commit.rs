@@ -44,11 +44,8 @@ impl PendingFile {
     }
 
     /// Makes the file durable and gives it its name, in the place of what had it.
-
     ///
-
     /// # Errors
-
     /// [`StoreError`]; the file is then absent, or as it was.
     pub fn commit(mut self) -> Result<(), StoreError> {
         self.sync()?;
@@ -58,11 +55,8 @@ impl PendingFile {
     }
 
     /// Makes the file durable and gives it its name if that is free; `false` when it is not.
-
     ///
-
     /// # Errors
-
     /// [`StoreError`]; the file is then absent, or as it was.
     pub fn commit_new(mut self) -> Result<bool, StoreError> {
         self.sync()?;
@@ -181,11 +175,8 @@ fn temp_name(target: &Path) -> PathBuf {
 }
 
 /// Commits `bytes` as `target`.
-
 ///
-
 /// # Errors
-
 /// [`StoreError`]; the file is then absent, or as it was.
 pub fn commit_bytes(fs: &Arc<dyn Fs>, target: PathBuf, bytes: &[u8]) -> Result<(), StoreError> {
     let mut file = PendingFile::create(fs, target)?;
@@ -194,11 +185,8 @@ pub fn commit_bytes(fs: &Arc<dyn Fs>, target: PathBuf, bytes: &[u8]) -> Result<(
 }
 
 /// Commits `bytes` as `target` unless that exists; `false` when it does.
-
 ///
-
 /// # Errors
-
 /// [`StoreError`]; the file is then absent, or as it was.
 pub fn commit_bytes_new(fs: &Arc<dyn Fs>, target: PathBuf, bytes: &[u8]) -> Result<bool, StoreError> {
     let mut file = PendingFile::create(fs, target)?;

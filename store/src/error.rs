@@ -30,6 +30,9 @@ impl StoreError {
             io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => {
                 format!(" (the output folder must be writable; {kept})")
             }
+            io::ErrorKind::IsADirectory => {
+                format!(" (a folder lies where a file of this name belongs: move it away, then run again; {kept})")
+            }
             _ => String::new(),
         }
     }

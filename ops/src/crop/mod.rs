@@ -18,7 +18,7 @@ use crate::{ConfigError, seed};
 /// Longest window, in frames: three hours at 96 kHz, 4 GB of one channel.
 const MAX_WINDOW_FRAMES: u64 = 1 << 30;
 
-/// Which part of a clip is kept.
+/// Cuts one window out of a clip, at its head, centre or at random, or a row per window that slides over it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CropConfig {

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::decoder::Decoder;
-use super::source::ReadSeek;
+use super::source::{ReadSeek, Source};
 use crate::{ConfigError, OpError};
 
 /// Which channels come out.
@@ -91,7 +91,15 @@ impl Decode {
     /// header promises more bytes than there are, [`OpError::TooLong`] where it promises more than the budget,
     /// [`OpError::Corrupt`], [`OpError::Panicked`], [`OpError::Io`].
     pub fn open(&self, source: Box<dyn ReadSeek>, hint: &str) -> Result<Decoder, OpError> {
-        Decoder::open(&self.config, source, hint)
+        Decoder::open(&self.config, Source::new(source)?, hint)
+    }
+
+    /// Opens audio that is in memory as a whole: PCM is read where it lies, without a copy.
+    ///
+    /// # Errors
+    /// As [`Decode::open`].
+    pub fn open_bytes(&self, bytes: impl AsRef<[u8]> + Send + Sync + 'static, hint: &str) -> Result<Decoder, OpError> {
+        Decoder::open(&self.config, Source::memory(Box::new(bytes)), hint)
     }
 
     /// The config this was built from.

@@ -10,7 +10,7 @@ use super::names;
 use super::open::{Headers, demux, open_track};
 use super::packets::{Limits, Next, PacketStream, Promise};
 use super::sniff::{Container, sniff};
-use super::source::{ReadSeek, Source};
+use super::source::Source;
 use super::wav::{self, Wav, WavPcm};
 use crate::{AudioRead, OpError};
 
@@ -69,13 +69,12 @@ enum Body {
 }
 
 impl Decoder {
-    pub(super) fn open(config: &DecodeConfig, source: Box<dyn ReadSeek>, hint: &str) -> Result<Self, OpError> {
+    pub(super) fn open(config: &DecodeConfig, mut source: Source, hint: &str) -> Result<Self, OpError> {
         let limits = Limits {
             mono: config.channels == Channels::Mono,
             max_bad_packets: config.max_bad_packets,
             max_seconds: config.max_seconds,
         };
-        let mut source = Source::new(source)?;
         let container = sniff(&mut source, hint)?;
         if container == Container::Wav {
             match wav::open(source)? {
@@ -105,7 +104,7 @@ impl Decoder {
     fn with_packets(mut source: Source, container: Container, limits: Limits) -> Result<Self, OpError> {
         let headers = Headers::read(&mut source, container)?;
         let format = demux(source, container, &headers)?;
-        let (opened, params) = open_track(format, container, &headers)?;
+        let (opened, params) = open_track(format, container, &headers, limits.mono)?;
         let mut stream = PacketStream::new(opened, limits);
         if params.codec == CODEC_ID_AAC && params.sample_rate.is_none_or(SbrVote::needed) {
             refuse_implicit_sbr(&mut stream)?;
@@ -223,7 +222,7 @@ impl Decoder {
         if n_links >= MAX_LINKS {
             return Err(OpError::Corrupt { detail: format!("more than {MAX_LINKS} chained Ogg streams") });
         }
-        let (opened, params) = open_track(stream.into_format(), container, &Headers::None)?;
+        let (opened, params) = open_track(stream.into_format(), container, &Headers::None, self.limits.mono)?;
         let mut stream = PacketStream::new(opened, self.limits);
         let next = stream.advance()?;
         let same = stream.spec.is_none_or(|spec| spec == (self.info.rate_hz, self.info.channels));

@@ -13,6 +13,10 @@
 //! command that converts it where there is one. HE-AAC is recognised by its configuration and by the band-replication
 //! payload in its packets, because decoding only its core halves the rate without a word.
 //!
+//! # Whose decoders
+//! Containers are Symphonia's, and so are the codecs but for Opus (libopus), Vorbis of one or two channels, and PCM in
+//! WAV. Where [`Channels::Mono`] is wanted these mix before the inverse transform, which is the mean all the same.
+//!
 //! # Place and length
 //! Encoder delay and padding never reach the caller: LAME tag (MP3), edit list (MP4), codec delay and discard padding
 //! (Matroska), pre-skip and end granule (Ogg). The first sample out is the first sample that went into the encoder.
@@ -22,16 +26,20 @@
 //! packets that yield nothing are counted, and no buffer grows with a number read from the file.
 
 mod aac;
+mod codec;
 mod config;
 mod decoder;
 mod downmix;
 mod matroska;
+mod mp3;
 mod mp4;
 mod names;
 mod open;
+mod opus;
 mod packets;
 mod sniff;
 mod source;
+mod vorbis;
 mod wav;
 
 pub use config::{Channels, Decode, DecodeConfig};

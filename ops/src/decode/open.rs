@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use symphonia::core::codecs::CodecParameters;
 use symphonia::core::codecs::audio::well_known as id;
-use symphonia::core::codecs::audio::{AudioCodecId, AudioCodecParameters, AudioDecoderOptions};
+use symphonia::core::codecs::audio::{AudioCodecId, AudioCodecParameters, AudioDecoder, AudioDecoderOptions};
 use symphonia::core::codecs::registry::CodecRegistry;
 use symphonia::core::errors::Error as SymphoniaError;
 use symphonia::core::formats::probe::Hint;
@@ -12,18 +12,21 @@ use symphonia::core::formats::{FormatOptions, FormatReader, Track, TrackType};
 use symphonia::core::io::{MediaSourceStream, MediaSourceStreamOptions};
 use symphonia::core::meta::MetadataOptions;
 
+use super::codec::Codec;
 use super::matroska::{Matroska, MkvTrack, samples};
+use super::mp3::Mp3Decoder;
 use super::mp4::{Mp4, Mp4Track};
+use super::opus::{self, OpusDecoder};
 use super::packets::{Cut, Opened, Promise};
 use super::sniff::Container;
 use super::source::{Source, from_symphonia, guard};
+use super::vorbis::VorbisDecoder;
 use super::{aac, names};
 use crate::OpError;
 
 static CODECS: LazyLock<CodecRegistry> = LazyLock::new(|| {
     let mut codecs = CodecRegistry::new();
     symphonia::default::register_enabled_codecs(&mut codecs);
-    codecs.register_audio_decoder::<symphonia_adapter_libopus::OpusDecoder>();
     codecs
 });
 
@@ -77,11 +80,12 @@ pub(super) fn demux(source: Source, container: Container, headers: &Headers) -> 
     })
 }
 
-/// Picks the audio track of `format` and makes its decoder.
+/// Picks the audio track of `format` and makes its decoder, which may give the mean of the channels alone (`mono`).
 pub(super) fn open_track(
     format: Box<dyn FormatReader>,
     container: Container,
     headers: &Headers,
+    mono: bool,
 ) -> Result<(Opened, AudioCodecParameters), OpError> {
     let Some(track) = format.default_track(TrackType::Audio).or_else(|| format.tracks().first()) else {
         return Err(unknown_codec(container, headers));
@@ -89,7 +93,7 @@ pub(super) fn open_track(
     let Some(CodecParameters::Audio(params)) = &track.codec_params else {
         return Err(unknown_codec(container, headers));
     };
-    if CODECS.get_audio_decoder(params.codec).is_none() {
+    if params.codec != id::CODEC_ID_OPUS && CODECS.get_audio_decoder(params.codec).is_none() {
         return Err(match names::codec(params.codec) {
             "PCM" => unknown_codec(container, headers),
             name => OpError::UnsupportedCodec { codec: name.into() },
@@ -109,20 +113,43 @@ pub(super) fn open_track(
     // MPEG streams without a LAME tag have their length guessed, and gapless would cut to the guess; in CAF it cuts a
     // short last packet of ALAC once more. Elsewhere it is what drops Vorbis' first half block.
     let options = AudioDecoderOptions::default().gapless(!matches!(container, Container::Mpeg | Container::Caf));
-    let decoder = guard(|| CODECS.make_audio_decoder(&params, &options))?.map_err(|error| match error {
+    let codec = codec(&params, options, mono)?;
+    let track_id = track.id;
+    let seekable = container == Container::Flac;
+    Ok((Opened { format, codec, track_id, lossless, seekable, gain: opus.gain, cut, promise }, params))
+}
+
+/// Our own decoder where there is one and it knows the stream, else Symphonia's.
+fn codec(params: &AudioCodecParameters, options: AudioDecoderOptions, mono: bool) -> Result<Codec, OpError> {
+    let setup = params.extra_data.as_deref().unwrap_or_default();
+    let ours = match params.codec {
+        id::CODEC_ID_OPUS => Some(Codec::Opus(OpusDecoder::new(n_channels(params), mono)?)),
+        id::CODEC_ID_MP3 => Some(Codec::Mp3(Box::new(Mp3Decoder::new(mono)), options.gapless)),
+        id::CODEC_ID_VORBIS => VorbisDecoder::new(setup, mono).map(|decoder| Codec::Vorbis(Box::new(decoder))),
+        _ => None,
+    };
+    match ours {
+        Some(codec) => Ok(codec),
+        None => make(params, options).map(Codec::Symphonia),
+    }
+}
+
+fn make(params: &AudioCodecParameters, options: AudioDecoderOptions) -> Result<Box<dyn AudioDecoder>, OpError> {
+    guard(|| CODECS.make_audio_decoder(params, &options))?.map_err(|error| match error {
         SymphoniaError::Unsupported(what) => {
             OpError::UnsupportedCodec { codec: format!("{} ({what})", names::codec(params.codec)) }
         }
         error => from_symphonia(error),
-    })?;
-    let track_id = track.id;
-    let seekable = container == Container::Flac;
-    Ok((Opened { format, decoder, track_id, lossless, seekable, gain: opus.gain, cut, promise }, params))
+    })
+}
+
+fn n_channels(params: &AudioCodecParameters) -> usize {
+    params.channels.as_ref().map_or(0, symphonia::core::audio::Channels::count)
 }
 
 /// Refuses what would decode wrongly.
 fn refuse(params: &AudioCodecParameters, mp4: Option<&Mp4Track>) -> Result<(), OpError> {
-    let channels = params.channels.as_ref().map_or(0, symphonia::core::audio::Channels::count);
+    let channels = n_channels(params);
     let refusal = match params.codec {
         id::CODEC_ID_VORBIS if channels > 2 => {
             Some(format!("Vorbis with {channels} channels; mix it down first: ffmpeg -i in.ogg -ac 2 out.flac"))
@@ -163,14 +190,12 @@ struct OpusHead {
     gain: f32,
 }
 
-/// Takes the Opus header out of the parameters: the adapter would cut the pre-skip from the first packet alone, and
-/// reads it in the wrong byte order in MP4. Source: RFC 7845, 5.1; the Opus in ISOBMFF mapping.
+/// Takes the Opus header out of the parameters. It has another byte order in MP4. Source: RFC 7845, 5.1; the Opus in ISOBMFF mapping.
 fn take_opus(params: &mut AudioCodecParameters, container: Container) -> Result<OpusHead, OpError> {
     if params.codec != id::CODEC_ID_OPUS {
         return Ok(OpusHead { pre_skip: 0, gain: 1.0 });
     }
-    // Opus always decodes at 48 kHz; the header's rate is that of the encoder's input.
-    params.sample_rate = Some(48_000);
+    params.sample_rate = Some(opus::RATE_HZ);
     let head = params.extra_data.take().unwrap_or_default();
     let Some(fields) = head.get(9..19) else { return Ok(OpusHead { pre_skip: 0, gain: 1.0 }) };
     let word = |i: usize| {

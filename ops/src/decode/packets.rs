@@ -2,20 +2,18 @@
 
 use std::collections::VecDeque;
 
-use symphonia::core::codecs::audio::AudioDecoder;
 use symphonia::core::errors::Error as SymphoniaError;
 use symphonia::core::formats::{FormatReader, SeekMode, SeekTo};
 use symphonia::core::packet::Packet;
 use symphonia::core::units::Timestamp;
 
-use super::downmix::{Bad, FLOAT_PEAK, LOSSY_PEAK, append, find_bad};
+use super::codec::{Codec, Decoded, MAX_PACKET_FRAMES};
+use super::downmix::{Bad, FLOAT_PEAK, LOSSY_PEAK, find_bad};
 use super::source::{from_symphonia, guard};
 use crate::OpError;
 
 /// Packets in a row that may yield no sample (those of a video track included) before the file is given up.
 const MAX_IDLE_PACKETS: u32 = 20_000;
-/// Frames a packet may decode to; FLAC's longest block is 65,535, Opus' 5,760.
-const MAX_PACKET_FRAMES: usize = 1 << 18;
 /// Frames a lossy file may fall short of its header: encoders disagree about the last packets.
 pub(super) const SHORTFALL: u64 = 4608;
 /// Damaged packets that are borne before the share is looked at, so that one in the first second does not decide.
@@ -45,10 +43,10 @@ pub(super) struct Cut {
     pub(super) padding: u64,
 }
 
-/// The two halves Symphonia splits a file into, and what to make of them.
+/// The two halves of a file, container and codec, and what to make of them.
 pub(super) struct Opened {
     pub(super) format: Box<dyn FormatReader>,
-    pub(super) decoder: Box<dyn AudioDecoder>,
+    pub(super) codec: Codec,
     pub(super) track_id: u32,
     pub(super) lossless: bool,
     /// Whether the format seeks to packets whose time stamps count frames exactly.
@@ -185,21 +183,9 @@ impl PacketStream {
         self.n_packets += 1;
         let Self { opened, block, scratch, .. } = self;
         let mono = self.limits.mono;
-        let decoded = guard(|| {
-            // libopus takes an empty packet for a lost one and invents audio.
-            if packet.data.is_empty() {
-                return Err(SymphoniaError::DecodeError("an empty packet"));
-            }
-            opened.decoder.decode(packet).map(|buf| {
-                if !buf.is_empty() && buf.frames() <= MAX_PACKET_FRAMES {
-                    append(&buf, mono, block, scratch);
-                }
-                (buf.spec().rate(), buf.num_planes(), buf.frames())
-            })
-        })?;
-        match decoded {
-            Ok((_, _, 0)) => Ok(()),
-            Ok((rate_hz, channels, n_frames)) => {
+        match guard(|| opened.codec.decode(packet, mono, block, scratch))? {
+            Ok(Decoded { n_frames: 0, .. }) => Ok(()),
+            Ok(Decoded { rate_hz, channels, n_frames }) => {
                 self.agree(rate_hz, channels, n_frames)?;
                 self.check_samples(n_frames)
             }
@@ -323,7 +309,7 @@ impl PacketStream {
         let opened = &mut self.opened;
         let to = SeekTo::Timestamp { ts, track_id: opened.track_id };
         let sought = guard(|| opened.format.seek(SeekMode::Accurate, to))?.map_err(from_symphonia)?;
-        guard(|| opened.decoder.reset())?;
+        guard(|| opened.codec.reset())??;
         let actual = sought.actual_ts.get();
         let Some(ahead) = u64::try_from(actual).ok().and_then(|actual| target.checked_sub(actual)) else {
             return Err(OpError::Corrupt { detail: format!("sought frame {target}, got to {actual}") });

@@ -1,6 +1,6 @@
 //! The bytes, as Symphonia and our own header readers want them.
 
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, Cursor, Read, Seek, SeekFrom};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 
@@ -14,19 +14,49 @@ pub trait ReadSeek: Read + Seek + Send {}
 
 impl<T: Read + Seek + Send> ReadSeek for T {}
 
+/// Bytes that are all at hand: a file read in one go, a map.
+pub(super) type Bytes = Box<dyn AsRef<[u8]> + Send + Sync>;
+
 /// The audio part of a source: what lies before it (an ID3 tag) is out of sight.
 pub(super) struct Source {
-    // Symphonia asks for `Sync`; a mutex that is only ever reached through `&mut` gives it at no cost.
-    inner: Mutex<Box<dyn ReadSeek>>,
+    inner: Inner,
     base: u64,
     len: u64,
+}
+
+enum Inner {
+    // Symphonia asks for `Sync`; a mutex that is only ever reached through `&mut` gives it at no cost.
+    Stream(Mutex<Box<dyn ReadSeek>>),
+    Memory(Cursor<Whole>),
+}
+
+/// [`Bytes`] as a cursor wants them.
+struct Whole(Bytes);
+
+impl AsRef<[u8]> for Whole {
+    fn as_ref(&self) -> &[u8] {
+        (*self.0).as_ref()
+    }
 }
 
 impl Source {
     pub(super) fn new(mut inner: Box<dyn ReadSeek>) -> io::Result<Self> {
         let len = inner.seek(SeekFrom::End(0))?;
         inner.seek(SeekFrom::Start(0))?;
-        Ok(Self { inner: Mutex::new(inner), base: 0, len })
+        Ok(Self { inner: Inner::Stream(Mutex::new(inner)), base: 0, len })
+    }
+
+    pub(super) fn memory(bytes: Bytes) -> Self {
+        let len = (*bytes).as_ref().len() as u64;
+        Self { inner: Inner::Memory(Cursor::new(Whole(bytes))), base: 0, len }
+    }
+
+    /// The bytes themselves, where they are in memory.
+    pub(super) fn as_slice(&self) -> Option<&[u8]> {
+        match &self.inner {
+            Inner::Stream(_) => None,
+            Inner::Memory(cursor) => cursor.get_ref().as_ref().get(self.base as usize..),
+        }
     }
 
     /// Hides `n` more bytes at the front and rewinds.
@@ -66,8 +96,11 @@ impl Source {
         Ok((n == N).then_some(bytes))
     }
 
-    fn inner(&mut self) -> &mut Box<dyn ReadSeek> {
-        self.inner.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner)
+    fn inner(&mut self) -> &mut dyn ReadSeek {
+        match &mut self.inner {
+            Inner::Stream(stream) => stream.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner),
+            Inner::Memory(cursor) => cursor,
+        }
     }
 }
 
@@ -149,6 +182,16 @@ mod tests {
         assert_eq!(source.bytes_at::<2>(3).unwrap(), Some(*b"io"));
         assert_eq!(source.bytes_at::<2>(4).unwrap(), None);
         assert_eq!(source.seek(SeekFrom::End(-1)).unwrap(), 4);
+        assert_eq!(source.as_slice(), None);
+    }
+
+    #[test]
+    fn memory_is_a_stream_and_a_slice() {
+        let mut source = Source::memory(Box::new(b"tagaudio"));
+        source.hide_front(3).unwrap();
+        assert_eq!((source.len(), source.as_slice()), (5, Some(&b"audio"[..])));
+        assert_eq!(source.bytes_at::<2>(3).unwrap(), Some(*b"io"));
+        assert_eq!(source.bytes_at::<2>(4).unwrap(), None);
     }
 
     #[test]

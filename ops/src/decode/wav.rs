@@ -1,4 +1,4 @@
-//! PCM in WAV, read straight from the bytes: no packets, no second copy.
+//! PCM in WAV, read straight from the bytes: no packets, no second copy, and from memory no first one.
 //!
 //! Ten times faster than through a demuxer, and exact: every integer up to 24 bits is a `f32`.
 
@@ -8,7 +8,7 @@ use super::downmix::{Bad, FLOAT_PEAK, find_bad};
 use super::source::Source;
 use crate::OpError;
 
-/// Bytes converted at a time.
+/// Bytes converted at a time: they are still in the cache when they are checked.
 const BLOCK_BYTES: usize = 32 * 1024;
 /// Chunks looked at before the samples; a file has a handful.
 const MAX_CHUNKS: usize = 4096;
@@ -35,7 +35,8 @@ pub(super) struct WavPcm {
     data_start: u64,
     n_frames: u64,
     at: u64,
-    bytes: Vec<u8>,
+    /// What of a stream is converted next; of memory nothing is copied.
+    block: Vec<u8>,
 }
 
 /// What the header of a WAV file led to.
@@ -139,6 +140,8 @@ impl WavPcm {
             return Err(OpError::Truncated { detail: format!("{have} of {n_frames} promised frames are there") });
         }
         source.seek(SeekFrom::Start(data_start))?;
+        let block_bytes =
+            if source.as_slice().is_some() { 0 } else { (BLOCK_BYTES / frame_bytes).max(1) * frame_bytes };
         Ok(Self {
             source,
             layout,
@@ -149,7 +152,7 @@ impl WavPcm {
             data_start,
             n_frames,
             at: 0,
-            bytes: vec![0; (BLOCK_BYTES / frame_bytes).max(1) * frame_bytes],
+            block: vec![0; block_bytes],
         })
     }
 
@@ -167,21 +170,35 @@ impl WavPcm {
     /// Fills `out` with whole frames of one channel (`mono`) or all; returns the frames.
     pub(super) fn read(&mut self, out: &mut [f32], mono: bool) -> Result<usize, OpError> {
         let step = if mono { 1 } else { self.channels };
-        let block = self.bytes.len() / self.frame_bytes;
+        let n_block = (BLOCK_BYTES / self.frame_bytes).max(1);
         let mut n_done = 0;
         while n_done < out.len() / step && self.n_left() > 0 {
-            let n = block.min(out.len() / step - n_done).min(self.n_left().min(usize::MAX as u64) as usize);
-            let bytes = &mut self.bytes[..n * self.frame_bytes];
-            if self.source.read_up_to(bytes)? < bytes.len() {
-                return Err(OpError::Truncated { detail: "the file shrank while it was read".into() });
-            }
+            let n = n_block.min(out.len() / step - n_done).min(self.n_left().min(usize::MAX as u64) as usize);
             let slots = &mut out[n_done * step..(n_done + n) * step];
-            self.layout.convert(bytes, if mono { self.channels } else { 1 }, slots);
+            self.convert(n, if mono { self.channels } else { 1 }, slots)?;
             self.check(slots)?;
             self.at += n as u64;
             n_done += n;
         }
         Ok(n_done)
+    }
+
+    /// Converts the next `n` frames, every group of `n_mean` samples into their mean.
+    fn convert(&mut self, n: usize, n_mean: usize, slots: &mut [f32]) -> Result<(), OpError> {
+        let shrank = || OpError::Truncated { detail: "the file shrank while it was read".into() };
+        let n_bytes = n * self.frame_bytes;
+        if let Some(all) = self.source.as_slice() {
+            let start = self.data_start as usize + self.at as usize * self.frame_bytes;
+            let bytes = all.get(start..start + n_bytes).ok_or_else(shrank)?;
+            self.layout.convert(bytes, n_mean, slots);
+            return Ok(());
+        }
+        let bytes = &mut self.block[..n_bytes];
+        if self.source.read_up_to(bytes)? < n_bytes {
+            return Err(shrank());
+        }
+        self.layout.convert(bytes, n_mean, slots);
+        Ok(())
     }
 
     fn check(&self, samples: &[f32]) -> Result<(), OpError> {
@@ -200,6 +217,7 @@ impl Layout {
     /// Converts every group of `n_mean` samples into their mean.
     fn convert(self, bytes: &[u8], n_mean: usize, out: &mut [f32]) {
         match self {
+            Self::I16 if n_mean == 2 => pairs16(bytes, out),
             Self::U8 => means::<1>(bytes, n_mean, out, |b| (f32::from(b[0]) - 128.0) / 128.0),
             Self::I16 => means::<2>(bytes, n_mean, out, |b| f32::from(i16::from_le_bytes(b)) / 32_768.0),
             Self::I24 => means::<3>(bytes, n_mean, out, i24),
@@ -207,6 +225,15 @@ impl Layout {
             Self::F32 => means::<4>(bytes, n_mean, out, f32::from_le_bytes),
             Self::F64 => means::<8>(bytes, n_mean, out, |b| f64::from_le_bytes(b) as f32),
         }
+    }
+}
+
+/// Means of 16-bit pairs, the layout of most corpora: added as integers, which is exact and takes half the instructions.
+fn pairs16(bytes: &[u8], out: &mut [f32]) {
+    let (pairs, _) = bytes.as_chunks::<4>();
+    for (slot, &pair) in out.iter_mut().zip(pairs) {
+        let pair = i32::from_le_bytes(pair);
+        *slot = ((pair << 16 >> 16) + (pair >> 16)) as f32 / 65_536.0;
     }
 }
 
@@ -250,8 +277,17 @@ mod tests {
         bytes
     }
 
+    /// Read as a stream and from memory, which must agree.
     fn samples(bytes: Vec<u8>, mono: bool) -> Result<Vec<f32>, OpError> {
-        match open(Source::new(Box::new(Cursor::new(bytes)))?)? {
+        let streamed = Source::new(Box::new(Cursor::new(bytes.clone()))).map_err(OpError::from);
+        let streamed = streamed.and_then(|source| read(source, mono));
+        let mapped = read(Source::memory(Box::new(bytes)), mono);
+        assert_eq!(format!("{streamed:?}"), format!("{mapped:?}"));
+        streamed
+    }
+
+    fn read(source: Source, mono: bool) -> Result<Vec<f32>, OpError> {
+        match open(source)? {
             Wav::Tagged(tag, _) => panic!("tag {tag}"),
             Wav::Pcm(mut pcm) => {
                 let mut out = vec![0.0; 64];
@@ -273,6 +309,8 @@ mod tests {
         let stereo = wav(1, 2, 16, None, &[0, 0x40, 0, 0xC0, 0, 0x40, 0, 0x20]);
         assert_eq!(samples(stereo.clone(), true).unwrap(), [0.0, 0.375]);
         assert_eq!(samples(stereo, false).unwrap(), [0.5, -0.5, 0.5, 0.25]);
+        let ends = wav(1, 2, 16, None, &[0, 0x80, 0, 0x80, 0xFF, 0x7F, 0xFF, 0x7F, 0xFF, 0xFF, 0, 0]);
+        assert_eq!(samples(ends, true).unwrap(), [-1.0, 32_767.0 / 32_768.0, -0.5 / 32_768.0]);
     }
 
     #[test]

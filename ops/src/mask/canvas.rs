@@ -95,19 +95,19 @@ impl Canvas {
 
     /// Writes the roles out as sorted token lists.
     pub fn write(&mut self, mask: &mut Mask) {
-        mask.context.clear();
-        mask.target.clear();
-        // Once: no later mask of this grid makes them grow.
-        mask.context.reserve(self.roles.len());
-        mask.target.reserve(self.roles.len());
+        let n_tokens = self.n_tokens();
+        mask.context.resize(n_tokens, 0);
+        mask.target.resize(n_tokens, 0);
+        let (mut n_context, mut n_target) = (0, 0);
+        // Written always, counted where it belongs: a branch on random roles is guessed wrong half of the time.
         for (token, role) in (0_u32..).zip(&self.roles) {
-            if role & CONTEXT != 0 {
-                mask.context.push(token);
-            }
-            if role & TARGET != 0 {
-                mask.target.push(token);
-            }
+            mask.context[n_context] = token;
+            mask.target[n_target] = token;
+            n_context += usize::from(role & CONTEXT != 0);
+            n_target += usize::from(role & TARGET != 0);
         }
+        mask.context.truncate(n_context);
+        mask.target.truncate(n_target);
         mask.block_tokens.clear();
         mask.block_len = 0;
         for &block in &self.blocks {

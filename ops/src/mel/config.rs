@@ -71,6 +71,9 @@ pub enum Axes {
 /// `{ preset: code-225b816 }` is complete; `{ rate_hz: 16000, n_mels: 80, frame_shift_ms: 10, frame_length_ms: 25 }` is
 /// too. Fields given beside a preset override it.
 ///
+/// The row's `n_frames` counts every frame that sees a sample of the clip, those that hang over an end included (not only
+/// those that lie inside, as Kaldi's count does), at most the picture's frames; what is behind them is padding.
+///
 /// Time is three numbers of which two fix the third: `seconds` / `frames` = `frame_shift_ms`. `frames` alone keeps
 /// `seconds` and changes the shift; `seconds` alone keeps the shift and changes the frames. Given all three, the picture has
 /// `frames` rows, cut or padded.

@@ -1,6 +1,7 @@
 //! Triangular mel filters, stored as what they are: every bin feeds at most two of them.
 
-use crate::stft::LANES;
+use crate::simd::Lanes;
+use crate::stft::Powers;
 
 /// Where the triangles are straight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,12 +68,13 @@ impl FilterBank {
         };
         let (intervals, weights) = lay_out(&edges, &bins);
         let mut bank = Self { centres_hz, intervals, weights, empty: 0 };
-        bank.empty = bank.sums(|_| 1.0).iter().filter(|&&sum| sum == 0.0).count();
+        bank.empty = (0..band.n_mels).filter(|&m| bank.is_empty(m)).count();
         bank
     }
 
     /// First bin used and the one past the last.
-    pub fn bins(&self) -> (usize, usize) {
+    #[cfg(test)]
+    fn bins(&self) -> (usize, usize) {
         (self.intervals[0], self.intervals[self.intervals.len() - 1])
     }
 
@@ -89,37 +91,41 @@ impl FilterBank {
         self.empty
     }
 
-    /// Filter energies of [`LANES`] frames. `powers` [bins][lanes] -> `energies` [`n_mels`][lanes].
-    pub fn apply(&self, powers: &[[f32; LANES]], energies: &mut [[f32; LANES]]) {
-        let first = self.intervals[0];
-        let n_mels = energies.len();
-        let mut rising_before = [0.0; LANES];
-        for (j, edge) in self.intervals.windows(2).enumerate() {
-            let (mut rising, mut falling) = ([0.0_f32; LANES], [0.0_f32; LANES]);
-            let weights = &self.weights[edge[0] - first..edge[1] - first];
-            for (power, [up, down]) in powers[edge[0]..edge[1]].iter().zip(weights) {
-                for lane in 0..LANES {
-                    rising[lane] += up * power[lane];
-                    falling[lane] += down * power[lane];
-                }
-            }
-            if j > 0 {
-                for lane in 0..LANES {
-                    energies[j - 1][lane] = rising_before[lane] + falling[lane];
-                }
-            }
-            if j < n_mels {
-                rising_before = rising;
-            }
-        }
+    /// Whether filter `m` weighs nothing: no bin lies where it rises, none where it falls.
+    fn is_empty(&self, m: usize) -> bool {
+        let side = |j: usize, side: usize| {
+            let first = self.intervals[0];
+            self.weights[self.intervals[j] - first..self.intervals[j + 1] - first].iter().all(|w| w[side] == 0.0)
+        };
+        side(m, 0) && side(m + 1, 1)
     }
 
-    /// The sums of one spectrum, for geometry rather than for speed.
-    fn sums(&self, power: impl Fn(usize) -> f32) -> Vec<f32> {
-        let powers: Vec<[f32; LANES]> = (0..self.bins().1).map(|k| [power(k); LANES]).collect();
-        let mut energies = vec![[0.0; LANES]; self.n_mels()];
-        self.apply(&powers, &mut energies);
-        energies.iter().map(|lanes| lanes[0]).collect()
+    /// The same filters with the weights of each bin multiplied by its gain, once for all frames.
+    pub fn scaled(&self, gains: &[f32]) -> Self {
+        let mut scaled = self.clone();
+        for (weights, gain) in scaled.weights.iter_mut().zip(&gains[self.intervals[0]..]) {
+            *weights = weights.map(|weight| weight * gain);
+        }
+        scaled
+    }
+
+    /// Filter energies of one block of frames -> `energies` [`n_mels`][lanes].
+    #[inline(always)]
+    pub fn apply<V: Lanes>(&self, powers: &Powers<'_, V>, energies: &mut [V]) {
+        let first = self.intervals[0];
+        let mut rising_before = V::splat(0.0);
+        for (j, edge) in self.intervals.windows(2).enumerate() {
+            let (mut rising, mut falling) = (V::splat(0.0), V::splat(0.0));
+            let weights = &self.weights[edge[0] - first..edge[1] - first];
+            for (power, [up, down]) in powers.bins(edge[0]..edge[1]).zip(weights) {
+                rising = power.mul_add(V::splat(*up), rising);
+                falling = power.mul_add(V::splat(*down), falling);
+            }
+            if j > 0 {
+                energies[j - 1] = (rising_before + falling) * powers.audible;
+            }
+            rising_before = rising;
+        }
     }
 }
 
@@ -139,9 +145,36 @@ fn lay_out(edges: &[f64], bins: &[f64]) -> (Vec<usize>, Vec<[f32; 2]>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::simd::{Instructions, Kernel, MAX_LANES};
 
     fn bank(triangles: Triangles, n_mels: usize) -> FilterBank {
         FilterBank::new(&Band { rate_hz: 16_000, n_fft: 512, n_mels, low_hz: 20.0, high_hz: 8000.0, triangles })
+    }
+
+    /// One spectrum through the bank.
+    struct Apply<'a>(&'a FilterBank, &'a [f32]);
+
+    impl Kernel for Apply<'_> {
+        type Output = Vec<f32>;
+
+        #[inline(always)]
+        fn run<V: Lanes>(self) -> Vec<f32> {
+            let rows: Vec<V> = self.1.iter().map(|&power| V::splat(power)).collect();
+            let slots: Vec<u32> = (0..self.1.len() as u32).collect();
+            let mut energies = vec![V::splat(0.0); self.0.n_mels()];
+            self.0.apply(&Powers::new(&rows, &slots, &[], V::splat(1.0)), &mut energies);
+            let first = |energy: &V| {
+                let mut lanes = [0.0; MAX_LANES];
+                energy.store(&mut lanes);
+                lanes[0]
+            };
+            energies.iter().map(first).collect()
+        }
+    }
+
+    fn sums(bank: &FilterBank, power: impl Fn(usize) -> f32) -> Vec<f32> {
+        let powers: Vec<f32> = (0..bank.bins().1).map(power).collect();
+        Instructions::widest().run(Apply(bank, &powers))
     }
 
     /// One filter's weight at `x` by its three edges.
@@ -154,7 +187,7 @@ mod tests {
         for (triangles, n_bins) in [(Triangles::OverMel, 256), (Triangles::OverHz, 257)] {
             let bank = bank(triangles, 23);
             let power = |k: usize| 1.0 + (k * 37 % 11) as f32;
-            let sums = bank.sums(power);
+            let sums = sums(&bank, power);
             let (low, high) = (mel_of(20.0), mel_of(8000.0));
             let edge = |j: usize| low + (high - low) / 24.0 * j as f64;
             for (m, &got) in sums.iter().enumerate() {

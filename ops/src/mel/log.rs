@@ -1,12 +1,36 @@
 //! The natural logarithm of positive f32, in a form that compiles to vector arithmetic.
 
+/// Energies to what a picture holds.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Log {
+    /// What the natural logarithm is multiplied with: 1, or 10 / ln 10 for decibels.
+    pub factor: f32,
+    /// Energies up to here are silence.
+    pub floor_energy: f32,
+    /// What silence becomes: one value, not what rounding makes of it.
+    pub floor: f32,
+}
+
+impl Log {
+    /// In place.
+    #[inline(always)]
+    pub fn apply(&self, energies: &mut [f32]) {
+        let Self { factor, floor_energy, floor } = *self;
+        for cell in energies {
+            let energy = *cell;
+            let value = (factor * ln(energy.max(floor_energy))).max(floor);
+            *cell = if energy > floor_energy { value } else { floor };
+        }
+    }
+}
+
 /// `ln(x)` for normal `x > 0`, within 2 units in the last place or 1.2e-7, whichever is larger.
 ///
 /// x = 2^e m with m in [sqrt(1/2), sqrt(2)); ln m = 2 artanh(s), s = (m-1)/(m+1), whose series in odd powers of s is cut
 /// after s^9: |s| <= 0.1716, so what is left out is below 2 s^11 / 11 = 7e-10. ln 2 is split in two, its upper part short
 /// enough for e times it to be exact.
-#[inline]
-pub(crate) fn ln(x: f32) -> f32 {
+#[inline(always)]
+fn ln(x: f32) -> f32 {
     /// Bits of sqrt(1/2).
     const ROOT_HALF: u32 = 0x3F35_04F3;
     const LN2_UPPER: f32 = 0.693_359_4;

@@ -2,9 +2,9 @@
 
 use super::config::{Axes, Fixed, LogMelConfig, MelKind, Pad, in_user_words};
 use super::filter_bank::FilterBank;
-use super::kernel::Kernel;
-use super::log::ln;
-use crate::stft::{Block, LANES};
+use super::kernel::{Clip, MelKernel, Picture};
+use super::log::Log;
+use crate::simd::Instructions;
 use crate::{ConfigError, OpError};
 
 impl LogMelConfig {
@@ -29,7 +29,7 @@ impl LogMelConfig {
     pub fn build(&self) -> Result<LogMel, ConfigError> {
         let resolved = self.resolve()?;
         let stft = resolved.stft.build().map_err(in_user_words)?;
-        let (log_factor, floor) = match resolved.kind {
+        let (factor, floor) = match resolved.kind {
             MelKind::Kaldi => (1.0, f64::from(resolved.energy_floor).ln()),
             MelKind::Stft => (10.0 / std::f32::consts::LN_10, 10.0 * f64::from(resolved.energy_floor).log10()),
         };
@@ -38,11 +38,12 @@ impl LogMelConfig {
             hop_len: resolved.stft.hop_len,
             axes: resolved.axes,
             pad_value: if resolved.pad == Pad::Zero { 0.0 } else { floor as f32 },
-            energy_floor: resolved.energy_floor,
-            log_factor,
-            floor: floor as f32,
             fixed: resolved.fixed,
-            kernel: Kernel::new(stft, FilterBank::new(&resolved.band)),
+            kernel: MelKernel::new(
+                stft,
+                &FilterBank::new(&resolved.band),
+                Log { factor, floor_energy: resolved.energy_floor, floor: floor as f32 },
+            ),
         })
     }
 }
@@ -62,11 +63,8 @@ pub struct LogMel {
     hop_len: usize,
     axes: Axes,
     pad_value: f32,
-    energy_floor: f32,
-    log_factor: f32,
-    floor: f32,
     fixed: Option<Fixed>,
-    kernel: Kernel,
+    kernel: MelKernel,
 }
 
 impl LogMel {
@@ -113,7 +111,7 @@ impl LogMel {
 
     /// The value of silence, the least a picture can hold: -15.942385 in Kaldi's convention, -100 dB in the other.
     pub fn floor(&self) -> f32 {
-        self.floor
+        self.kernel.log().floor
     }
 
     /// Peak of every mel band, in Hz.
@@ -170,40 +168,16 @@ impl LogMel {
         let valid = self.n_frames(samples.len());
         // At the very end the mirror may show a sample to one frame more than the samples themselves reach.
         let n_heard = n_frames.min(n_real).min(valid + 1);
-        for first_frame in (0..n_heard).step_by(LANES) {
-            let n_block = LANES.min(n_heard - first_frame);
-            let block = Block { samples, extent_len, first_frame, n_frames: n_block };
-            self.block(block, n_frames, out)?;
-        }
-        self.fill(n_heard..n_frames.min(n_real), self.floor, n_frames, out);
+        let picture = Picture { cells: &mut *out, axes: self.axes, n_frames };
+        self.kernel.write(Clip { samples, extent_len }, picture, n_heard)?;
+        self.fill(n_heard..n_frames.min(n_real), self.floor(), n_frames, out);
         self.fill(n_frames.min(n_real)..n_frames, self.pad_value, n_frames, out);
         Ok(valid)
     }
 
-    /// Energies of one block, as logarithms, into their places.
-    fn block(&mut self, block: Block<'_>, n_frames: usize, out: &mut [f32]) -> Result<(), OpError> {
-        let (floor_energy, floor, factor) = (self.energy_floor, self.floor, self.log_factor);
-        let n_mels = self.kernel.bank().n_mels();
-        for (m, energies) in self.kernel.energies(block, floor_energy)?.iter().enumerate() {
-            let mut logs = [0.0; LANES];
-            for (log, &energy) in logs.iter_mut().zip(energies) {
-                let value = factor * ln(energy.max(floor_energy));
-                // The floor is one value, not what rounding makes of it.
-                *log = if energy > floor_energy { value.max(floor) } else { floor };
-            }
-            let logs = &logs[..block.n_frames];
-            match self.axes {
-                Axes::MelTime => {
-                    let at = m * n_frames + block.first_frame;
-                    out[at..at + logs.len()].copy_from_slice(logs);
-                }
-                Axes::TimeMel => {
-                    let cells = out[block.first_frame * n_mels + m..].iter_mut().step_by(n_mels);
-                    cells.zip(logs).for_each(|(cell, log)| *cell = *log);
-                }
-            }
-        }
-        Ok(())
+    /// Uses `instructions` instead of the widest there are. No digit changes.
+    pub fn set_instructions(&mut self, instructions: Instructions) {
+        self.kernel.stft_mut().set_instructions(instructions);
     }
 
     fn fill(&self, frames: std::ops::Range<usize>, value: f32, n_frames: usize, out: &mut [f32]) {
@@ -277,6 +251,66 @@ mod tests {
         let mut picture = vec![0.0; 98 * 80];
         assert_eq!(mel.process(&noise(16_000, 0.1), &mut picture).unwrap(), 98);
         assert!(matches!(mel.process(&[0.0; 399], &mut []), Err(OpError::TooShort { n_samples: 399, needed: 400 })));
+    }
+
+    /// Loud, quiet and silent stretches, and an end that fills no block.
+    fn uneven(n: usize) -> Vec<f32> {
+        let level = |i: usize| [0.9, 1e-3, 0.0, 1e-7, 0.2][i / 3000 % 5];
+        noise(n, 1.0).iter().enumerate().map(|(i, x)| level(i) * x + 0.01).collect()
+    }
+
+    const MANY: [&str; 6] = [
+        r#"{"preset": "code-225b816"}"#,
+        r#"{"preset": "paper-2025", "pad": "zero"}"#,
+        r#"{"preset": "base-2026"}"#,
+        r#"{"rate_hz": 16000, "n_mels": 41, "seconds": 3.1, "axes": "mel_time"}"#,
+        r#"{"rate_hz": 16000, "n_mels": 23, "seconds": 2, "n_fft": 600, "extent": "fixed"}"#,
+        r#"{"rate_hz": 8000, "kind": "stft", "seconds": 3, "frame_shift_ms": 20, "frame_length_ms": 15, "n_mels": 20}"#,
+    ];
+
+    #[test]
+    fn the_same_digits_on_every_path() {
+        for json in MANY {
+            let mut mel = small(json);
+            for n in [mel.rate_hz() as usize * 10, 17_341] {
+                let clip = uneven(n);
+                let [rows, columns] = mel.shape(n);
+                let mut pictures = Instructions::available().map(|set| {
+                    let mut picture = vec![f32::NAN; rows * columns];
+                    mel.set_instructions(set);
+                    mel.process(&clip, &mut picture).unwrap();
+                    (set.name(), picture.iter().map(|cell| cell.to_bits()).collect::<Vec<_>>())
+                });
+                let (widest, first) = pictures.next().unwrap();
+                assert!(first.iter().any(|&bits| f32::from_bits(bits) > mel_floor(json)));
+                for (name, picture) in pictures {
+                    assert!(picture == first, "{widest} and {name} differ: {json}, {n} samples");
+                }
+            }
+        }
+    }
+
+    fn mel_floor(json: &str) -> f32 {
+        small(json).floor()
+    }
+
+    /// A clip that starts a few frames later has the same frames, at other places in their blocks.
+    #[test]
+    fn a_frame_has_the_same_digits_whatever_stands_beside_it() {
+        for json in [r#"{"rate_hz": 16000, "extent": "clip"}"#, r#"{"rate_hz": 16000, "extent": "clip", "n_fft": 600}"#]
+        {
+            let mut mel = small(json);
+            let clip = uneven(40_000);
+            let mut picture_of = |clip: &[f32]| {
+                let mut picture = vec![f32::NAN; mel.shape(clip.len()).iter().product()];
+                mel.process(clip, &mut picture).unwrap();
+                picture
+            };
+            let whole = picture_of(&clip);
+            for skipped in [1, 7, 16, 29] {
+                assert!(picture_of(&clip[160 * skipped..]) == whole[80 * skipped..], "{skipped} frames: {json}");
+            }
+        }
     }
 
     #[test]

@@ -59,12 +59,13 @@ impl Framing {
         }
     }
 
-    /// The samples of frame `t` of a clip that is `samples`, then zeros up to `extent_len`.
+    /// The first `scratch.len()` samples of frame `t` of a clip that is `samples`, then zeros up to `extent_len`; the frame
+    /// may be thought longer than its window.
     ///
-    /// A frame wholly inside is a slice of the clip; any other is put together in `scratch` (`window_len` long).
+    /// What lies wholly inside is a slice of the clip; anything else is put together in `scratch`.
     pub fn frame<'a>(&self, samples: &'a [f32], extent_len: usize, t: usize, scratch: &'a mut [f32]) -> &'a [f32] {
         let start = (t * self.hop_len) as isize - self.lead() as isize;
-        let end = start + self.window_len as isize;
+        let end = start + scratch.len() as isize;
         if start >= 0 && end as usize <= samples.len() {
             return &samples[start as usize..end as usize];
         }

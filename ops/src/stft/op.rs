@@ -1,12 +1,14 @@
-//! The power spectrogram as an op, and the blocks of eight frames that the mel kernel feeds on.
+//! The power spectrogram as an op, and the blocks of frames that the mel kernel feeds on.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::columns::{Block, Columns};
 use super::framing::{Edges, Framing};
-use super::lanes::{LANES, PowerLanes};
-use super::taps::Taps;
+use super::spectrum::Spectrum;
+use super::taps::{Taps, Tilt};
 use super::window::Window;
+use crate::simd::{Buffer, Instructions, Kernel, Lanes, MAX_LANES};
 use crate::{ConfigError, OpError};
 
 /// Largest FFT that is planned; 65,536 points are four seconds at 16 kHz.
@@ -75,34 +77,55 @@ impl StftConfig {
         // The norm divides power: its root goes into the window.
         let window: Vec<f64> = window.iter().map(|w| w / f64::sqrt(norm)).collect();
         let taps = Taps::new(&window, self.preemphasis, n_fft);
+        let framing = Framing { window_len: self.window_len, hop_len: self.hop_len, n_fft, edges: self.edges };
         Ok(Stft {
-            framing: Framing { hop_len: self.hop_len, window_len: self.window_len, n_fft, edges: self.edges },
+            instructions: Instructions::widest(),
+            bin_gains: [taps.bin_gains(Tilt::Bass), taps.bin_gains(Tilt::Treble)],
+            columns: Columns::new(&framing),
+            rows: Buffer::new(n_fft),
+            spectrum: Spectrum::new(n_fft),
             remove_dc: self.remove_dc,
-            lanes: PowerLanes::new(taps.out_len(), n_fft, taps.bin_gains()),
-            frame: vec![0.0; self.window_len],
+            framing,
             taps,
         })
     }
 }
 
-/// A planned power spectrogram. Cheap to clone: one per thread.
+/// A planned power spectrogram. Clone it, or build one, per thread.
 #[derive(Clone)]
 pub struct Stft {
+    instructions: Instructions,
     framing: Framing,
-    taps: Taps,
     remove_dc: bool,
-    lanes: PowerLanes,
-    frame: Vec<f32>,
+    taps: Taps,
+    /// For either tilt.
+    bin_gains: [Vec<f32>; 2],
+    columns: Columns,
+    rows: Buffer,
+    spectrum: Spectrum,
 }
 
-/// A run of frames of a clip that is `samples`, then zeros up to `extent_len`.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Block<'a> {
-    pub samples: &'a [f32],
-    pub extent_len: usize,
-    pub first_frame: usize,
-    /// At most [`LANES`].
-    pub n_frames: usize,
+/// Power spectra of a block of frames, still as the transform left them.
+pub(crate) struct Powers<'a, V> {
+    rows: &'a [V],
+    slots: &'a [u32],
+    gains: &'a [f32],
+    /// 1 for frames that count, 0 for those that are too quiet.
+    pub audible: V,
+}
+
+impl<'a, V: Lanes> Powers<'a, V> {
+    /// Bin k has its power in `rows[slots[k]]` and its gain in `gains[k]`.
+    pub fn new(rows: &'a [V], slots: &'a [u32], gains: &'a [f32], audible: V) -> Self {
+        Self { rows, slots, gains, audible }
+    }
+
+    /// Powers of ascending bins, each to be multiplied with its [`Stft::bin_gains`].
+    #[inline(always)]
+    pub fn bins(&self, bins: std::ops::Range<usize>) -> impl Iterator<Item = V> + use<'a, V> {
+        let rows = self.rows;
+        self.slots[bins].iter().map(move |&slot| rows[slot as usize])
+    }
 }
 
 impl Stft {
@@ -149,74 +172,91 @@ impl Stft {
         if out.len() != n * n_bins {
             return Err(OpError::Shape { what: "stft output", expected: n * n_bins, got: out.len() });
         }
-        for (i, rows) in out.chunks_mut(n_bins * LANES).enumerate() {
-            let n_frames = rows.len() / n_bins;
-            let block = Block { samples, extent_len: samples.len(), first_frame: i * LANES, n_frames };
-            let powers = self.powers(block, 0.0, (0, n_bins))?;
-            for (lane, row) in rows.chunks_exact_mut(n_bins).enumerate() {
-                row.iter_mut().zip(powers).for_each(|(out, power)| *out = power[lane]);
-            }
-        }
-        Ok(())
+        self.instructions.run(Spectrogram { stft: self, samples, out })
+    }
+
+    /// Uses `instructions` instead of the widest there are. No digit changes.
+    pub fn set_instructions(&mut self, instructions: Instructions) {
+        self.instructions = instructions;
+    }
+
+    pub(crate) fn instructions(&self) -> Instructions {
+        self.instructions
+    }
+
+    /// How `samples` are to be whitened.
+    pub(crate) fn tilt(&self, samples: &[f32]) -> Tilt {
+        if self.taps.whitens() { Tilt::of(samples) } else { Tilt::Bass }
+    }
+
+    /// What each bin's power is yet to be multiplied with, in clips of this tilt.
+    pub(crate) fn bin_gains(&self, tilt: Tilt) -> &[f32] {
+        &self.bin_gains[tilt as usize]
     }
 
     pub(crate) fn framing(&self) -> &Framing {
         &self.framing
     }
 
-    /// Powers of one block for `bins` (first, past the last); unused lanes are 0, and so is every frame whose total
-    /// power, by Parseval, cannot reach `negligible` in any sum over bins.
-    pub(crate) fn powers(
+    /// Powers of one block; none where no frame's total power, by Parseval, can reach
+    /// `negligible` in any sum over bins.
+    #[inline(always)]
+    pub(crate) fn powers<V: Lanes>(
         &mut self,
         block: Block<'_>,
         negligible: f32,
-        bins: (usize, usize),
-    ) -> Result<&[[f32; LANES]], OpError> {
-        let quiet = negligible / (self.framing.n_fft as f32 * self.taps.max_gain());
-        let mut any = false;
-        for lane in 0..LANES {
-            let mut energy = 0.0;
-            if lane < block.n_frames {
-                let t = block.first_frame + lane;
-                let frame = self.framing.frame(block.samples, block.extent_len, t, &mut self.frame);
-                let mean = if self.remove_dc { mean(frame) } else { 0.0 };
-                let windowed = self.lanes.frame_mut(lane);
-                self.taps.apply(frame, mean, windowed);
-                energy = sum_of_squares(windowed);
-                if !energy.is_finite() {
-                    return Err(OpError::NonFinite { index: first_unusable(block.samples) });
-                }
-                // Below f32's normal range a frame has no precision left; as a power it is nothing.
-                energy = if energy <= quiet.max(f32::MIN_POSITIVE * 1e6) { 0.0 } else { energy };
+    ) -> Result<Option<Powers<'_, V>>, OpError> {
+        self.columns.fill::<V>(&self.framing, block);
+        // Below f32's normal range a frame has no precision left; as a power it is nothing.
+        let quiet = (negligible / self.taps.max_gain()).max(f32::MIN_POSITIVE * 1e6);
+        let (mut means, mut audible) = ([0.0; MAX_LANES], [0.0; MAX_LANES]);
+        for lane in 0..block.n_frames {
+            let (mean, energy) = self.columns.mean_and_energy(lane);
+            if !energy.is_finite() {
+                return Err(OpError::NonFinite { index: first_unusable(block.samples) });
             }
-            any |= energy > 0.0;
-            self.lanes.set_energy(lane, energy);
+            means[lane] = if self.remove_dc { mean } else { 0.0 };
+            audible[lane] = if energy > quiet { 1.0 } else { 0.0 };
         }
-        Ok(if any { self.lanes.transform(bins.0, bins.1) } else { self.lanes.silence(bins.0, bins.1) })
+        if audible == [0.0; MAX_LANES] {
+            return Ok(None);
+        }
+        self.taps.apply(&self.columns, V::load(&means), block.tilt, self.rows.rows::<V>());
+        self.spectrum.powers::<V>(&mut self.rows, block.n_frames);
+        let (rows, slots) = (self.rows.rows(), self.spectrum.slots());
+        Ok(Some(Powers::new(rows, slots, &self.bin_gains[block.tilt as usize], V::load(&audible))))
     }
 }
 
-/// The mean in sixteen running sums of at most 16 terms each, collected in f64.
-fn mean(frame: &[f32]) -> f32 {
-    let total: f64 = frame.chunks(256).map(|part| f64::from(in_lanes(part, |x| x))).sum();
-    (total / frame.len() as f64) as f32
+/// All frames of a clip.
+struct Spectrogram<'a> {
+    stft: &'a mut Stft,
+    samples: &'a [f32],
+    out: &'a mut [f32],
 }
 
-fn sum_of_squares(frame: &[f32]) -> f32 {
-    in_lanes(frame, |x| x * x)
-}
+impl Kernel for Spectrogram<'_> {
+    type Output = Result<(), OpError>;
 
-/// Sum of `term` over `frame` in an order that vectorises and errs less than a single running sum.
-fn in_lanes(frame: &[f32], term: impl Fn(f32) -> f32) -> f32 {
-    let mut sums = [0.0_f32; 16];
-    let parts = frame.chunks_exact(16);
-    let rest: f32 = parts.remainder().iter().map(|&x| term(x)).sum();
-    for part in parts {
-        for (sum, &x) in sums.iter_mut().zip(part) {
-            *sum += term(x);
+    #[inline(always)]
+    fn run<V: Lanes>(self) -> Result<(), OpError> {
+        let Self { stft, samples, out } = self;
+        let (n_bins, tilt) = (stft.n_bins(), stft.tilt(samples));
+        for (i, out) in out.chunks_mut(n_bins * V::N).enumerate() {
+            let n_frames = out.len() / n_bins;
+            let block = Block { samples, extent_len: samples.len(), first_frame: i * V::N, n_frames, tilt };
+            let Some(powers) = stft.powers::<V>(block, 0.0)? else {
+                out.fill(0.0);
+                continue;
+            };
+            for (k, (power, gain)) in powers.bins(0..n_bins).zip(powers.gains).enumerate() {
+                let mut lanes = [0.0; MAX_LANES];
+                (power * V::splat(*gain) * powers.audible).store(&mut lanes);
+                out[k..].iter_mut().step_by(n_bins).zip(lanes).for_each(|(out, power)| *out = power);
+            }
         }
+        Ok(())
     }
-    sums.iter().sum::<f32>() + rest
 }
 
 /// The first sample that is not finite, or whose square is not.

@@ -22,7 +22,7 @@ A first run:
   ajepa-pipe inspect out/mel --png look   what came out, with pictures
 
 Exit codes: 0 done, 1 the run failed or damage was found, 2 bad config or usage,
-130 or 143 stopped by a signal (the same command goes on from there).
+129, 130 or 143 stopped by a signal (the same command goes on from there).
 Results go to stdout, everything else to stderr.")]
 pub struct Cli {
     /// What to do.
@@ -232,7 +232,6 @@ Examples:
   ajepa-pipe bench audioset.yaml
   ajepa-pipe bench audioset.yaml --clips 1000 --jobs 1
   ajepa-pipe bench audioset.yaml --set stages.resample.quality=gentle
-  ajepa-pipe bench out/mel               a folder of shards: how fast it feeds a trainer
   ajepa-pipe bench out/mel                     how fast these shards feed a trainer
 
 Sinks write into a folder beside their own, which is removed at the end; nothing else is written.")]

@@ -2,14 +2,14 @@
 //!
 //! The one thread outside of `engine` is here: it waits for signals, and is there before the engine and after it.
 
-use std::io;
+use std::io::{self, Write as _};
 use std::process::{ExitCode, Termination};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::thread::JoinHandle;
 
 use crossbeam::channel::{Receiver, bounded};
-use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::{Handle, Signals};
 
 pub use crate::engine::StopSignal;
@@ -23,7 +23,7 @@ pub enum Exit {
     Failed,
     /// 2: the config or the command line is wrong; nothing was started.
     Usage,
-    /// 130 or 143: stopped by a signal; the same command goes on where it stopped.
+    /// 129, 130 or 143: stopped by a signal; the same command goes on where it stopped.
     Stopped(StopSignal),
 }
 
@@ -34,6 +34,7 @@ impl Exit {
             Self::Done => 0,
             Self::Failed => 1,
             Self::Usage => 2,
+            Self::Stopped(StopSignal::Hangup) => 129,
             Self::Stopped(StopSignal::Interrupt) => 130,
             Self::Stopped(StopSignal::Terminate) => 143,
         }
@@ -50,18 +51,27 @@ fn signal_of(number: i32) -> Option<StopSignal> {
     match number {
         SIGINT => Some(StopSignal::Interrupt),
         SIGTERM => Some(StopSignal::Terminate),
+        SIGHUP => Some(StopSignal::Hangup),
         _ => None,
     }
+}
+
+/// Whether whoever started the program wants it to outlive its terminal, as `nohup` does. Elsewhere than on Linux it is heard.
+fn hangup_is_ignored() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+    mask & 1 << (SIGHUP - 1) != 0
 }
 
 /// What to say on stderr when the first signal comes.
 pub const STOPPING: &str =
     "stopping: finished shards are kept, the same command goes on from here (once more to stop at once)";
 
-/// Listens for SIGINT and SIGTERM from its making until it is dropped.
+/// Listens for SIGINT, SIGTERM and SIGHUP from its making until it is dropped.
 ///
-/// The first signal arrives as a message on [`StopWatch::stops`]. The second one, of either kind, ends the process at once
-/// with 130 or 143, from the signal handler itself, so that it works however stuck the program is. Nothing is torn by that:
+/// The first signal arrives as a message on [`StopWatch::stops`]. The second one, of any kind, ends the process at once
+/// with 129, 130 or 143, from the signal handler itself, so that it works however stuck the program is. Nothing is torn by that:
 /// shards are committed by rename. After the drop signals are ignored until another watch is made.
 #[derive(Debug)]
 pub struct StopWatch {
@@ -78,22 +88,27 @@ impl StopWatch {
     /// When the system refuses the handlers or the thread.
     pub fn start() -> io::Result<Self> {
         let asked = Arc::new(AtomicBool::new(false));
-        let mut hooks = Vec::with_capacity(5);
+        let mut hooks = Vec::with_capacity(7);
         // With the default action a file that grows past `ulimit -f` would kill the process; so it is an error of the write.
         hooks.push(signal_hook::flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)))?);
-        for (number, code) in [(SIGINT, 130), (SIGTERM, 143)] {
+        let mut heard = vec![(SIGINT, 130), (SIGTERM, 143)];
+        if !hangup_is_ignored() {
+            heard.push((SIGHUP, 129));
+        }
+        for &(number, code) in &heard {
             // Hooks run in the order they were made: the first signal finds the flag down and raises it, the second exits.
             hooks.push(signal_hook::flag::register_conditional_shutdown(number, code, Arc::clone(&asked))?);
             hooks.push(signal_hook::flag::register(number, Arc::clone(&asked))?);
         }
-        let mut signals = Signals::new([SIGINT, SIGTERM])?;
+        let mut signals = Signals::new(heard.iter().map(|(number, _)| number))?;
         let handle = signals.handle();
         let (to, stops) = bounded(1);
         let thread = std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
             for signal in signals.forever().filter_map(signal_of) {
                 // A full channel means that the stop is already asked for.
                 if to.try_send(signal).is_ok() {
-                    eprintln!("{STOPPING}");
+                    // The terminal may be gone: nobody to tell is no reason to panic.
+                    let _ = writeln!(io::stderr(), "{STOPPING}");
                 }
             }
         })?;
@@ -134,8 +149,9 @@ mod tests {
             Exit::Usage,
             Exit::Stopped(StopSignal::Interrupt),
             Exit::Stopped(StopSignal::Terminate),
+            Exit::Stopped(StopSignal::Hangup),
         ];
-        assert_eq!(all.map(Exit::code), [0, 1, 2, 130, 143]);
+        assert_eq!(all.map(Exit::code), [0, 1, 2, 130, 143, 129]);
     }
 
     /// The child: this test binary again, told by its environment to wait for signals that it sends itself.

@@ -226,10 +226,8 @@ fn patches(
         Layout::MelsFrames => roles[row * columns + column],
     };
     for (column, row) in (0..columns).flat_map(|c| (0..rows).map(move |r| (c, r))) {
-        match role(column, row) {
-            PatchRole::Context => {}
-            PatchRole::Target => canvas.blend(corner(column, row), (w, h), HIDDEN, 0.8),
-            PatchRole::Unused => canvas.blend(corner(column, row), (w, h), UNUSED, 0.85),
+        if let Some((colour, share)) = veil(role(column, row)) {
+            canvas.blend(corner(column, row), (w, h), colour, share);
         }
     }
     for (column, row) in (0..columns).flat_map(|c| (0..rows).map(move |r| (c, r))) {
@@ -244,6 +242,15 @@ fn patches(
     Ok(())
 }
 
+/// Colour and share of what lies over the patches of a role; nothing lies over the context.
+fn veil(role: PatchRole) -> Option<(Rgb, f32)> {
+    match role {
+        PatchRole::Context => None,
+        PatchRole::Target => Some((HIDDEN, 0.8)),
+        PatchRole::Unused => Some((UNUSED, 0.85)),
+    }
+}
+
 /// The title, and behind it the note as far as it fits.
 fn caption(canvas: &mut Canvas, clip: &MelClip<'_>) {
     let (y, room) = (TOP - 26, canvas.width() - LEFT - 10);
@@ -256,12 +263,18 @@ fn caption(canvas: &mut Canvas, clip: &MelClip<'_>) {
 /// What the mask's colours mean, and how many patches have each.
 fn legend(canvas: &mut Canvas, y: usize, roles: &[PatchRole]) {
     let mut x = LEFT;
-    let kinds = [(PatchRole::Context, "context", magma(0.55)), (PatchRole::Target, "target", HIDDEN)];
-    for (role, name, colour) in kinds.into_iter().chain([(PatchRole::Unused, "unused", UNUSED)]) {
+    let kinds = [(PatchRole::Context, "context"), (PatchRole::Target, "target"), (PatchRole::Unused, "unused")];
+    for (role, name) in kinds {
         let n = roles.iter().filter(|r| **r == role).count();
         if n > 0 {
             let text = format!("{name} {n}/{}", roles.len());
-            canvas.fill((x, y), (14, 14), colour);
+            // As in the picture: all colours of the map, seen through the veil of the role.
+            for at in 0..14 {
+                canvas.fill((x + at, y), (1, 14), magma((at as f32 + 0.5) / 14.0));
+            }
+            if let Some((colour, share)) = veil(role) {
+                canvas.blend((x, y), (14, 14), colour, share);
+            }
             canvas.text((x + 20, y), &text, SOFT, TEXT);
             x += 20 + text_width(&text, TEXT) + 24;
         }

@@ -1,7 +1,6 @@
-//! Progress of a run on stderr: a live bar, plain lines, or nothing; and the timeline that the report is drawn from.
+//! Progress of a run on stderr: a live bar, plain lines, or nothing.
 
 mod pace;
-mod timeline;
 
 use std::io::{IsTerminal, Write};
 
@@ -9,7 +8,6 @@ use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use self::pace::Pace;
-pub use self::timeline::Timeline;
 use super::format;
 use crate::engine::Snapshot;
 

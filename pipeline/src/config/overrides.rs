@@ -59,6 +59,11 @@ pub fn lay(root: &mut Node, change: &Override) -> Result<(), Fault> {
         }
         ("stages", _) => Err(Fault::new(first.place, "the path ends before a field").help(PATHS)),
         ("seed" | "pipeline", []) | ("on_error" | "resources", [_]) => set(root, &change.path, &change.value),
+        (block @ ("on_error" | "resources"), []) => {
+            let key = if block == "on_error" { "policy=skip" } else { "memory=2GiB" };
+            let problem = format!("`{block}` is set key by key, not as a whole");
+            Err(Fault::new(first.place, problem).help(format!("such as `--set {block}.{key}`")))
+        }
         ("seed" | "pipeline" | "on_error" | "resources", _) => {
             Err(Fault::new(first.place, "the path is too deep, or not deep enough").help(PATHS))
         }

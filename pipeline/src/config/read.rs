@@ -198,6 +198,8 @@ macro_rules! whole_numbers {
     )*};
 }
 
+const NOT_FINITE: &str = "this is not a finite number; give one, or leave the field out for its default";
+
 impl<'de> Node {
     /// `32e3` is a whole number too.
     fn whole<V: Visitor<'de>>(&'de self, visitor: V) -> Result<V::Value, ReadError> {
@@ -224,6 +226,7 @@ impl<'de> Deserializer<'de> for &'de Node {
             Value::Bool(value) => visitor.visit_bool(*value),
             Value::Unsigned(value) => visitor.visit_u64(*value),
             Value::Signed(value) => visitor.visit_i64(*value),
+            Value::Float(value) if !value.is_finite() => Err(ReadError::custom(NOT_FINITE)),
             Value::Float(value) => visitor.visit_f64(*value),
             Value::Text(text) => visitor.visit_borrowed_str(text),
             Value::List(items) => visitor.visit_seq(Items(items.iter())),

@@ -59,7 +59,7 @@ pub enum Value {
     Unsigned(u64),
     /// A whole number below 0.
     Signed(i64),
-    /// Any other finite number.
+    /// Any other number; one that is not finite is refused by whoever reads it.
     Float(f64),
     /// Text.
     Text(String),
@@ -117,6 +117,8 @@ fn options() -> Options {
         strict_booleans: true,
         leading_zero_numbers_as_strings: true,
         with_snippet: false,
+        // Told where the field is read, so that one such value does not hide all other faults.
+        non_finite_float_policy: serde_saphyr::NonFiniteFloatPolicy::PassThrough,
     }
 }
 
@@ -156,9 +158,6 @@ fn yaml_fault(text: &str, place: Place, shown: &str) -> Fault {
     if clause.contains("alias") || clause.contains("recursion") || clause.contains("too large") {
         return fault
             .help("a pipeline is small: a document may nest 32 deep and hold 100,000 values, aliases unfolded");
-    }
-    if clause.contains("finite") {
-        return fault.help("a finite number, or leave the field out for its default");
     }
     fault.help("close every bracket and quote; put text that holds `: `, ` #`, brackets or commas in quotes")
 }

@@ -11,6 +11,7 @@ use arrow::compute::{filter, take};
 use arrow::datatypes::{DataType, Field, FieldRef, Float64Type, Schema as ArrowSchema};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use blake3::Hasher;
+use twox_hash::XxHash3_64;
 
 use super::listing::{Listing, Stamps};
 use crate::columns::{MediaPlace, arrow_field, media_array};
@@ -38,6 +39,8 @@ pub struct ClipTable {
     pub labels: Option<ArrayRef>,
     /// Further columns, which travel along as they are.
     pub extra: Vec<(FieldRef, ArrayRef)>,
+    /// Why a clip cannot be opened, as `reason: detail`, where the list knows it; null for the others.
+    pub faults: Option<StringArray>,
     /// What was seen of the files.
     pub stamps: Stamps,
 }
@@ -46,8 +49,8 @@ impl ClipTable {
     /// Clips of files under `root`, by name and path; no labels, no parts.
     pub fn of_files(root: PathBuf, clip_id: StringArray, path: StringArray) -> Self {
         let (source, start_s, end_s, duration_s, labels) = (None, None, None, None, None);
-        let (extra, stamps) = (Vec::new(), Stamps::default());
-        Self { root, clip_id, path, source, start_s, end_s, duration_s, labels, extra, stamps }
+        let (extra, faults, stamps) = (Vec::new(), None, Stamps::default());
+        Self { root, clip_id, path, source, start_s, end_s, duration_s, labels, extra, faults, stamps }
     }
 
     /// The clips that `keep` has true.
@@ -69,6 +72,7 @@ impl ClipTable {
             duration_s: self.duration_s.as_ref().map(numbers).transpose()?,
             labels: self.labels.as_ref().map(|labels| of(labels)).transpose()?,
             extra: self.extra.iter().map(extra).collect::<Result<_, _>>()?,
+            faults: self.faults.as_ref().map(texts).transpose()?,
             stamps: Stamps::default(),
         })
     }
@@ -79,7 +83,12 @@ impl ClipTable {
             bytes: None,
             start_s: number(self.start_s.as_ref(), clip),
             end_s: number(self.end_s.as_ref(), clip),
+            fault: self.fault(clip).map(str::to_owned),
         }
+    }
+
+    fn fault(&self, clip: usize) -> Option<&str> {
+        self.faults.as_ref().filter(|faults| faults.is_valid(clip)).map(|faults| faults.value(clip))
     }
 
     fn duration_s(&self, clip: usize) -> Option<f64> {
@@ -212,10 +221,19 @@ fn stem(path: &str) -> &str {
     }
 }
 
-/// The first two rows that hold the same text.
+/// The first row that holds the same text as one before it, and that one before it.
+///
+/// Sixteen bytes a row: hashes are sorted, and only texts of one hash are compared.
 pub fn first_repeated(texts: &StringArray) -> Option<(usize, usize)> {
-    let mut seen: HashMap<&str, usize> = HashMap::with_capacity(texts.len());
-    texts.iter().enumerate().find_map(|(row, text)| seen.insert(text?, row).map(|before| (before, row)))
+    let hashed = |(row, text): (usize, Option<&str>)| Some((XxHash3_64::oneshot(text?.as_bytes()), row));
+    let mut rows: Vec<(u64, usize)> = texts.iter().enumerate().filter_map(hashed).collect();
+    rows.sort_unstable();
+    let pairs = rows.chunk_by(|a, b| a.0 == b.0).filter(|alike| alike.len() > 1).filter_map(|alike| {
+        let text = |at: usize| texts.value(alike[at].1);
+        let before = |at: usize| (0..at).find(|&before| text(before) == text(at));
+        (1..alike.len()).find_map(|at| before(at).map(|before| (alike[before].1, alike[at].1)))
+    });
+    pairs.min_by_key(|(_, second)| *second)
 }
 
 /// A list field's name of `labels`, for those who build the column.

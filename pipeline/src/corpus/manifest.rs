@@ -83,7 +83,10 @@ pub fn clips_of_table(
     check_parts(start_s.as_ref(), end_s.as_ref(), duration_s.as_ref(), &mut faults);
     let has_ids = clip_id.is_some();
     // Rows without a path have been counted; an empty text stands in, so that the names can be looked at as well.
-    let whole: StringArray = path.iter().map(|path| Some(path.unwrap_or_default())).collect();
+    let whole = match path.null_count() {
+        0 => path,
+        _ => path.iter().map(|path| Some(path.unwrap_or_default())).collect(),
+    };
     let clip_id = clip_id.unwrap_or_else(|| clip_ids(&whole, start_s.as_ref()));
     check_ids(&clip_id, &mut faults);
     let help = if has_ids {
@@ -123,6 +126,12 @@ impl Roles<'_> {
         let like =
             nearest.filter(|nearest| strsim::jaro_winkler(nearest, name) > 0.7).map_or("NAME", |nearest| nearest);
         let problem = format!("{}: there is no column {name:?} among {}", self.shown, names.join(", "));
+        if let [header] = names[..]
+            && let Some(separator) = [';', '\t', '|'].into_iter().find(|c| header.contains(*c))
+        {
+            let cure = if separator == '\t' { "name the file .tsv" } else { "part the columns by commas" };
+            return BuildError::new(problem, format!("the header is one column, parted by {separator:?}: {cure}"));
+        }
         BuildError::new(problem, format!("say which column holds it: columns: {{ {role}: {like} }}"))
     }
 

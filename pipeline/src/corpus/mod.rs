@@ -15,7 +15,7 @@ pub use listing::{Listed, Listing, Selection, Stamps};
 pub use manifest::{ManifestColumns, clips_of_table};
 pub use places::expand;
 pub use table_file::read_table;
-pub use tar_index::{Member, MemberKind, scan_tar};
+pub use tar_index::{Member, MemberKind, ScanError, scan_tar};
 pub use tar_samples::TarSamples;
 
 /// File name extensions that are taken for audio unless a config says otherwise; lower case, no dot.

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::fs::File;
-use std::io::{BufReader, Seek};
+use std::io::{BufRead, BufReader, Seek};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -26,12 +26,20 @@ const CHUNK_ROWS: usize = 65_536;
 pub fn read_table(path: &Path) -> Result<RecordBatch, BuildError> {
     let extension = path.extension().map(|e| e.to_string_lossy().to_ascii_lowercase()).unwrap_or_default();
     let shown = path.display();
+    if path.is_dir() {
+        let problem = format!("{shown}: this is a folder, not a table");
+        return Err(BuildError::new(problem, "name the table in it; a folder of audio is read by `source_folder`"));
+    }
     let file = File::open(path)
         .map_err(|error| BuildError::new(format!("{shown}: {error}"), "check the path and its permissions"))?;
+    if file.metadata().is_ok_and(|about| about.is_file() && about.len() == 0) {
+        let problem = format!("{shown}: the file is empty, without even a header");
+        return Err(BuildError::new(problem, "write the table again: a line of column names, then a row per clip"));
+    }
     let table = match extension.as_str() {
         "csv" => read_csv(file, b','),
         "tsv" => read_csv(file, b'\t'),
-        "jsonl" | "ndjson" => read_jsonl(file),
+        "jsonl" | "ndjson" => read_jsonl(file).map_err(|error| bad_line(path).unwrap_or(error)),
         "parquet" | "pq" => read_parquet(file),
         _ => {
             let problem = format!("{shown}: a table of kind {extension:?} is not read");
@@ -81,6 +89,29 @@ fn read_jsonl(file: File) -> Result<RecordBatch, ArrowError> {
     let (schema, _) = arrow::json::reader::infer_json_schema_from_seekable(&mut reader, None)?;
     let builder = arrow::json::ReaderBuilder::new(Arc::new(schema)).with_batch_size(CHUNK_ROWS);
     collect(builder.build(reader)?)
+}
+
+/// The first line that is no JSON object, by its number in the file: the reader counts within what it happened to hold.
+fn bad_line(path: &Path) -> Option<ArrowError> {
+    let lines = BufReader::new(File::open(path).ok()?).split(b'\n').enumerate();
+    for (at, line) in lines {
+        let line = line.ok()?;
+        if line.iter().all(u8::is_ascii_whitespace) {
+            continue;
+        }
+        let problem = match serde_json::from_slice::<serde_json::Value>(&line) {
+            Ok(value) if value.is_object() => continue,
+            Ok(_) => "not an object, as {\"path\": \"a.wav\"} is".to_owned(),
+            // Its own place is within the line, where only the column means something.
+            Err(error) => {
+                let words = error.to_string();
+                let clause = words.split(" at line ").next().unwrap_or_default();
+                format!("{clause}, at column {}", error.column())
+            }
+        };
+        return Some(ArrowError::JsonError(format!("line {}: {problem}", at + 1)));
+    }
+    None
 }
 
 fn read_parquet(file: File) -> Result<RecordBatch, ArrowError> {

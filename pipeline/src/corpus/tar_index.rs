@@ -40,6 +40,30 @@ pub struct Member {
     pub len: u64,
 }
 
+/// Why a tar could not be read to its end.
+#[derive(Debug)]
+pub enum ScanError {
+    /// It is torn or damaged behind the members that were found.
+    Torn {
+        /// What is wrong, with the tar, and the cure.
+        fault: BuildError,
+        /// First byte of the header at fault, or of the member that is not all there.
+        at: u64,
+        /// The name of that member, where its header could be read.
+        member: Option<String>,
+    },
+    /// It is not there, cannot be read, or is compressed.
+    Unusable(BuildError),
+}
+
+impl From<ScanError> for BuildError {
+    fn from(error: ScanError) -> Self {
+        match error {
+            ScanError::Torn { fault, .. } | ScanError::Unusable(fault) => fault,
+        }
+    }
+}
+
 /// Name and size that an extended header gives to the member behind it.
 #[derive(Default)]
 struct Ahead {
@@ -51,9 +75,11 @@ struct Ahead {
 /// Calls `found` for every member, in order. Reads 512 bytes a member; what is between is jumped over.
 ///
 /// # Errors
-/// [`BuildError`] for a compressed, torn or damaged tar, with the offset; what was found before stays found.
-pub fn scan_tar(path: &Path, found: &mut dyn FnMut(Member)) -> Result<(), BuildError> {
-    let io = |error: std::io::Error| BuildError::new(format!("{}: {error}", path.display()), "check the file");
+/// [`ScanError`] for a compressed, torn or damaged tar, with the offset; what was found before stays found.
+pub fn scan_tar(path: &Path, found: &mut dyn FnMut(Member)) -> Result<(), ScanError> {
+    let io = |error: std::io::Error| {
+        ScanError::Unusable(BuildError::new(format!("{}: {error}", path.display()), "check the file"))
+    };
     let file = File::open(path).map_err(io)?;
     let file_len = file.metadata().map_err(io)?.len();
     let mut scan = Scan { path, file: BufReader::with_capacity(BLOCK as usize, file), at: 0, file_len };
@@ -73,9 +99,8 @@ pub fn scan_tar(path: &Path, found: &mut dyn FnMut(Member)) -> Result<(), BuildE
         let stored = if has_bytes || !is_known(kind) { len } else { 0 };
         let offset = scan.at;
         if stored > scan.file_len.saturating_sub(offset) {
-            let help = "the tar was cut short: fetch or write it again";
-            let problem = format!("{} ends inside the member at byte {}", path.display(), offset - BLOCK);
-            return Err(BuildError::new(problem, help));
+            let name = if is_meta { None } else { ahead.name.take() };
+            return Err(scan.cut_inside(&name.unwrap_or_else(|| header.path_bytes().into_owned())));
         }
         if is_meta {
             scan.extended(kind, len, &mut ahead)?;
@@ -126,21 +151,32 @@ struct Scan<'a> {
 }
 
 impl Scan<'_> {
-    fn fault(&self, what: &str) -> BuildError {
+    /// What is wrong with the header that was read last.
+    fn fault(&self, what: &str) -> ScanError {
         let at = self.at.saturating_sub(BLOCK);
-        BuildError::new(format!("{}: {what} in the header at byte {at}", self.path.display()), "write the tar again")
+        let problem = format!("{}: {what} in the header at byte {at}", self.path.display());
+        ScanError::Torn { fault: BuildError::new(problem, "write the tar again"), at, member: None }
     }
 
-    fn io(&self, error: &std::io::Error) -> BuildError {
-        BuildError::new(format!("{}: {error} at byte {}", self.path.display(), self.at), "check the disk and the file")
+    /// The member behind the header that was read last is longer than what is left.
+    fn cut_inside(&self, name: &[u8]) -> ScanError {
+        let (at, name) = (self.at.saturating_sub(BLOCK), String::from_utf8_lossy(name).into_owned());
+        let problem = format!("{} ends inside the member {name}, which begins at byte {at}", self.path.display());
+        let fault = BuildError::new(problem, "the tar was cut short: fetch or write it again");
+        ScanError::Torn { fault, at, member: Some(name) }
     }
 
-    fn go_to(&mut self, at: u64) -> Result<(), BuildError> {
+    fn io(&self, error: &std::io::Error) -> ScanError {
+        let problem = format!("{}: {error} at byte {}", self.path.display(), self.at);
+        ScanError::Unusable(BuildError::new(problem, "check the disk and the file"))
+    }
+
+    fn go_to(&mut self, at: u64) -> Result<(), ScanError> {
         self.at = at;
         self.file.seek(SeekFrom::Start(at)).map(|_| ()).map_err(|error| self.io(&error))
     }
 
-    fn refuse_compressed(&mut self) -> Result<(), BuildError> {
+    fn refuse_compressed(&mut self) -> Result<(), ScanError> {
         let mut magic = Vec::new();
         let read = Read::by_ref(&mut self.file).take(4).read_to_end(&mut magic);
         read.map_err(|error| self.io(&error))?;
@@ -152,16 +188,18 @@ impl Scan<'_> {
             _ => return self.go_to(0),
         };
         let help = "members are read in place, which a compressed tar does not allow: unpack it to a plain .tar first";
-        Err(BuildError::new(format!("{} is compressed with {by}", self.path.display()), help))
+        let problem = format!("{} is compressed with {by}", self.path.display());
+        Err(ScanError::Unusable(BuildError::new(problem, help)))
     }
 
     /// The next header, or `None` at the end mark, an empty block. A file that ends without it may have lost members.
-    fn header(&mut self) -> Result<Option<Header>, BuildError> {
+    fn header(&mut self) -> Result<Option<Header>, ScanError> {
         let mut header = Header::new_old();
         let left = self.file_len.saturating_sub(self.at);
         if left == 0 {
             let help = "it was cut short: fetch or write it again; if it is whole, append 1024 zero bytes";
-            return Err(BuildError::new(format!("{} ends without its end mark", self.path.display()), help));
+            let fault = BuildError::new(format!("{} ends without its end mark", self.path.display()), help);
+            return Err(ScanError::Torn { fault, at: self.at, member: None });
         }
         self.at += BLOCK;
         if left < BLOCK {
@@ -181,7 +219,7 @@ impl Scan<'_> {
         Ok(Some(header))
     }
 
-    fn extended(&mut self, kind: EntryType, len: u64, ahead: &mut Ahead) -> Result<(), BuildError> {
+    fn extended(&mut self, kind: EntryType, len: u64, ahead: &mut Ahead) -> Result<(), ScanError> {
         if len > MAX_META_BYTES {
             return Err(self.fault("a name or record of more than 64 KiB"));
         }

@@ -14,7 +14,7 @@ use arrow::datatypes::{DataType, Field, FieldRef, Schema as ArrowSchema};
 use blake3::Hasher;
 
 use super::clip_table::{first_repeated, labels_field};
-use super::tar_index::{Member, MemberKind, scan_tar};
+use super::tar_index::{Member, MemberKind, ScanError, scan_tar};
 use super::{Faults, Listing, Stamps, has_extension};
 use crate::columns::{MediaPlace, arrow_field, media_array};
 use crate::schema::Schema;
@@ -38,6 +38,8 @@ struct Sample {
     tar: u32,
     audio: Option<Span>,
     texts: [Option<Span>; 3],
+    /// Why it cannot be used, as `reason: detail`.
+    fault: Option<Box<str>>,
 }
 
 /// The samples of a list of tars; 100 bytes each, and their keys.
@@ -54,17 +56,23 @@ pub struct TarSamples {
 impl TarSamples {
     /// Reads the headers of all tars. A key that several tars have becomes `tar name/key`.
     ///
+    /// Samples that cannot be used, and the place where a torn tar ends, are faults; unless `strict`, they are listed as
+    /// clips that `decode` refuses with the reason, and the rest is read.
+    ///
     /// # Errors
-    /// [`BuildError`] as [`scan_tar`], and for links, keys that come again after another key, several audio members of one
-    /// key, and texts of more than 1 MiB: up to ten of them by name.
-    pub fn scan(tars: Vec<PathBuf>, extensions: &[String]) -> Result<Self, BuildError> {
+    /// [`BuildError`] for a tar that is missing or compressed; when `strict`, as [`scan_tar`], and for links, keys that come
+    /// again after another key, several audio members of one key, and texts of more than 1 MiB: up to ten of them by name.
+    pub fn scan(tars: Vec<PathBuf>, extensions: &[String], strict: bool) -> Result<Self, BuildError> {
         let (mut keys, mut samples) = (StringBuilder::new(), Vec::new());
         for (number, tar) in tars.iter().enumerate() {
-            let mut groups = Groups { number: number as u32, extensions, ..Groups::default() };
-            scan_tar(tar, &mut |member| groups.add(&member))?;
+            let mut groups = Groups { number: number as u32, extensions, strict, ..Groups::default() };
+            match scan_tar(tar, &mut |member| groups.add(&member)) {
+                Err(ScanError::Torn { fault, at, member }) if !strict => groups.tear(&fault.problem, at, member),
+                ended => ended?,
+            }
             groups.faults.into_result(
                 &tar.display().to_string(),
-                "pack the tar again: regular files, one key after the other",
+                "pack the tar again: regular files, one key after the other; on_error: { policy: quarantine } puts them aside",
             )?;
             groups.keys.iter().for_each(|key| keys.append_value(key));
             samples.append(&mut groups.samples);
@@ -93,7 +101,8 @@ impl TarSamples {
         let sample = &self.samples[clip as usize];
         let Span { offset, len } = sample.audio.unwrap_or_default();
         let path = self.tars[sample.tar as usize].to_string_lossy().into_owned();
-        MediaPlace { path, bytes: Some((offset, len)), start_s: None, end_s: None }
+        let fault = sample.fault.as_deref().map(str::to_owned);
+        MediaPlace { path, bytes: Some((offset, len)), fault, ..MediaPlace::default() }
     }
 
     fn source(&self, clip: u32) -> String {
@@ -119,6 +128,9 @@ impl Listing for TarSamples {
             for span in std::iter::once(sample.audio).chain(sample.texts) {
                 let Span { offset, len } = span.unwrap_or_default();
                 into.update(&[u8::from(span.is_some())]).update(&offset.to_le_bytes()).update(&len.to_le_bytes());
+            }
+            if let Some(fault) = &sample.fault {
+                into.update(fault.as_bytes());
             }
             let tar = &self.tars[sample.tar as usize];
             into.update(file_name(tar).as_bytes());
@@ -172,6 +184,7 @@ fn json_labels(texts: &[Option<String>], n_rows: usize) -> ArrayRef {
 struct Groups<'a> {
     number: u32,
     extensions: &'a [String],
+    strict: bool,
     keys: Vec<String>,
     seen: HashSet<String>,
     samples: Vec<Sample>,
@@ -185,26 +198,25 @@ impl Groups<'_> {
         let is_audio = has_extension(&format!(".{field}"), self.extensions);
         match member.kind {
             MemberKind::Other(what) if is_audio || text.is_some() => {
-                self.faults.push(|| format!("{} is {what}, which has no bytes of its own", member.name));
-                return;
+                let problem = format!("{} is {what}, which has no bytes of its own", member.name);
+                return self.refuse(&key, member.offset, "not_a_file", problem);
             }
             MemberKind::File => {}
             MemberKind::Other(_) | MemberKind::Folder => return,
         }
         if self.keys.last().is_none_or(|last| *last != key) {
-            if !self.seen.insert(key.clone()) {
-                self.faults.push(|| format!("{}: the key {key} comes again, after other keys", member.name));
-                return;
+            if self.seen.contains(&key) {
+                let problem = format!("{}: the key {key} comes again, after other keys", member.name);
+                return self.refuse(&key, member.offset, "repeated_key", problem);
             }
-            self.keys.push(key);
-            self.samples.push(Sample { tar: self.number, ..Sample::default() });
+            self.open(key.clone());
         }
         let Some(sample) = self.samples.last_mut() else { return };
         let span = Span { offset: member.offset, len: member.len };
         let place = match text {
             Some(_) if member.len > MAX_TEXT_BYTES => {
-                self.faults.push(|| format!("{} has {} bytes; 1 MiB is the most for a text", member.name, member.len));
-                return;
+                let problem = format!("{} has {} bytes; 1 MiB is the most for a text", member.name, member.len);
+                return self.refuse(&key, member.offset, "too_large", problem);
             }
             Some(kind) => &mut sample.texts[kind],
             None if is_audio => &mut sample.audio,
@@ -212,8 +224,37 @@ impl Groups<'_> {
         };
         if place.replace(span).is_some() {
             let what = if is_audio { "audio member: name one kind in `extensions`" } else { "member of its name" };
-            self.faults.push(|| format!("{} is the second {what}", member.name));
+            self.refuse(&key, member.offset, "repeated_member", format!("{} is the second {what}", member.name));
         }
+    }
+
+    /// Begins the sample of a key that has not been seen.
+    fn open(&mut self, key: String) {
+        self.seen.insert(key.clone());
+        self.keys.push(key);
+        self.samples.push(Sample { tar: self.number, ..Sample::default() });
+    }
+
+    /// A fault of the sample `key`: of the one that is being read when that has this key, else of one of its own.
+    fn refuse(&mut self, key: &str, offset: u64, reason: &str, problem: String) {
+        if self.strict {
+            return self.faults.push(|| problem);
+        }
+        if self.keys.last().is_none_or(|last| last != key) {
+            self.open(if self.seen.contains(key) { format!("{key}@{offset}") } else { key.to_owned() });
+        }
+        if let Some(sample) = self.samples.last_mut() {
+            // Nothing of such a sample is read, its texts included.
+            let fault = Some(format!("{reason}: {problem}").into_boxed_str());
+            *sample = Sample { tar: self.number, fault, ..Sample::default() };
+        }
+    }
+
+    /// The tar ends here: the clips before it stay, and how many were behind it nobody can tell.
+    fn tear(&mut self, problem: &str, at: u64, member: Option<String>) {
+        let key = member.and_then(|name| key_and_field(&name)).map(|(key, _)| key);
+        let problem = format!("{problem}; what was behind it is lost");
+        self.refuse(&key.unwrap_or_else(|| format!("torn@{at}")), at, "torn_tar", problem);
     }
 }
 

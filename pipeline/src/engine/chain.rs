@@ -193,6 +193,22 @@ impl State {
     }
 }
 
+/// Whether a read of all that is left ended because there was, or is to come, more than `max_frames`.
+fn is_beyond(stream: &dyn AudioRead, values: &[f32], held: u64, max_frames: u64) -> bool {
+    let read = (values.len() / stream.channels().max(1)) as u64;
+    read > max_frames || stream.n_frames_left().is_some_and(|left| left.saturating_add(held) > max_frames)
+}
+
+/// A clip that one worker may not hold whole: the cap in bytes, in seconds of this clip, and what to do.
+fn too_large(stream: &dyn AudioRead, cap_bytes: u64) -> ClipError {
+    let (channels, rate_hz) = (stream.channels().max(1), stream.rate_hz());
+    let max_s = (cap_bytes / (4 * channels as u64)) as f64 / f64::from(rate_hz.max(1));
+    let mib = cap_bytes as f64 / f64::from(1 << 20);
+    let cap = format!("one clip may take {mib:.1} MiB, which is {max_s:.1} s of {channels} x {rate_hz} Hz");
+    let help = "crop before this stage, or raise resources.memory";
+    ClipError::new("too_long", format!("the clip does not fit into memory whole: {cap}; {help}"))
+}
+
 /// What a [`Map`] may do while it handles a row.
 pub struct MapCx<'a> {
     rest: &'a mut [(Link, Box<dyn Map>)],
@@ -267,21 +283,15 @@ impl MapCx<'_> {
             Audio::Stream(stream) => stream,
         };
         let mut values = self.buffer();
-        let too_long = |error: ClipError| {
-            if error.code != "too_long" {
-                return error;
-            }
-            let help = "it does not fit into memory whole: crop before this stage, or raise resources.memory";
-            ClipError::new("too_long", format!("{}; {help}", error.detail))
-        };
-        self.read_whole(stream.as_mut(), &mut values).map_err(too_long)?;
+        self.read_whole(stream.as_mut(), &mut values)?;
         Ok(Samples { values, rate_hz: stream.rate_hz(), channels: stream.channels() })
     }
 
     fn read_whole(&mut self, stream: &mut dyn AudioRead, values: &mut Vec<f32>) -> Result<(), ClipError> {
         let settings = &self.state.settings;
         let frame_bytes = 4 * stream.channels().max(1) as u64;
-        let max_frames = settings.clip_cap_bytes / frame_bytes;
+        let cap_bytes = settings.clip_cap_bytes;
+        let max_frames = cap_bytes / frame_bytes;
         let free_frames = (settings.clip_share_bytes / frame_bytes).min(max_frames);
         let mut held = 0;
         if stream.n_frames_left().is_none_or(|n| n > free_frames) {
@@ -293,8 +303,12 @@ impl MapCx<'_> {
                 self.state.pass = Some(self.state.gate.enter());
             }
         }
-        stream.read_to_end(values, max_frames - held)?;
-        Ok(())
+        let ended = stream.read_to_end(values, max_frames - held);
+        ended.map(|_| ()).map_err(|error| match error {
+            // The decoder has a limit of its own, and says it itself.
+            OpError::TooLong { .. } if is_beyond(stream, values, held, max_frames) => too_large(stream, cap_bytes),
+            other => other.into(),
+        })
     }
 
     fn collect(&mut self, row: Row) -> Result<(), MapError> {

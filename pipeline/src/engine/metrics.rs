@@ -236,7 +236,7 @@ impl Snapshot {
 
 fn lone_advice(stage: &StageSnapshot, share: f64) -> String {
     match stage.kind.as_str() {
-        "sink" if share > 0.5 => "the disk it writes to is what limits: a faster one, or `dtype: f16`".to_owned(),
+        "sink" if share > 0.5 => "the disk it writes to is what limits: a faster one would help".to_owned(),
         "source" if share > 0.5 => {
             "listing and reading the source limits: a local disk, or a manifest instead of a folder".to_owned()
         }
@@ -249,8 +249,17 @@ fn lone_advice(stage: &StageSnapshot, share: f64) -> String {
 
 /// Resident memory of this process; 0 where /proc is not there.
 pub fn resident_bytes() -> u64 {
+    status_bytes("VmRSS:")
+}
+
+/// The most resident memory that this process ever had, listing of the sources included; 0 where /proc is not there.
+pub fn peak_resident_bytes() -> u64 {
+    status_bytes("VmHWM:")
+}
+
+fn status_bytes(name: &str) -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap_or_default();
+    let line = status.lines().find(|line| line.starts_with(name)).unwrap_or_default();
     line.split_whitespace().nth(1).and_then(|kib| kib.parse::<u64>().ok()).map_or(0, |kib| kib * 1024)
 }
 

@@ -15,12 +15,17 @@ mod network;
 pub mod ring;
 mod run;
 mod segments;
+mod timeline;
 
 pub use chain::{Chain, ChainResult, ChainSettings, Link, MapCx, StagedReject, panic_message};
 pub use gate::{Gate, Pass};
-pub use metrics::{Bottleneck, Metrics, QueueSnapshot, Snapshot, StageCounters, StageSnapshot, cpu_s, resident_bytes};
+pub use metrics::{
+    Bottleneck, Metrics, QueueSnapshot, Snapshot, StageCounters, StageSnapshot, cpu_s, peak_resident_bytes,
+    resident_bytes,
+};
 pub use network::{Network, QueueSpec, Segment, SegmentWork};
 pub use run::{ErrorPolicy, Outcome, RejectLog, RunError, RunOptions, StopSignal, WORKER_NAME, run};
+pub use timeline::Timeline;
 
 #[cfg(test)]
 mod tests;

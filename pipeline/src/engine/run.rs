@@ -129,6 +129,8 @@ pub enum StopSignal {
     Interrupt,
     /// SIGTERM: `kill`, Slurm, Kubernetes.
     Terminate,
+    /// SIGHUP: the terminal was closed, the connection lost.
+    Hangup,
 }
 
 impl std::fmt::Display for StopSignal {
@@ -136,6 +138,7 @@ impl std::fmt::Display for StopSignal {
         f.write_str(match self {
             Self::Interrupt => "SIGINT",
             Self::Terminate => "SIGTERM",
+            Self::Hangup => "SIGHUP",
         })
     }
 }

@@ -22,7 +22,9 @@
 //! # What it costs
 //! A clip of 256 x 128 halves is 64 KiB, read once and written once: memory speed is the floor, and `benches/feed.rs` measures
 //! it beside. What comes on top: drawing a mask, finding a row (an order computed, not stored), and looking at each part of
-//! a batch twice; the ring itself is nothing that can be measured.
+//! a batch twice; the ring itself is nothing that can be measured. Seen on two busy cores, processor time a clip: 7.5 us with
+//! masks, where a gather by memcpy in C takes 6.6 (`bench/feed.sh`; rows in the order of the disk and huge pages win back most
+//! of what the checks cost). The first epoch takes 24 to 43 us: reading, verifying, and the faults of a new map.
 //!
 //! Memory: `buffers` x `batch_clips` / `ranks` x bytes of a clip; 8 bytes and the name of each clip; and page tables, 8 bytes
 //! for each 4 KiB of the maps that were touched. The maps themselves are page cache, which the system takes back as it needs.

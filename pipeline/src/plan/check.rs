@@ -14,7 +14,7 @@ const MAX_STAGES: usize = 500;
 /// Proves that the stages fit together, or names everything that does not.
 ///
 /// # Errors
-/// All faults found; a stage behind a faulty one is checked as far as its inputs are known. None, when the only faults are
+/// All faults found; a stage behind a faulty one is checked for what does not depend on its inputs. None, when the only faults are
 /// those of stages that came without a config, which whoever read them has told.
 pub fn check(draft: Draft) -> Result<Graph, Vec<DraftFault>> {
     if draft.stages.is_empty() {
@@ -34,34 +34,48 @@ pub fn check(draft: Draft) -> Result<Graph, Vec<DraftFault>> {
         }
         planned[i] = plan_stage(&draft, i, topology.inputs[i].as_deref(), &planned, &mut faults);
     }
+    for (i, plan) in planned.iter().enumerate() {
+        // Whoever was planned, well or not, has been heard; what is fed by a fault can still be asked for itself.
+        if plan.is_none() && !faults.iter().any(|fault| fault.stage == Some(i)) {
+            validate(&draft, i, &mut faults);
+        }
+    }
     shared_folders(&draft, &mut faults);
     if faults.is_empty() { assemble(draft, &topology, planned) } else { Err(faults) }
 }
 
-/// Two sinks into one folder would supersede each other; a folder inside another's would be taken for its content.
+/// Two sinks into one folder would supersede each other; a folder inside another's would be taken for its content. A sink
+/// into the folder that a source reads would feed every run with what the one before it made.
 fn shared_folders(draft: &Draft, faults: &mut Vec<DraftFault>) {
-    let folder = |stage: &DraftStage| {
-        let path = stage.parsed.as_ref()?.json.get("path")?.as_str()?.to_owned();
-        (stage.kind == Some(StageKind::Sink)).then(|| plain(&path))
-    };
-    let folders: Vec<Option<PathBuf>> = draft.stages.iter().map(folder).collect();
-    for (i, here) in folders.iter().enumerate() {
-        let clash = |other: &&DraftStage| {
-            let there = folder(other);
-            here.as_ref().zip(there).is_some_and(|(here, there)| here.starts_with(&there) || there.starts_with(here))
+    let folder = |i: usize| Some(plain(draft.stages[i].parsed.as_ref()?.config.folder()?));
+    let of_kind = |kind| move |i: &usize| draft.stages[*i].kind == Some(kind);
+    let all = 0..draft.stages.len();
+    for i in all.clone().filter(of_kind(StageKind::Sink)) {
+        let Some(here) = folder(i) else { continue };
+        let clash = |k: &usize| folder(*k).is_some_and(|there| here.starts_with(&there) || there.starts_with(&here));
+        let read =
+            all.clone().filter(of_kind(StageKind::Source)).find(|&k| folder(k).is_some_and(|there| there == here));
+        let fault = if let Some(source) = read {
+            own_source(i, &draft.stages[source].id)
+        } else if let Some(other) = (0..i).filter(of_kind(StageKind::Sink)).find(clash) {
+            let problem = format!("its folder is that of `{}`, or lies in it, or around it", draft.stages[other].id);
+            DraftFault::stage(i, problem, "give each sink a folder of its own")
+        } else {
+            continue;
         };
-        if let Some(other) = draft.stages[..i].iter().find(clash) {
-            let problem = format!("its folder is that of `{}`, or lies in it, or around it", other.id);
-            let fault = DraftFault::stage(i, problem, "give each sink a folder of its own");
-            faults.push(fault.at(Where::Field("path".to_owned())));
-        }
+        faults.push(fault.at(Where::Field("path".to_owned())));
     }
 }
 
+fn own_source(sink: usize, source: &str) -> DraftFault {
+    let problem = format!("`{source}` reads this folder: every run would read what the one before it wrote");
+    DraftFault::stage(sink, problem, "give the sink a folder of its own")
+}
+
 /// The path without `.` and `..`, as text: nothing is looked up.
-fn plain(path: &str) -> PathBuf {
+fn plain(path: &Path) -> PathBuf {
     let mut out = PathBuf::new();
-    for part in Path::new(path).components() {
+    for part in path.components() {
         match part {
             Component::CurDir => {}
             Component::ParentDir => {
@@ -73,6 +87,13 @@ fn plain(path: &str) -> PathBuf {
         }
     }
     out
+}
+
+fn validate(draft: &Draft, i: usize, faults: &mut Vec<DraftFault>) {
+    let config = draft.stages[i].parsed.as_ref().map(|parsed| &parsed.config);
+    if let Some(Err(error)) = config.map(|config| config.validate()) {
+        faults.push(plan_fault(draft, i, None, &[], error));
+    }
 }
 
 fn plan_stage(

@@ -43,8 +43,27 @@ fn walk(path: &str, old: Option<&Value>, new: Option<&Value>, lines: &mut Vec<St
                 lines.push(format!("{path}: in another order"));
             }
         }
-        _ => lines.push(format!("{path}: {} -> {}", shown(old), shown(new))),
+        _ => lines.push(format!("{path}: {}", change(old, new))),
     }
+}
+
+/// `old -> new`; of lists what is in one only, of long texts the part that differs.
+fn change(old: Option<&Value>, new: Option<&Value>) -> String {
+    if let (Some(Value::Array(old)), Some(Value::Array(new))) = (old, new) {
+        let only = |list: &[Value], other: &[Value]| -> Vec<String> {
+            list.iter().filter(|item| !other.contains(item)).map(|item| shown(Some(item))).collect()
+        };
+        let (gone, come) = (only(old, new), only(new, old));
+        let said = [("without", gone), ("with", come)].into_iter().filter(|(_, items)| !items.is_empty());
+        let said: Vec<String> = said.map(|(word, items)| format!("{word} {}", items.join(", "))).collect();
+        return if said.is_empty() { "in another order".to_owned() } else { said.join("; ") };
+    }
+    let texts = [old, new].map(shown_whole);
+    let same = texts[0].chars().zip(texts[1].chars()).take_while(|(a, b)| a == b).count();
+    // Both would be cut to the same text: shown from a little before where they part.
+    let from = if same < SHOWN_CHARS { 0 } else { same - SHOWN_CHARS / 3 };
+    let [old, new] = texts.map(|text| cut(&text, from));
+    format!("{old} -> {new}")
 }
 
 /// The entries of an object; of an array too, by `id` where every element has one of its own.
@@ -62,12 +81,19 @@ fn keyed(value: &Value) -> Option<Vec<(String, Value)>> {
 }
 
 fn shown(value: Option<&Value>) -> String {
-    let Some(value) = value else { return "(absent)".to_owned() };
-    let text = value.to_string();
-    match text.char_indices().nth(SHOWN_CHARS) {
-        Some((at, _)) => format!("{}...", &text[..at]),
-        None => text,
-    }
+    cut(&shown_whole(value), 0)
+}
+
+fn shown_whole(value: Option<&Value>) -> String {
+    value.map_or_else(|| "(absent)".to_owned(), Value::to_string)
+}
+
+/// The characters of `text` behind the first `from`, as many as are shown.
+fn cut(text: &str, from: usize) -> String {
+    let part: String = text.chars().skip(from).take(SHOWN_CHARS).collect();
+    let ends = [(from > 0, "..."), (text.chars().nth(from + SHOWN_CHARS).is_some(), "...")];
+    let [before, after] = ends.map(|(is_cut, dots)| if is_cut { dots } else { "" });
+    format!("{before}{part}{after}")
 }
 
 #[cfg(test)]
@@ -94,5 +120,14 @@ mod tests {
             ["stages: in another order"]
         );
         assert!(differences(&old, &old, 9).is_empty());
+        let list = |items: &[&str]| json!({"stages": [{"id": "a", "extensions": items}]});
+        let many = ["aac", "aif", "aifc", "aiff", "caf", "flac", "m4a", "m4b", "mka", "mkv", "mp1", "mp2", "mp3"];
+        assert_eq!(
+            differences(&list(&many), &list(&[&many[..12], &["wav", "wv"]].concat()), 9),
+            [r#"stages.a.extensions: without "mp3"; with "wav", "wv""#]
+        );
+        let text = |end: &str| json!({ "path": format!("{}{end}", "x".repeat(90)) });
+        let line = differences(&text("one"), &text("two"), 9).remove(0);
+        assert!(line.contains(r#"one" -> ..."#) && line.ends_with(r#"two""#), "{line}");
     }
 }

@@ -19,6 +19,14 @@ pub enum ShardError {
         /// What is missing, and what to do.
         problem: String,
     },
+    /// A folder that holds somebody else's files under the names of a shard set.
+    #[error("{} holds {files}: give another path", dir.display())]
+    Foreign {
+        /// The folder.
+        dir: PathBuf,
+        /// The files, and why they are not taken for ours.
+        files: String,
+    },
     /// A manifest or a unit record that is torn, edited, or contradicts itself.
     #[error("{}: {problem}", path.display())]
     Manifest {

@@ -17,6 +17,9 @@ use ajepa_store::{Fs, PAGE_BYTES, commit_bytes, commit_bytes_new, to_hex};
 /// Lines about a changed graph that a report shows.
 const SHOWN_DIFFERENCES: usize = 12;
 
+/// Fields of the sink's own that no YAML has.
+const INTERNAL: [&str; 2] = ["batch_rows", "page_bytes"];
+
 /// One generation of a shard set, as one job sees it.
 #[derive(Debug)]
 pub(super) struct Generation {
@@ -126,12 +129,7 @@ fn jobs(fs: &dyn Fs, root: &Path) -> Result<Vec<(u32, Result<Option<Job>, String
 fn next_number(fs: &dyn Fs, root: &Path, known: &[(u32, Result<Option<Job>, String>)]) -> Result<u32, ShardError> {
     let names = fs.list(root).map_err(|e| ShardError::io("list", root, e))?;
     // Parts without a claim (a set copied without `_units`) are somebody's too.
-    let of_part = |name: &String| match name.strip_prefix("part-g") {
-        _ if !layout::is_part_name(name) => None,
-        Some(rest) => rest.split('-').next()?.parse().ok(),
-        None => Some(1),
-    };
-    let parts = names.iter().filter_map(of_part).max().unwrap_or(0);
+    let parts = names.iter().filter_map(|name| layout::generation_of_part(name)).max().unwrap_or(0);
     let manifest = Manifest::read(root).map_or(0, |manifest| manifest.generation);
     let claimed =
         known.iter().filter(|(_, job)| !matches!(job, Ok(None))).map(|(number, _)| *number).max().unwrap_or(0);
@@ -142,7 +140,12 @@ fn what_changed(last: &Generation, job: &Job, number: u32) -> Vec<String> {
     let old = &last.job;
     let mut lines = differences(&old.graph, &job.graph, SHOWN_DIFFERENCES);
     let sink = differences(&old.sink, &job.sink, SHOWN_DIFFERENCES);
-    lines.extend(sink.into_iter().map(|line| format!("sink.{line}")));
+    // What follows from the columns, or from the version of the program, is nothing that anybody has set.
+    let is_set = |line: &String| !INTERNAL.iter().any(|name| line.starts_with(name));
+    lines.extend(sink.iter().filter(|line| is_set(line)).map(|line| format!("sink.{line}")));
+    if lines.is_empty() && !sink.is_empty() {
+        lines.push("the program lays out its parts in another way".to_owned());
+    }
     if lines.is_empty() && old.fingerprint != job.fingerprint {
         lines.push(format!("fingerprint: {} -> {}", old.fingerprint, job.fingerprint));
     }

@@ -40,6 +40,21 @@ pub fn is_part_name(name: &str) -> bool {
     }
 }
 
+/// The generation that a part is of; `None` for what is no part.
+pub fn generation_of_part(name: &str) -> Option<u32> {
+    match name.strip_prefix("part-g") {
+        _ if !is_part_name(name) => None,
+        Some(rest) => rest.split('-').next()?.parse().ok(),
+        None => Some(1),
+    }
+}
+
+/// Whether a run may write a file of this name into the folder of a set.
+pub fn is_file_of_a_set(name: &str) -> bool {
+    let old = name.strip_prefix("manifest.").and_then(|rest| rest.strip_suffix(".json"));
+    name == MANIFEST || name == REJECTS || is_part_name(name) || old.is_some_and(|g| parse_generation(g).is_some())
+}
+
 /// Where the manifest of an earlier generation is kept.
 pub fn old_manifest_name(generation: u32) -> String {
     format!("manifest.g{generation:03}.json")
@@ -69,6 +84,11 @@ pub fn record_name(unit: usize) -> String {
     format!("{unit:05}.json")
 }
 
+/// Whether `name` is that of a unit's commit record.
+pub fn is_record_name(name: &str) -> bool {
+    name.strip_suffix(".json").is_some_and(|unit| unit.len() >= 5 && unit.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -84,6 +104,12 @@ mod tests {
             ["../part-00000.arrow", "part-../../x.arrow", "part-1.arrow", "part-g2-00000.arrow", "manifest.json"]
         {
             assert!(!is_part_name(name), "{name}");
+        }
+        for name in ["manifest.json", "manifest.g001.json", "rejects.parquet", "part-g002-00000.arrow"] {
+            assert!(is_file_of_a_set(name), "{name}");
+        }
+        for name in ["manifest.json.torn-1", "manifest.old.json", "notes.txt", "part-a.arrow", ".manifest.json.tmp-1"] {
+            assert!(!is_file_of_a_set(name), "{name}");
         }
         assert_eq!(parse_generation("g002"), Some(2));
         assert_eq!(parse_generation("g99999999999"), None);

@@ -81,7 +81,8 @@ pub struct TensorInfo {
     pub axes: Vec<String>,
     /// Parameters of the front end that made it.
     pub front_end: serde_json::Value,
-    /// Frames behind `mean` and `variance`: before padding, finite.
+    /// Frames behind `mean` and `variance`: the first `n_frames` of each row, which are those that see a sample of the clip,
+    /// without padding; of these the ones that are finite.
     pub n_frames: u64,
     /// Frames with a value that is not finite.
     pub n_non_finite: u64,
@@ -182,6 +183,24 @@ impl Manifest {
             ajepa_store::unseal(&bytes, FORMAT).map_err(|problem| ShardError::manifest(&path, problem))?;
         manifest.check().map_err(|problem| ShardError::manifest(&path, problem))?;
         Ok(manifest)
+    }
+
+    /// Parts in `dir` that this manifest does not name, as generation and length: of earlier generations, or of one that is
+    /// not finished. A reader that takes every `part-*.arrow` would take these too.
+    ///
+    /// # Errors
+    /// When the folder cannot be listed.
+    pub fn parts_beside(&self, dir: &Path) -> std::io::Result<Vec<(u32, u64)>> {
+        let named: std::collections::HashSet<&str> = self.parts.iter().map(|part| part.file.as_str()).collect();
+        let mut beside = Vec::new();
+        for entry in dir.read_dir()? {
+            let entry = entry?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if let Some(generation) = layout::generation_of_part(&name).filter(|_| !named.contains(name.as_str())) {
+                beside.push((generation, entry.metadata()?.len()));
+            }
+        }
+        Ok(beside)
     }
 
     /// Refuses what would make a reader trust a lie: paths out of the folder, sums that overflow, counts that do not fit.

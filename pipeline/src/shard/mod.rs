@@ -3,6 +3,7 @@
 mod decode;
 mod diff;
 mod error;
+mod foreign;
 mod generation;
 mod layout;
 mod manifest;

@@ -16,6 +16,7 @@ use arrow::array::RecordBatch;
 use serde_json::json;
 
 use super::error::ShardError;
+use super::foreign::refuse_foreign;
 use super::generation::{self, Generation, RecordState, keep_aside};
 use super::layout;
 use super::manifest::{ColumnInfo, Compression, FORMAT, Job, MAX_JSON_BYTES, Manifest, TensorInfo, UnitRecord};
@@ -88,6 +89,7 @@ impl ShardWriter {
     }
 
     fn begin(&mut self, run: &RunInfo) -> Result<Vec<bool>, ShardError> {
+        refuse_foreign(self.fs.as_ref(), &self.root)?;
         let units = layout::units_dir(&self.root);
         self.fs.create_dir_all(&units).map_err(|e| ShardError::io("create", &units, e))?;
         let mut notes = Vec::new();

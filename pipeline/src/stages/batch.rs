@@ -27,6 +27,10 @@ impl StageConfig for BatchConfig {
         Ok(StagePlan::new(StageKind::Fold, super::checks::one_input(inputs)?.clone()))
     }
 
+    fn validate(&self) -> Result<(), PlanError> {
+        super::checks::at_least_one("rows", self.rows)
+    }
+
     fn build(&self, _cx: &BuildCx<'_>) -> Result<Stage, BuildError> {
         Ok(Stage::Fold(Box::new(Batch { rows: self.rows, held: Vec::new(), n_held: 0 })))
     }

@@ -26,6 +26,11 @@ impl StageConfig for CropConfig {
         Ok(StagePlan::new(StageKind::Map, inputs[0].clone().with("audio", ColumnType::Audio(audio))))
     }
 
+    fn validate(&self) -> Result<(), PlanError> {
+        CropConfig::build(self, SOME_RATE_HZ)?;
+        Ok(())
+    }
+
     fn build(&self, _: &BuildCx<'_>) -> Result<Stage, BuildError> {
         Ok(Stage::Map(Box::new(CropMap { config: self.clone(), built: None })))
     }

@@ -1,11 +1,11 @@
 //! `decode`: encoded bytes to a waveform, pulled as it is needed.
 
 use std::fs::File;
-use std::io::{BufReader, Cursor, Read, Seek, SeekFrom};
+use std::io::{BufReader, ErrorKind, Read, Seek, SeekFrom};
 use std::path::Path;
 use std::sync::Arc;
 
-use ajepa_ops::decode::{Channels, Decode, DecodeConfig, ReadSeek};
+use ajepa_ops::decode::{Channels, Decode, DecodeConfig};
 use ajepa_ops::{AudioRead, OpError};
 use arrow::datatypes::DataType;
 use twox_hash::XxHash3_128;
@@ -20,6 +20,8 @@ use crate::stage::{
 
 /// Files up to this size are read in one go; larger ones are read as they are decoded.
 const WHOLE_FILE_BYTES: u64 = 64 << 20;
+/// Buffers up to this size are kept for the next file, so that its pages need not be faulted in again.
+const KEPT_BYTES: usize = 16 << 20;
 
 impl StageConfig for DecodeConfig {
     fn plan(&self, inputs: &[Schema]) -> Result<StagePlan, PlanError> {
@@ -41,8 +43,13 @@ impl StageConfig for DecodeConfig {
         Ok(StagePlan::new(StageKind::Map, output))
     }
 
+    fn validate(&self) -> Result<(), PlanError> {
+        DecodeConfig::build(self)?;
+        Ok(())
+    }
+
     fn build(&self, _: &BuildCx<'_>) -> Result<Stage, BuildError> {
-        Ok(Stage::Map(Box::new(DecodeMap { decode: DecodeConfig::build(self)?, last: None })))
+        Ok(Stage::Map(Box::new(DecodeMap::new(DecodeConfig::build(self)?))))
     }
 }
 
@@ -50,6 +57,30 @@ struct DecodeMap {
     decode: Decode,
     /// The file read last: segments of one long file follow each other in a manifest.
     last: Option<(MediaPlace, Encoded)>,
+    /// The bytes read last: once no stream holds them, their buffer takes the next file.
+    spare: Arc<Vec<u8>>,
+}
+
+impl DecodeMap {
+    fn new(decode: Decode) -> Self {
+        Self { decode, last: None, spare: Arc::default() }
+    }
+
+    /// The bytes of `file`, or the way to them.
+    fn encoded(&mut self, file: &MediaPlace) -> Result<Encoded, ClipError> {
+        if let Some((known, encoded)) = self.last.take()
+            && known == *file
+        {
+            return Ok(encoded);
+        }
+        let mut bytes = Arc::try_unwrap(std::mem::take(&mut self.spare)).unwrap_or_default();
+        let read = read(file, &mut bytes)?;
+        let bytes = read.whole.then(|| Arc::new(bytes));
+        if let Some(bytes) = bytes.as_ref().filter(|bytes| bytes.capacity() <= KEPT_BYTES) {
+            self.spare = bytes.clone();
+        }
+        Ok(Encoded { bytes, hash: read.hash })
+    }
 }
 
 /// The bytes of a file or member, or the way to them, and their hash.
@@ -61,23 +92,25 @@ struct Encoded {
 
 impl Map for DecodeMap {
     fn fork(&self) -> Box<dyn Map> {
-        Box::new(Self { decode: self.decode.clone(), last: None })
+        Box::new(Self::new(self.decode.clone()))
     }
 
     fn map(&mut self, mut row: Row, cx: &mut MapCx<'_>) -> Result<(), MapError> {
         let place = MediaPlace::of(&row).ok_or_else(|| ClipError::missing_column("media"))?;
+        if let Some(fault) = &place.fault {
+            let (reason, detail) = fault.split_once(": ").unwrap_or(("unusable", fault));
+            return Err(ClipError::new(reason.to_owned(), detail).into());
+        }
         let file = MediaPlace { start_s: None, end_s: None, ..place.clone() };
-        let encoded = match &self.last {
-            Some((known, encoded)) if *known == file => encoded.clone(),
-            _ => read(&file)?,
-        };
-        let source: Box<dyn ReadSeek> = match &encoded.bytes {
-            Some(bytes) => Box::new(Cursor::new(SharedBytes(bytes.clone()))),
-            None => Box::new(BufReader::with_capacity(1 << 20, open(&file)?)),
-        };
+        let encoded = self.encoded(&file)?;
         row.set("content_hash", Cell::Hash(encoded.hash));
-        self.last = place.start_s.is_some().then_some((file, encoded));
-        let decoder = self.decode.open(source, &extension(row.str("source"), &place.path))?;
+        let hint = extension(row.str("source"), &place.path);
+        let bytes = encoded.bytes.clone();
+        self.last = place.start_s.is_some().then(|| (file.clone(), encoded));
+        let decoder = match bytes {
+            Some(bytes) => self.decode.open_bytes(SharedBytes(bytes), &hint)?,
+            None => self.decode.open(Box::new(BufReader::with_capacity(1 << 20, open(&file)?)), &hint)?,
+        };
         let mut audio: Box<dyn AudioRead> = Box::new(decoder);
         if place.start_s.is_some() || place.end_s.is_some() {
             audio = Box::new(Section::new(audio, place.start_s.unwrap_or(0.0), place.end_s)?);
@@ -112,36 +145,47 @@ fn unreadable(error: &std::io::Error, place: &MediaPlace) -> ClipError {
     ClipError::new(code, format!("{}: {error}", place.path))
 }
 
-/// Reads and hashes the bytes; keeps them when they are few.
-fn read(place: &MediaPlace) -> Result<Encoded, ClipError> {
+/// What was read.
+struct Hashed {
+    hash: [u8; 16],
+    /// Whether the buffer holds all of it.
+    whole: bool,
+}
+
+/// Hashes the bytes, and reads them into `buffer` when they are few.
+fn read(place: &MediaPlace, buffer: &mut Vec<u8>) -> Result<Hashed, ClipError> {
     let io = |error: std::io::Error| unreadable(&error, place);
     let mut file = open(place)?;
-    let size = file.metadata().map_err(io)?;
-    let (offset, len) = place.bytes.unwrap_or((0, size.len()));
-    if offset.checked_add(len).is_none_or(|end| end > size.len()) {
+    let size = file.metadata().map_err(io)?.len();
+    let (offset, len) = place.bytes.unwrap_or((0, size));
+    if offset.checked_add(len).is_none_or(|end| end > size) {
         let detail = format!("{} ends before byte {} of the member", place.path, offset.saturating_add(len));
         return Err(ClipError::new("truncated", detail));
     }
-    file.seek(SeekFrom::Start(offset)).map_err(io)?;
+    if offset > 0 {
+        file.seek(SeekFrom::Start(offset)).map_err(io)?;
+    }
     if len <= WHOLE_FILE_BYTES {
-        let mut bytes = Vec::with_capacity(len as usize);
-        file.take(len).read_to_end(&mut bytes).map_err(io)?;
-        let hash = XxHash3_128::oneshot(&bytes).to_be_bytes();
-        return Ok(Encoded { bytes: Some(Arc::new(bytes)), hash });
+        buffer.resize(len as usize, 0);
+        file.read_exact(buffer).map_err(|error| match error.kind() {
+            ErrorKind::UnexpectedEof => ClipError::new("truncated", format!("{} shrank while it was read", place.path)),
+            _ => io(error),
+        })?;
+        return Ok(Hashed { hash: XxHash3_128::oneshot(buffer).to_be_bytes(), whole: true });
     }
     if place.bytes.is_some() {
         let detail = format!("a member of {len} bytes; unpack it, or keep members under {WHOLE_FILE_BYTES} bytes");
         return Err(ClipError::new("too_large", detail));
     }
     let mut hasher = XxHash3_128::new();
-    let mut block = vec![0; 1 << 20];
+    buffer.resize(1 << 20, 0);
     loop {
-        match file.read(&mut block).map_err(io)? {
+        match file.read(buffer).map_err(io)? {
             0 => break,
-            n => hasher.write(&block[..n]),
+            n => hasher.write(&buffer[..n]),
         }
     }
-    Ok(Encoded { bytes: None, hash: hasher.finish_128().to_be_bytes() })
+    Ok(Hashed { hash: hasher.finish_128().to_be_bytes(), whole: false })
 }
 
 /// Bytes that several readers share.

@@ -15,6 +15,11 @@ impl StageConfig for DownmixConfig {
         Ok(StagePlan::new(StageKind::Map, inputs[0].clone().with("audio", ColumnType::Audio(audio))))
     }
 
+    fn validate(&self) -> Result<(), PlanError> {
+        DownmixConfig::build(self)?;
+        Ok(())
+    }
+
     fn build(&self, _: &BuildCx<'_>) -> Result<Stage, BuildError> {
         Ok(Stage::Map(Box::new(DownmixMap { downmix: DownmixConfig::build(self)? })))
     }

@@ -48,12 +48,7 @@ pub struct FilterConfig {
 impl StageConfig for FilterConfig {
     fn plan(&self, inputs: &[Schema]) -> Result<StagePlan, PlanError> {
         let input = super::checks::one_input(inputs)?;
-        if *self == Self::default() {
-            return Err(PlanError::new(
-                "it has no condition",
-                "give one, such as min_duration_s: 1, or take the stage out",
-            ));
-        }
+        self.validate()?;
         for name in self.column_in.keys().chain(self.column_not_in.keys()) {
             if input.get(name).is_none() && !input.extra {
                 let field = if self.column_in.contains_key(name) { "column_in" } else { "column_not_in" };
@@ -67,6 +62,13 @@ impl StageConfig for FilterConfig {
             return Err(PlanError::field("min_rms_dbfs", problem, "put the filter between decode and the front end"));
         }
         Ok(StagePlan::new(StageKind::Map, input.clone()))
+    }
+
+    fn validate(&self) -> Result<(), PlanError> {
+        if *self != Self::default() {
+            return Ok(());
+        }
+        Err(PlanError::new("it has no condition", "give one, such as min_duration_s: 1, or take the stage out"))
     }
 
     fn build(&self, cx: &BuildCx<'_>) -> Result<Stage, BuildError> {

@@ -15,6 +15,11 @@ impl StageConfig for GainConfig {
         Ok(StagePlan::new(StageKind::Map, inputs[0].clone()))
     }
 
+    fn validate(&self) -> Result<(), PlanError> {
+        GainConfig::build(self)?;
+        Ok(())
+    }
+
     fn build(&self, _: &BuildCx<'_>) -> Result<Stage, BuildError> {
         Ok(Stage::Map(Box::new(GainMap { gain: GainConfig::build(self)? })))
     }

@@ -11,14 +11,8 @@ use crate::stage::{BuildCx, BuildError, Map, MapError, PlanError, Stage, StageCo
 
 impl StageConfig for LogMelConfig {
     fn plan(&self, inputs: &[Schema]) -> Result<StagePlan, PlanError> {
+        self.validate()?;
         let mel = LogMelConfig::build(self)?;
-        if mel.n_frames_out().is_none() {
-            return Err(PlanError::field(
-                "extent",
-                "pictures of a graph have one shape, and `clip` gives each clip its own",
-                "leave it out, and cut longer clips with `crop: { position: sliding }` before this stage",
-            ));
-        }
         check_rate(&mel, inputs)?;
         let output = inputs[0]
             .clone()
@@ -26,6 +20,17 @@ impl StageConfig for LogMelConfig {
             .with("mel", ColumnType::Tensor(tensor(&mel, self)))
             .with("n_frames", ColumnType::Plain(DataType::UInt32));
         Ok(StagePlan::new(StageKind::Map, output))
+    }
+
+    fn validate(&self) -> Result<(), PlanError> {
+        if LogMelConfig::build(self)?.n_frames_out().is_some() {
+            return Ok(());
+        }
+        Err(PlanError::field(
+            "extent",
+            "pictures of a graph have one shape, and `clip` gives each clip its own",
+            "leave it out, and cut longer clips with `crop: { position: sliding }` before this stage",
+        ))
     }
 
     fn build(&self, _: &BuildCx<'_>) -> Result<Stage, BuildError> {

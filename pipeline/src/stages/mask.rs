@@ -14,7 +14,9 @@ use crate::row::{Cell, Row};
 use crate::schema::{ColumnType, Schema};
 use crate::stage::{BuildCx, BuildError, Map, MapError, PlanError, Stage, StageConfig, StageKind, StagePlan};
 
-/// Draws masks over the patch grid of the picture: columns `context` and `target`, lists of token indices (row-major).
+/// Draws which patches of the picture a model sees and which it predicts, as columns `context` and `target`.
+///
+/// Both are lists of token indices, row by row of the patch grid.
 ///
 /// A mask is a function of the run's seed, the clip and its offset alone. With several masks per clip the columns are
 /// `context`, `target`, `context_1`, `target_1`, ...

@@ -15,6 +15,11 @@ impl StageConfig for MixNoiseConfig {
         Ok(StagePlan::new(StageKind::Map, inputs[0].clone()))
     }
 
+    fn validate(&self) -> Result<(), PlanError> {
+        MixNoiseConfig::build(self)?;
+        Ok(())
+    }
+
     fn build(&self, _: &BuildCx<'_>) -> Result<Stage, BuildError> {
         Ok(Stage::Map(Box::new(MixNoiseMap { noise: MixNoiseConfig::build(self)? })))
     }

@@ -15,6 +15,11 @@ impl StageConfig for NormalizeConfig {
         Ok(StagePlan::new(StageKind::Map, inputs[0].clone()))
     }
 
+    fn validate(&self) -> Result<(), PlanError> {
+        NormalizeConfig::build(self)?;
+        Ok(())
+    }
+
     fn build(&self, _: &BuildCx<'_>) -> Result<Stage, BuildError> {
         Ok(Stage::Map(Box::new(NormalizeMap { normalize: NormalizeConfig::build(self)? })))
     }

@@ -16,7 +16,13 @@ impl StageConfig for PatchifyConfig {
             dtype: picture.tensor.dtype,
             shape: vec![patchify.n_tokens(), patchify.token_len()],
             axes: vec!["tokens".to_owned(), "values".to_owned()],
-            front_end: serde_json::json!({ "picture": picture.tensor.front_end, "patchify": self }),
+            // Shape and axes too, so that whoever has the shards alone can put the picture together again.
+            front_end: serde_json::json!({
+                "picture": picture.tensor.front_end,
+                "picture_shape": picture.shape(),
+                "picture_axes": picture.tensor.axes,
+                "patchify": self,
+            }),
         };
         let output = inputs[0].clone().without(&picture.column).with("patches", ColumnType::Tensor(tokens));
         Ok(StagePlan::new(StageKind::Map, output))

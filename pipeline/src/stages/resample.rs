@@ -18,6 +18,10 @@ impl StageConfig for ResampleConfig {
         Ok(StagePlan::new(StageKind::Map, inputs[0].clone().with("audio", ColumnType::Audio(audio))))
     }
 
+    fn validate(&self) -> Result<(), PlanError> {
+        Ok(self.check()?)
+    }
+
     fn build(&self, _: &BuildCx<'_>) -> Result<Stage, BuildError> {
         Ok(Stage::Map(Box::new(ResampleMap::new(self)?)))
     }

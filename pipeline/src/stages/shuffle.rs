@@ -33,6 +33,10 @@ impl StageConfig for ShuffleConfig {
         Ok(StagePlan::new(StageKind::Fold, super::checks::one_input(inputs)?.clone()))
     }
 
+    fn validate(&self) -> Result<(), PlanError> {
+        super::checks::at_least_one("rows", self.rows)
+    }
+
     fn build(&self, cx: &BuildCx<'_>) -> Result<Stage, BuildError> {
         let seed = seed::derive(&[cx.seed, seed::hash_str(cx.id)]);
         Ok(Stage::Fold(Box::new(Shuffle { rows: self.rows, seed, unit_seed: None, n_drawn: 0, held: Vec::new() })))

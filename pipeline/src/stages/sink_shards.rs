@@ -37,9 +37,7 @@ fn half() -> Dtype {
 impl SinkShardsConfig {
     /// The input as it is stored.
     fn stored(&self, input: &Schema) -> Result<Schema, PlanError> {
-        if self.path.as_os_str().is_empty() {
-            return Err(PlanError::field("path", "it is empty", "name a folder, such as out/mel"));
-        }
+        self.validate()?;
         let is_tensor = |name: &String| input.tensor(name).is_some();
         if let Some(wanted) = &self.tensors {
             let unknown = wanted.iter().find(|name| !is_tensor(name));
@@ -78,6 +76,13 @@ impl SinkShardsConfig {
 impl StageConfig for SinkShardsConfig {
     fn plan(&self, inputs: &[Schema]) -> Result<StagePlan, PlanError> {
         Ok(StagePlan::sink(self.stored(super::checks::one_input(inputs)?)?))
+    }
+
+    fn validate(&self) -> Result<(), PlanError> {
+        if !self.path.as_os_str().is_empty() {
+            return Ok(());
+        }
+        Err(PlanError::field("path", "it is empty", "name a folder, such as out/mel"))
     }
 
     fn build(&self, cx: &BuildCx<'_>) -> Result<Stage, BuildError> {

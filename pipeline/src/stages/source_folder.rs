@@ -14,8 +14,8 @@ use crate::stage::{BuildCx, BuildError, PlanError, Stage, StageConfig, StageKind
 /// Every audio file under a folder, in the byte order of its path under that folder; the same order on every machine.
 ///
 /// `clip_id` is that path without its extension; the extension stays where two files differ in it alone. Names that begin
-/// with a dot are left out. A name that is not UTF-8 stays in the list with its bytes replaced: it cannot be opened by
-/// that name, so `decode` rejects it and names it.
+/// with a dot are left out. A name that is not UTF-8 stays in the list with its odd bytes written as `\\xNN`, and `decode`
+/// rejects it (`name_not_utf8`): rename the file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SourceFolderConfig {
@@ -66,6 +66,8 @@ pub enum LinkPolicy {
     Follow,
 }
 
+const NOT_UTF8: &str = "name_not_utf8: the name of the file is not UTF-8, so it cannot be written down: rename it";
+
 fn yes() -> bool {
     true
 }
@@ -85,18 +87,20 @@ impl StageConfig for SourceFolderConfig {
                 format!("{}: no file with an extension of {}", self.path.display(), self.extensions.join(", "));
             return Err(BuildError::new(problem, "check the path, `extensions` and `recursive`"));
         }
-        let paths = StringArray::from_iter_values(paths);
+        let fault = |odd: &bool| odd.then_some(NOT_UTF8);
+        let faults = paths.iter().any(|(_, odd)| *odd).then(|| paths.iter().map(|(_, odd)| fault(odd)).collect());
+        let paths = StringArray::from_iter_values(paths.iter().map(|(path, _)| path));
         let ids = clip_ids(&paths, None);
         let labels = (self.labels == FolderLabels::ParentDir).then(|| parent_labels(&paths));
-        let table = ClipTable { labels, ..ClipTable::of_files(self.path.clone(), ids, paths) };
+        let table = ClipTable { labels, faults, ..ClipTable::of_files(self.path.clone(), ids, paths) };
         let selection = Selection { shuffle: self.shuffle, limit: self.limit };
         Ok(Stage::Source(Box::new(Listed::new(table, selection, cx)?)))
     }
 }
 
 impl SourceFolderConfig {
-    /// Paths under the folder, parted by `/`, in byte order.
-    fn list(&self) -> Result<Vec<String>, BuildError> {
+    /// Paths under the folder, parted by `/`, in byte order; each with whether it is not UTF-8.
+    fn list(&self) -> Result<Vec<(String, bool)>, BuildError> {
         if !self.path.is_dir() {
             let problem = format!("{}: not a folder that can be read", self.path.display());
             return Err(BuildError::new(problem, "check `path`; a list of files is read by `source_manifest`"));
@@ -107,7 +111,7 @@ impl SourceFolderConfig {
             .max_depth(depth)
             .sort_by_file_name()
             .follow_links(self.links == LinkPolicy::Follow);
-        let mut paths: Vec<(Vec<u8>, String)> = Vec::new();
+        let mut paths: Vec<Vec<u8>> = Vec::new();
         let (mut links, mut unreadable) = (Faults::default(), Faults::default());
         for entry in walk.into_iter().filter_entry(|entry| !is_hidden(entry)) {
             let entry = match entry {
@@ -132,7 +136,7 @@ impl SourceFolderConfig {
         let help = "`links: follow` reads them, `links: skip` leaves them out";
         links.into_result(&format!("{root}: holds symbolic links"), help)?;
         paths.sort_unstable();
-        Ok(paths.into_iter().map(|(_, path)| path).collect())
+        Ok(paths.iter().map(|path| (readable(path), std::str::from_utf8(path).is_err())).collect())
     }
 }
 
@@ -140,12 +144,20 @@ fn is_hidden(entry: &DirEntry) -> bool {
     entry.depth() > 0 && entry.file_name().as_encoded_bytes().starts_with(b".")
 }
 
-/// The sort key, in the bytes of the file system, and the text.
-fn relative(path: &Path, root: &Path) -> (Vec<u8>, String) {
+/// The path under `root`, parted by `/`, in the bytes of the file system.
+fn relative(path: &Path, root: &Path) -> Vec<u8> {
     let parts = path.strip_prefix(root).unwrap_or(path).iter();
-    let bytes = parts.clone().map(std::ffi::OsStr::as_encoded_bytes).collect::<Vec<_>>().join(&b'/');
-    let text = parts.map(|part| part.to_string_lossy()).collect::<Vec<_>>().join("/");
-    (bytes, text)
+    parts.map(std::ffi::OsStr::as_encoded_bytes).collect::<Vec<_>>().join(&b'/')
+}
+
+/// The path as text, bytes that are not UTF-8 written out: two names that differ in them alone stay two.
+fn readable(path: &[u8]) -> String {
+    let mut text = String::with_capacity(path.len());
+    for chunk in path.utf8_chunks() {
+        text.push_str(chunk.valid());
+        chunk.invalid().iter().for_each(|byte| text.extend([format!("\\x{byte:02x}")]));
+    }
+    text
 }
 
 fn parent_labels(paths: &StringArray) -> ArrayRef {

@@ -18,7 +18,8 @@ use crate::stage::{BuildCx, BuildError, PlanError, Stage, StageConfig, StageKind
 /// The column `path` must be there; `clip_id`, `start`, `end`, `duration_s`, `labels` and `source` are used when they are;
 /// all others travel along with their type. In CSV and TSV every column is text, but for start, end and duration. Rows at
 /// fault (no path, a name twice, an end before its start) are named, and nothing runs. A file that is not there is not such
-/// a fault: `decode` rejects its clip.
+/// a fault: `decode` rejects its clip. Nor is an end beyond the end of the file: the clip is what is there, and its
+/// `duration_s` says how long that is; a start beyond the end of the file is rejected as `truncated`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SourceManifestConfig {

@@ -1,6 +1,6 @@
 //! `source_shards`: rows of a finished shard set, as they lie in its maps.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::DataType;
@@ -139,6 +139,10 @@ impl StageConfig for SourceShardsConfig {
         let set = self.open()?;
         let units = set.parts().iter().map(unit).collect();
         Ok(Stage::Source(Box::new(SourceShards { set, units })))
+    }
+
+    fn folder(&self) -> Option<&Path> {
+        Some(&self.path)
     }
 }
 

@@ -1,5 +1,7 @@
 //! `source_webdataset`: audio in `WebDataset` tars, decoded in place.
 
+use std::path::Path;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -12,7 +14,11 @@ use crate::stage::{BuildCx, BuildError, PlanError, Stage, StageConfig, StageKind
 /// The audio member becomes a range of bytes that `decode` reads in place; nothing is unpacked. Members `.json`, `.cls` and
 /// `.txt` (at most 1 MiB each) become columns of text, and `labels` is what the JSON has under that name when that is a list
 /// of texts. Other members are not read. `clip_id` is the key, with the tar's name before it where tars share keys. A sample
-/// without audio stays in the list, and `decode` rejects it.
+/// without audio stays in the list, and `decode` rejects it. Names that begin with a dot (`._a.wav`) are left out.
+///
+/// A link, a second member of one kind, a key that comes again cost their sample; a torn tar costs what is behind the tear,
+/// which counts as one reject that names it, for nobody can tell how many clips were there. With `on_error: { policy: fail }`
+/// each of these is refused before the run begins.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SourceWebdatasetConfig {
@@ -39,12 +45,19 @@ impl StageConfig for SourceWebdatasetConfig {
     }
 
     fn build(&self, cx: &BuildCx<'_>) -> Result<Stage, BuildError> {
-        let samples = TarSamples::scan(expand(&self.path, "tar")?, &self.extensions)?;
+        let samples = TarSamples::scan(expand(&self.path, "tar")?, &self.extensions, cx.fail)?;
         if samples.n_clips() == 0 {
             let help = "members of a sample are named key.extension, such as 000017.flac and 000017.json";
             return Err(BuildError::new(format!("{}: the tars hold no samples", self.path), help));
         }
         let selection = Selection { shuffle: self.shuffle, limit: self.limit };
         Ok(Stage::Source(Box::new(Listed::new(samples, selection, cx)?)))
+    }
+
+    /// A pattern or a tar is not a folder whose new files would be read.
+    fn folder(&self) -> Option<&Path> {
+        let path = Path::new(&self.path);
+        let is_tar = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("tar"));
+        (!is_tar && !self.path.contains(['{', '*', '?'])).then_some(path)
     }
 }

@@ -18,6 +18,11 @@ impl StageConfig for TrimSilenceConfig {
         Ok(StagePlan::new(StageKind::Map, inputs[0].clone()))
     }
 
+    fn validate(&self) -> Result<(), PlanError> {
+        TrimSilenceConfig::build(self, 48_000)?;
+        Ok(())
+    }
+
     fn build(&self, _: &BuildCx<'_>) -> Result<Stage, BuildError> {
         Ok(Stage::Map(Box::new(TrimMap { config: self.clone() })))
     }

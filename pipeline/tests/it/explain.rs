@@ -77,3 +77,10 @@ fn svg_draws_each_stage_once() {
     assert_eq!(drawn.matches("marker-end").count(), 7);
     assert_eq!(drawn.matches("<text").count(), drawn.matches("</text>").count());
 }
+
+#[test]
+fn one_worker_is_one() {
+    let explained = explain(&good(&GRAPH.replace("jobs: 8", "jobs: 1")));
+    assert!(explained.text().contains("1 worker") && !explained.text().contains("1 workers"), "{}", explained.text());
+    assert!(!svg(&explained).contains("1 workers"));
+}

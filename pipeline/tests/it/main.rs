@@ -1,10 +1,13 @@
 //! Integration tests of the pipeline crate: one binary.
 
+mod apart;
 mod bad;
 mod bottleneck;
 mod describe;
 mod explain;
+mod feed;
 mod graph;
+mod inspect;
 mod memory;
 mod mutate;
 mod overrides;

@@ -98,3 +98,43 @@ fn crc(bytes: &[u8], polynomial: u32, width: u32) -> u32 {
         })
     })
 }
+
+/// A WAV of one channel of 16-bit silence.
+fn silence(n_samples: u32, rate_hz: u32) -> Vec<u8> {
+    let data_len = 2 * n_samples;
+    let mut wav = b"RIFF".to_vec();
+    wav.extend((36 + data_len).to_le_bytes());
+    wav.extend(b"WAVEfmt \x10\0\0\0\x01\0\x01\0");
+    wav.extend(rate_hz.to_le_bytes());
+    wav.extend((2 * rate_hz).to_le_bytes());
+    wav.extend(b"\x02\0\x10\0data");
+    wav.extend(data_len.to_le_bytes());
+    wav.resize(wav.len() + data_len as usize, 0);
+    wav
+}
+
+const WHOLE: &str = "
+stages:
+  - { type: source_folder, path: audio }
+  - { type: decode }
+  - { type: normalize, preset: code-225b816 }
+  - { type: sink_null }
+on_error: { policy: skip, max_fraction: 1 }
+resources: { memory: 64MiB }
+";
+
+/// A quarter of 64 MiB holds 4,194,304 samples: 524.288 s at 8 kHz.
+#[test]
+fn a_clip_that_does_not_fit_is_told_what_would() {
+    let place = Place::new();
+    place.write("audio/long.wav", silence(4_194_305, 8_000));
+    place.write("graph.yaml", WHOLE);
+    let (_, report) = place.report("graph.yaml");
+    let reject = report.first_rejects.first().expect("a reject");
+    assert_eq!(reject.reason, "too_long");
+    let told = ["16.0 MiB", "524.3 s of 1 x 8000 Hz", "raise resources.memory"];
+    assert!(told.iter().all(|words| reject.detail.contains(words)), "{}", reject.detail);
+    // One sample less, and it fits.
+    place.write("audio/long.wav", silence(4_194_304, 8_000));
+    assert_eq!(place.report("graph.yaml").1.end.rejects, 0);
+}

@@ -149,6 +149,10 @@ fn killed_at_random_points_and_run_again_nothing_is_lost_or_doubled() {
 /// Starts a run, and signals it once the first shard is there.
 fn signalled(place: &Place, signal: &str) -> Ended {
     let child = place.command("run graph.yaml --progress off --jobs 1").spawn().expect("starts");
+    signal_at_work(place, child, signal)
+}
+
+fn signal_at_work(place: &Place, child: Child, signal: &str) -> Ended {
     let patience = Instant::now();
     while n_parts(&place.path("out")) == 0 {
         assert!(patience.elapsed() < Duration::from_mins(1), "no shard");
@@ -164,7 +168,7 @@ fn a_signal_stops_in_good_order_and_the_run_goes_on_from_there() {
     let place = seeded(600);
     place.done("run graph.yaml --progress off");
     let whole = files(&place.path("out"));
-    for (signal, code) in [("-TERM", 143), ("-INT", 130)] {
+    for (signal, code) in [("-TERM", 143), ("-INT", 130), ("-HUP", 129)] {
         std::fs::remove_dir_all(place.path("out")).expect("remove");
         let ended = signalled(&place, signal);
         assert_eq!(ended.code, Some(code), "{ended:?}");
@@ -176,6 +180,17 @@ fn a_signal_stops_in_good_order_and_the_run_goes_on_from_there() {
         assert!(report.end.clips_kept >= 4 && report.end.clips_kept + report.end.clips_done == 600, "{:?}", report.end);
         assert_same(&whole, &files(&place.path("out")), signal);
     }
+}
+
+#[test]
+fn a_run_that_shall_outlive_its_terminal_does() {
+    let place = seeded(200);
+    let args = format!("trap '' HUP; exec {} run graph.yaml --progress off --jobs 1", env!("CARGO_BIN_EXE_ajepa-pipe"));
+    let mut command = Command::new("bash");
+    command.args(["-c", &args]).current_dir(place.path(""));
+    command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+    let ended = signal_at_work(&place, command.spawn().expect("starts"), "-HUP");
+    assert_eq!(ended.code, Some(0), "{ended:?}");
 }
 
 #[test]
@@ -191,4 +206,6 @@ fn a_changed_graph_is_a_new_generation_that_says_what_changed() {
     }
     place.done("verify out");
     assert_eq!(clip_ids(&place.path("out")).len(), 12);
+    let shown = place.done("inspect out").out;
+    assert!(shown.contains("1 other generation beside it in 3 parts that manifest.json does not name"), "{shown}");
 }

@@ -7,7 +7,7 @@ use std::process::Command;
 use arrow::array::AsArray;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
-use crate::program::{Ended, Place, clip_ids, files, has_extension, root, sample};
+use crate::program::{Ended, Place, clip_ids, files, has_extension, root, sample, small_clips};
 
 #[test]
 fn every_example_runs_and_verifies() {
@@ -136,7 +136,8 @@ fn a_passed_budget_ends_the_run_and_says_which() {
         assert_eq!((ended.code, report.outcome.as_str()), (Some(1), "failed"), "{ended:?}");
         let limit = budget.replace('=', " = ");
         assert!(ended.err.contains(&limit) && ended.err.contains("clips were refused"), "{}", ended.err);
-        assert!(ended.err.contains("help: "), "{}", ended.err);
+        let field = budget.split('=').next().unwrap_or_default();
+        assert!(ended.err.contains(&format!("help: mend the clips, raise {field}")), "{}", ended.err);
         assert!(!place.path("out/manifest.json").exists(), "{budget}");
         assert!(report.error.is_some_and(|error| error.contains(&limit)));
     }
@@ -202,6 +203,61 @@ fn the_reports_hold_the_numbers() {
     }
     assert!(page.contains("<img class=\"graph\"") && page.contains("data:image/svg+xml"));
     assert!(!page.contains("<script") && !page.contains("src=\"http"), "a page that needs nothing else");
+}
+
+const TARS: &str = "
+stages:
+  - { type: source_webdataset, path: tars }
+  - { type: decode }
+  - { type: resample, rate_hz: 16000 }
+  - { id: mel, type: log_mel, preset: base-2026 }
+  - { type: sink_shards, path: out }
+on_error: { policy: quarantine, max_fraction: 0.2 }
+";
+
+/// A tar of six of the shipped clips, named by their number.
+fn six_clips() -> Vec<u8> {
+    let mut tar = tar::Builder::new(Vec::new());
+    for (i, (extension, content)) in small_clips().iter().take(6).enumerate() {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(content.len() as u64);
+        header.set_mode(0o644);
+        tar.append_data(&mut header, format!("{i}.{extension}"), content.as_slice()).expect("append");
+    }
+    tar.into_inner().expect("a tar")
+}
+
+#[test]
+fn a_torn_tar_costs_what_is_behind_the_tear_and_the_run_goes_on() {
+    let place = Place::new();
+    let whole = six_clips();
+    place.write("tars/a.tar", &whole);
+    place.write("tars/b.tar", &whole[..whole.len() - 1024 - 512]);
+    place.write("graph.yaml", TARS);
+    let failed = place.run("run graph.yaml --progress off --set on_error.policy=fail");
+    assert_eq!(failed.code, Some(2), "{failed:?}");
+    assert!(failed.err.contains("b.tar ends inside the member 5."), "{}", failed.err);
+    assert!(!place.path("out").exists());
+    let (ended, report) = place.report("graph.yaml");
+    assert_eq!((ended.code, report.end.clips_done, report.end.rejects), (Some(0), 12, 1), "{ended:?}");
+    assert_eq!(rejects(&place), BTreeMap::from([("b/5".to_owned(), "torn_tar".to_owned())]));
+    assert_eq!(clip_ids(&place.path("out")).len(), 11);
+}
+
+#[test]
+fn a_folder_in_the_place_of_a_part_is_named() {
+    let place = Place::new();
+    place.copies(4);
+    place.write("graph.yaml", SHARDS);
+    place.done("run graph.yaml --progress off");
+    let again = place.done("run graph.yaml --progress off");
+    assert!(again.out.contains("not their bits: ajepa-pipe verify out does"), "{}", again.out);
+    std::fs::remove_file(place.path("out/part-00000.arrow")).expect("a part");
+    place.write("out/part-00000.arrow/notes.txt", "mine");
+    let ended = place.run("run graph.yaml --progress off");
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    let told = ["part-00000.arrow", "a folder lies where a file of this name belongs: move it away"];
+    assert!(told.iter().all(|words| ended.err.contains(words)), "{}", ended.err);
 }
 
 const SHARDS: &str = "

@@ -7,7 +7,7 @@ use indicatif::TermLike;
 use proptest::prelude::*;
 
 use super::*;
-use crate::engine::StageSnapshot;
+use crate::engine::{StageSnapshot, Timeline};
 
 fn stage(id: &str, kind: &str, busy_s: f64) -> StageSnapshot {
     StageSnapshot {

@@ -22,12 +22,15 @@ const BATCH_CLIPS: u64 = 256;
 /// How long each line is measured.
 const LINE_S: f64 = 2.0;
 
+/// Epochs after which a line of few clips is measured long enough.
+const LINE_EPOCHS: u64 = 20;
+
 /// What a trainer of the reference model (ViT-B, 128 tokens, half of them masked: 64 GFLOP a clip) eats on one H100 at 40 %
 /// of its peak.
 const H100_CLIPS_PER_S: f64 = 6_200.0;
 
 /// Bytes of rows that the bare copy has at hand.
-const BARE_BYTES: u64 = 2 << 30;
+const BARE_BYTES: u64 = 1 << 30;
 
 /// Measures the first epoch, one worker, all workers, and a bare copy.
 pub fn bench(args: &BenchArgs) -> Exit {
@@ -51,16 +54,18 @@ fn measure(dir: &Path, jobs: usize) -> Result<String, FeedError> {
     eprintln!("reading {} once ...", bytes(feed.n_rows() * row_bytes(&feed)));
     let per_epoch = feed.steps_per_epoch();
     line(&mut out, "first epoch", &run(&mut feed, per_epoch, f64::MAX, None)?);
-    let one = run(&mut feed, u64::MAX, LINE_S, None)?;
+    let most = LINE_EPOCHS * per_epoch;
+    let one = run(&mut feed, most, LINE_S, None)?;
     line(&mut out, "1 worker", &one);
-    let paced = run(&mut feed, u64::MAX, LINE_S, Some(H100_CLIPS_PER_S))?;
+    let paced = run(&mut feed, most, LINE_S, Some(H100_CLIPS_PER_S))?;
     if jobs > 1 {
         drop(feed);
         let (mut feed, _) = open(dir, jobs)?;
         run(&mut feed, per_epoch, f64::MAX, None)?;
-        line(&mut out, &counted(jobs as u64, "worker"), &run(&mut feed, u64::MAX, LINE_S, None)?);
+        line(&mut out, &counted(jobs as u64, "worker"), &run(&mut feed, most, LINE_S, None)?);
     }
     line(&mut out, "trainer on an H100", &paced);
+    // Beside the last lines, as close in time as can be: other programs on the machine slow both.
     let bare_us = bare_copy_us(dir).map_err(|source| FeedError::Set { dir: dir.to_owned(), source })?;
     let share = percent(bare_us / one.cpu_us());
     let _ = writeln!(
@@ -182,7 +187,7 @@ fn bare_copy_us(dir: &Path) -> Result<f64, ShardError> {
     };
     copy_all(0, &mut buffers);
     let (before, started, mut n_copied) = (cpu_s(), Instant::now(), 0);
-    for seed in 1.. {
+    for seed in 1..=LINE_EPOCHS {
         copy_all(seed, &mut buffers);
         n_copied += rows.len();
         if started.elapsed().as_secs_f64() > LINE_S / 2.0 {

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use ajepa_ops::mask::{Mask, MaskConfig, Masker};
-use ajepa_ops::patch::{PatchGrid, PatchifyConfig, TimeAxis};
+use ajepa_ops::patch::{PatchGrid, Patchify, PatchifyConfig, TimeAxis};
 use ajepa_ops::seed;
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::UInt32Type;
@@ -20,6 +20,12 @@ use crate::shard::{Manifest, RowRef, ShardSet, TensorInfo};
 
 /// Prints what the manifest says; draws clips when asked to.
 pub fn inspect(args: &InspectArgs) -> Exit {
+    if args.path.is_file() {
+        let is_graph = args.path.extension().is_some_and(|e| e == "yaml" || e == "yml");
+        let cure = if is_graph { "`explain` shows a graph" } else { "name the folder it is in" };
+        return Trouble::Usage(format!("{} is a file; inspect shows a folder of shards: {cure}", args.path.display()))
+            .tell();
+    }
     let set = match ShardSet::open(&args.path) {
         Ok(set) => set,
         Err(error) => return fail(error),
@@ -36,6 +42,9 @@ pub fn inspect(args: &InspectArgs) -> Exit {
         None => exit,
     }
 }
+
+/// Stands in where the real grid is not known: large enough for any mask that is possible at all.
+const SOME_GRID: PatchGrid = PatchGrid { rows: 32, cols: 32 };
 
 /// What went wrong while drawing.
 enum Trouble {
@@ -81,6 +90,7 @@ fn summary(path: &Path, manifest: &Manifest) -> String {
         manifest.filtered,
         manifest.rejects
     );
+    out.push_str(&beside(path, manifest));
     let _ = writeln!(out, "\ncolumns");
     for column in &manifest.columns {
         let tensor = manifest.tensors.iter().find(|tensor| tensor.column == column.name);
@@ -105,17 +115,39 @@ fn summary(path: &Path, manifest: &Manifest) -> String {
     out
 }
 
+/// A line on parts of other generations in the folder; nothing where there are none.
+fn beside(path: &Path, manifest: &Manifest) -> String {
+    let parts = manifest.parts_beside(path).unwrap_or_default();
+    let generations: std::collections::BTreeSet<u32> = parts.iter().map(|(generation, _)| *generation).collect();
+    if parts.is_empty() {
+        return String::new();
+    }
+    format!(
+        "{} beside it in {} that manifest.json does not name, {}\n",
+        counted(generations.len() as u64, "other generation"),
+        counted(parts.len() as u64, "part"),
+        bytes(parts.iter().map(|(_, len)| len).sum())
+    )
+}
+
 fn tensor_words(tensor: &TensorInfo) -> String {
     let dims: Vec<String> = tensor.shape.iter().zip(&tensor.axes).map(|(n, axis)| format!("{n} {axis}")).collect();
     format!("{:?}[{}]", tensor.dtype, dims.join(" x ")).to_lowercase()
 }
 
 fn pictures(args: &InspectArgs, set: &ShardSet, folder: &Path) -> Result<usize, Trouble> {
-    let is_picture = |tensor: &&TensorInfo| tensor.shape.len() == 2 && tensor.axes.iter().any(|axis| axis == "frames");
-    let tensor = set.manifest().tensors.iter().find(is_picture).ok_or_else(|| {
-        Trouble::Usage("there is no column with an axis `frames` to draw; --png wants log-mel shards".to_owned())
+    let tensors = &set.manifest().tensors;
+    let whole = tensors.iter().find_map(|tensor| Some((tensor, Drawn::whole(tensor)?)));
+    let found = whole.or_else(|| tensors.iter().find_map(|tensor| Some((tensor, Drawn::of_patches(tensor)?))));
+    let (tensor, drawn_from) = found.ok_or_else(|| {
+        let problem =
+            "there is no column with an axis `frames`, and none of its patches, to draw; --png wants log-mel shards";
+        Trouble::Usage(problem.to_owned())
     })?;
-    let style = Style::new(args, set, tensor)?;
+    let style = Style::new(args, set, tensor, drawn_from)?;
+    if folder.exists() && !folder.is_dir() {
+        return Err(Trouble::Usage(format!("--png wants a folder to draw into, and {} is a file", folder.display())));
+    }
     std::fs::create_dir_all(folder).map_err(|error| Trouble::Failed(format!("{}: {error}", folder.display())))?;
     let mut drawn = Vec::new();
     for row in wanted_rows(args, set)? {
@@ -165,10 +197,57 @@ fn text(row: &RowRef, column: &str) -> String {
     texts.map_or_else(String::new, |texts| texts.value(row.index).to_owned())
 }
 
+/// The picture that a tensor column holds, whole or in patches.
+struct Drawn {
+    shape: [usize; 2],
+    time_axis: TimeAxis,
+    /// What puts it together again, where it is in patches.
+    patches: Option<Patchify>,
+}
+
+impl Drawn {
+    fn whole(tensor: &TensorInfo) -> Option<Self> {
+        let [rows, cols] = tensor.shape[..] else { return None };
+        Some(Self { shape: [rows, cols], time_axis: time_axis(&tensor.axes)?, patches: None })
+    }
+
+    /// As `patchify` has said it of its tokens.
+    fn of_patches(tensor: &TensorInfo) -> Option<Self> {
+        let said = |key: &str| tensor.front_end.get(key).cloned().unwrap_or_default();
+        let shape: [usize; 2] = serde_json::from_value(said("picture_shape")).ok()?;
+        let axes: Vec<String> = serde_json::from_value(said("picture_axes")).ok()?;
+        let config: PatchifyConfig = serde_json::from_value(said("patchify")).ok()?;
+        let time_axis = time_axis(&axes)?;
+        let patches = config.build(shape, time_axis).ok()?;
+        let fits = tensor.shape == [patches.n_tokens(), patches.token_len()];
+        fits.then_some(Self { shape, time_axis, patches: Some(patches) })
+    }
+
+    fn put_together(&self, values: Vec<f32>) -> Result<Vec<f32>, Trouble> {
+        let Some(patches) = &self.patches else { return Ok(values) };
+        let mut picture = vec![0.0; self.shape.iter().product()];
+        patches.unpatchify(&values, &mut picture).map_err(Trouble::of)?;
+        Ok(picture)
+    }
+
+    /// The patches it is stored in.
+    fn patch_size(&self) -> Option<PatchSize> {
+        let [frames, mels] = self.time_axis.time_mel(self.patches.as_ref()?.patch_shape());
+        Some(PatchSize { frames, mels })
+    }
+}
+
+fn time_axis(axes: &[String]) -> Option<TimeAxis> {
+    match axes.iter().position(|axis| axis == "frames")? {
+        0 => Some(TimeAxis::Rows),
+        _ => Some(TimeAxis::Cols),
+    }
+}
+
 /// How all pictures of one call are drawn.
 struct Style {
+    picture: Drawn,
     layout: Layout,
-    shape: [usize; 2],
     hop_s: f64,
     frequency: FrequencyAxis,
     patch: Option<PatchSize>,
@@ -179,21 +258,23 @@ struct Style {
 }
 
 impl Style {
-    fn new(args: &InspectArgs, set: &ShardSet, tensor: &TensorInfo) -> Result<Self, Trouble> {
-        let time_first = tensor.axes[0] == "frames";
-        let shape = [tensor.shape[0], tensor.shape[1]];
-        let time_axis = if time_first { TimeAxis::Rows } else { TimeAxis::Cols };
+    fn new(args: &InspectArgs, set: &ShardSet, tensor: &TensorInfo, picture: Drawn) -> Result<Self, Trouble> {
+        let (shape, time_axis) = (picture.shape, picture.time_axis);
         let has_masks = set.manifest().columns.iter().any(|column| column.name == "context");
-        let usual = PatchSize { frames: 16, mels: 16 };
+        let usual = picture.patch_size().unwrap_or(PatchSize { frames: 16, mels: 16 });
         let patch = args.patch.or((args.mask.is_some() || has_masks).then_some(usual));
-        let grid = patch.map(|patch| grid(patch, shape, time_axis)).transpose()?;
+        let grid = patch.map(|patch| grid(patch, shape, time_axis)).transpose().map_err(|trouble| {
+            // A mask that no grid could have is the nearer fault.
+            let of_mask = args.mask.as_ref().and_then(|fields| masker(fields, SOME_GRID, time_axis).err());
+            of_mask.unwrap_or(trouble)
+        })?;
         let mask = match (&args.mask, grid) {
             (Some(fields), Some(grid)) => Some((masker(fields, grid, time_axis)?, grid)),
             _ => None,
         };
         Ok(Self {
-            layout: if time_first { Layout::FramesMels } else { Layout::MelsFrames },
-            shape,
+            layout: if time_axis == TimeAxis::Rows { Layout::FramesMels } else { Layout::MelsFrames },
+            picture,
             hop_s: find(&tensor.front_end, "frame_s").and_then(serde_json::Value::as_f64).unwrap_or(1.0),
             frequency: frequency(&tensor.front_end),
             patch,
@@ -207,8 +288,8 @@ impl Style {
         let column = row.batch.column_by_name(&tensor.column).and_then(|column| column.as_fixed_size_list_opt());
         let values = column.and_then(|column| tensor_values(column.value(row.index).as_ref()));
         let values = values.ok_or_else(|| Trouble::Failed(format!("column {} holds no tensor", tensor.column)))?;
-        let [n_frames, n_mels] =
-            if self.layout == Layout::FramesMels { self.shape } else { [self.shape[1], self.shape[0]] };
+        let values = self.picture.put_together(values)?;
+        let [n_frames, n_mels] = self.picture.time_axis.time_mel(self.picture.shape);
         let n_valid = row.batch.column_by_name("n_frames").and_then(|column| column.as_primitive_opt::<UInt32Type>());
         let (clip_id, labels) = (text(row, "clip_id"), labels(row));
         let drawn = self.mask.clone().map(|(masker, grid)| roles(masker, grid, self.seed, &clip_id));

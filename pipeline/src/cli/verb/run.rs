@@ -16,7 +16,7 @@ use crate::report::RunReport;
 use crate::stage::BuildError;
 use crate::stages::Registry;
 
-/// Runs the graph; exit 0, 1, 2, 130 or 143.
+/// Runs the graph; exit 0, 1, 2, 129, 130 or 143.
 pub fn run(args: &RunArgs, registry: &Registry) -> Exit {
     let graph = match load(&args.graph, registry) {
         Ok(graph) => graph,
@@ -65,11 +65,12 @@ fn conclude(report: &RunReport, result: Result<(), JobError>) -> Exit {
         }
         Err(JobError::Run(error)) => {
             let exit = fail(&error);
-            if matches!(error, RunError::TooManyRejects { .. }) {
+            if let RunError::TooManyRejects { limit, .. } = &error {
                 for (stage, reason, n) in &report.reject_counts {
                     eprintln!("  {}: {stage}: {reason}", count(*n));
                 }
-                eprintln!("  help: mend the clips, raise on_error.max_fraction, or leave them out with `exclude`");
+                let field = limit.split(" =").next().unwrap_or("on_error");
+                eprintln!("  help: mend the clips, raise {field}, or leave them out with `exclude`");
             }
             if matches!(error, RunError::BadClip(_)) {
                 eprintln!("  help: on_error: {{ policy: quarantine }} would put it aside and go on");
@@ -116,6 +117,10 @@ fn summary(report: &RunReport) -> String {
     }
     if end.clips_done == 0 {
         let _ = writeln!(out, "nothing to do: {} done by earlier runs", counted(end.clips_kept, "clip"));
+        if let Some(path) = report.sinks.iter().find_map(|(_, sink)| sink.path.as_ref()) {
+            let _ =
+                writeln!(out, "their sizes were checked, not their bits: ajepa-pipe verify {} does", path.display());
+        }
         return out;
     }
     let per_s = end.clips_done as f64 / end.elapsed_s.max(1e-9);

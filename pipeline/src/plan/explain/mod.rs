@@ -156,7 +156,10 @@ impl Explain {
                 let _ = writeln!(out, "   {}", stage_line(stage));
             }
         }
-        let jobs = self.jobs.map_or_else(|| "one worker per core".to_owned(), |jobs| format!("{jobs} workers"));
+        let jobs = self.jobs.map_or_else(
+            || "one worker per core".to_owned(),
+            |jobs| format!("{jobs} worker{}", if jobs == 1 { "" } else { "s" }),
+        );
         let memory = ByteSize::b(self.memory_bytes);
         let _ = writeln!(out, "\n{jobs}, {memory} of memory, {} clips per shard", self.clips_per_shard);
         out

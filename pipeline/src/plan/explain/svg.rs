@@ -67,7 +67,10 @@ pub fn svg(explain: &Explain) -> String {
 }
 
 fn subtitle(explain: &Explain) -> String {
-    let jobs = explain.jobs.map_or_else(|| "one worker per core".to_owned(), |jobs| format!("{jobs} workers"));
+    let jobs = explain.jobs.map_or_else(
+        || "one worker per core".to_owned(),
+        |jobs| format!("{jobs} worker{}", if jobs == 1 { "" } else { "s" }),
+    );
     format!(
         "seed {}, {jobs}, {} of memory, {} clips per shard",
         explain.seed,

@@ -160,3 +160,29 @@ fn a_set_without_its_records_is_not_written_over() {
     assert_eq!(Manifest::read(dir.path()).unwrap().generation, 3);
     assert!(report.notes[0].contains("generation 2 is left as it is"), "{:?}", report.notes);
 }
+
+#[test]
+fn files_of_somebody_else_are_not_written_over() {
+    let run = job(&[20]);
+    for name in ["rejects.parquet", "manifest.json", "manifest.g001.json", "part-00007.arrow"] {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join(name), b"precious").unwrap();
+        // A folder that happens to be called as ours, without a claim in it, vouches for nothing.
+        std::fs::create_dir_all(dir.path().join("_units/g001")).unwrap();
+        let before = files(dir.path());
+        let mut sink = ShardWriter::new(dir.path(), stored(Dtype::F16), Compression::None).unwrap();
+        let error = sink.open(&run).unwrap_err().to_string();
+        assert!(error.contains(name) && error.contains("give another path"), "{error}");
+        assert!(files(dir.path()) == before, "{name}");
+    }
+    // Records of the other sink, whose rejects would be replaced.
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir_all(dir.path().join("_units")).unwrap();
+    std::fs::write(dir.path().join("_units/00000.json"), b"{}").unwrap();
+    let mut sink = ShardWriter::new(dir.path(), stored(Dtype::F16), Compression::None).unwrap();
+    assert!(sink.open(&run).unwrap_err().to_string().contains("sink_webdataset"));
+    // What is no file of a set is nobody's business.
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("notes.txt"), b"precious").unwrap();
+    assert!(write_set(dir.path(), &run).complete);
+}

@@ -10,7 +10,15 @@ use crate::stages::source_shards::SourceShardsConfig;
 fn build(config: &dyn StageConfig, inputs: &[Schema]) -> Result<Stage, BuildError> {
     let plan = config.plan(inputs).unwrap();
     let output = plan.output.or(plan.stored).unwrap();
-    let cx = BuildCx { id: "shards", inputs, output: &output, seed: 0, clips_per_unit: 100, clip_cap_bytes: 1 << 20 };
+    let cx = BuildCx {
+        id: "shards",
+        inputs,
+        output: &output,
+        seed: 0,
+        clips_per_unit: 100,
+        clip_cap_bytes: 1 << 20,
+        fail: true,
+    };
     config.build(&cx)
 }
 

@@ -22,7 +22,8 @@ use units::{Record, Units};
 /// Writes rows as `WebDataset` samples: `part-00000.tar`, `part-00001.tar`, ... , one per unit (one shard's worth of clips).
 ///
 /// A sample is `key.wav`, or `key.COLUMN.npy` for each tensor, and `key.json` with the plain columns. The key is `clip_id`
-/// with dots and whatever a path could be made of replaced by `_`; a second window of one clip gets `~2`. Tars are written
+/// with dots and whatever a path could be made of replaced by `_`; a second window of one clip gets `~2`. A `/` in it stays,
+/// so that members lie in folders as the clips did, and the key goes on being the whole path. Tars are written
 /// under a temporary name and renamed when they are complete; `_units/` says which are done, so a run can be run again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

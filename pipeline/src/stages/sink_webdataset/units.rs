@@ -11,6 +11,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::stage::{Reject, RunInfo, SinkReport, StageError};
 
+/// Name of the table of rejected clips.
+const REJECTS: &str = "rejects.parquet";
+
 /// What is known of a unit whose tar is complete.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -51,18 +54,25 @@ impl Units {
         Self { root: root.to_owned() }
     }
 
-    /// Makes the folder where it is not there. `_units` comes before the first tar: a folder that holds tars of our names
+    /// Makes the folder where it is not there. `_units` comes before the first tar: a folder that holds files of our names
     /// and no `_units` is someone else's.
     fn claim(&self, n_units: usize) -> Result<(), StageError> {
         let units = self.root.join("_units");
+        let refuse = |what: &str| {
+            let root = self.root.display();
+            Err(StageError::Other(format!("{root} holds {what} that this sink did not write: give another path")))
+        };
+        if self.root.join("manifest.json").exists() || units.join("g001").exists() {
+            return refuse("a shard set");
+        }
         if units.is_dir() {
             return Ok(());
         }
         if (0..n_units).any(|unit| self.tar(unit).exists()) {
-            let root = self.root.display();
-            return Err(StageError::Other(format!(
-                "{root} holds part-*.tar files that this sink did not write: give another path"
-            )));
+            return refuse("part-*.tar files");
+        }
+        if self.root.join(REJECTS).exists() {
+            return refuse("a rejects.parquet");
         }
         std::fs::create_dir_all(&units).map_err(io("creating", &units))?;
         File::open(&self.root).and_then(|folder| folder.sync_all()).map_err(io("syncing", &self.root))
@@ -175,7 +185,7 @@ impl Units {
             ("reason", texts(|reject| &reject.reason)),
             ("detail", texts(|reject| &reject.detail)),
         ])?;
-        let path = self.root.join("rejects.parquet");
+        let path = self.root.join(REJECTS);
         let temporary = temporary(&path);
         let file = File::create(&temporary).map_err(io("creating", &temporary))?;
         let failed =

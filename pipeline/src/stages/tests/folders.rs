@@ -102,7 +102,10 @@ fn a_name_that_is_not_utf8_stays_in_the_list() {
     let name = std::ffi::OsStr::from_bytes(b"z\xFF.wav");
     std::fs::write(root.path().join(name), wav_bytes(1)).unwrap();
     let rows = read_all(source("source_folder", &format!("path: {}", root.path().display()), 9).as_mut());
-    assert_eq!(texts(&rows, "source")[6], "z\u{FFFD}.wav");
+    assert_eq!(texts(&rows, "source")[6], "z\\xff.wav");
+    let faults = media(&rows, "fault");
+    assert!(faults[6].starts_with("name_not_utf8: ") && faults[6].contains("rename it"), "{faults:?}");
+    assert!(faults[..6].iter().all(|fault| fault == "-"));
 }
 
 #[test]

@@ -165,3 +165,25 @@ fn keys_see_values_and_files_but_not_how_the_table_is_stored() {
     std::fs::remove_file(root.path().join("a.wav")).unwrap();
     assert_ne!(edited, key("m.jsonl", jsonl));
 }
+
+#[test]
+fn tables_that_are_none_say_what_they_are() {
+    let root = tempfile::tempdir().unwrap();
+    std::fs::create_dir(root.path().join("folder.csv")).unwrap();
+    put(root.path(), "empty.csv", b"");
+    put(root.path(), "semicolons.csv", b"path;start\na.wav;0\n");
+    put(root.path(), "tabs.csv", b"path\tstart\na.wav\t0\n");
+    put(root.path(), "torn.jsonl", b"{\"path\": \"a.wav\"}\n\n{\"path\": \"b.wav\"}\n{\"path\": \"c.w\n");
+    put(root.path(), "list.jsonl", b"{\"path\": \"a.wav\"}\n[1]\n");
+    for (name, said) in [
+        ("folder.csv", "this is a folder"),
+        ("empty.csv", "the file is empty"),
+        ("semicolons.csv", "parted by ';': part the columns by commas"),
+        ("tabs.csv", "name the file .tsv"),
+        ("torn.jsonl", "line 4: "),
+        ("list.jsonl", "line 2: not an object"),
+    ] {
+        let error = source_error("source_manifest", &format!("path: {}/{name}", root.path().display()));
+        assert!(error.contains(said), "{name}: {error}");
+    }
+}

@@ -22,7 +22,7 @@ fn build(name: &str, yaml: &str, inputs: &[Schema], seed: u64, clips_per_unit: u
     let parsed = registry.get(name).expect("a known stage").parse_yaml(yaml).map_err(|error| error.to_string())?;
     let plan = parsed.config.plan(inputs).map_err(|error| format!("{}; {}", error.problem, error.help))?;
     let output = plan.output.or(plan.stored).expect("a schema");
-    let cx = BuildCx { id: name, inputs, output: &output, seed, clips_per_unit, clip_cap_bytes: 1 << 30 };
+    let cx = BuildCx { id: name, inputs, output: &output, seed, clips_per_unit, clip_cap_bytes: 1 << 30, fail: true };
     parsed.config.build(&cx).map_err(|error| format!("{}; {}", error.problem, error.help))
 }
 

@@ -168,10 +168,14 @@ fn a_run_goes_on_where_it_stopped_and_writes_the_same_bytes() {
 #[test]
 fn tars_of_someone_else_are_not_overwritten() {
     let root = tempfile::tempdir().unwrap();
-    put(root.path(), "out/part-00002.tar", b"precious");
-    let error = sink(root.path(), "", &clips().0).open(&run_of("f", 3)).unwrap_err().to_string();
-    assert!(error.contains("did not write"), "{error}");
-    assert!(!root.path().join("out/_units").exists());
+    for name in ["part-00002.tar", "rejects.parquet", "manifest.json"] {
+        put(root.path(), &format!("{name}/{name}"), b"precious");
+        let yaml = format!("path: {}/{name}", root.path().display());
+        let Ok(Stage::Sink(mut sink)) = build("sink_webdataset", &yaml, &[clips().0], 7, 4) else { panic!("a sink") };
+        let error = sink.open(&run_of("f", 3)).unwrap_err().to_string();
+        assert!(error.contains("did not write: give another path"), "{error}");
+        assert!(!root.path().join(format!("{name}/_units")).exists());
+    }
 }
 
 #[test]

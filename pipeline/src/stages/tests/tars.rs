@@ -134,7 +134,10 @@ fn hostile_tars_are_errors_that_name_what_is_wrong() {
     assert!(
         error(&tar_of(&[("a.wav", b"1"), ("a.json", b"{}"), ("a.json", b"{}")])).contains("second member of its name")
     );
-    assert!(error(&forged(b"a.wav", EntryType::Regular, u64::MAX, b"")).contains("ends inside the member at byte 0"));
+    assert!(
+        error(&forged(b"a.wav", EntryType::Regular, u64::MAX, b""))
+            .contains("ends inside the member a.wav, which begins at byte 0")
+    );
     assert!(error(&forged(b"a.wav", EntryType::Regular, 1 << 40, b"x")).contains("ends inside"));
     assert!(error(&ended(forged(b"a.wav", EntryType::GNUSparse, 1, b"x"))).contains("a sparse file"));
     let huge_name = forged(b"././@LongLink", EntryType::GNULongName, 1 << 20, &vec![b'n'; 1 << 20]);
@@ -174,6 +177,46 @@ fn a_tar_cut_short_anywhere_is_an_error() {
             Err(error) => assert!(end < whole && error.contains("again"), "{end}: {error}"),
         }
     }
+}
+
+#[test]
+fn a_torn_tar_costs_what_is_behind_the_tear_unless_the_first_fault_ends_the_run() {
+    let tolerant = |bytes: &[u8]| {
+        let root = tempfile::tempdir().unwrap();
+        put(root.path(), "x.tar", bytes);
+        let extensions = crate::corpus::audio_extensions();
+        let samples = crate::corpus::TarSamples::scan(vec![root.path().join("x.tar")], &extensions, false).unwrap();
+        let mut samples = samples;
+        let clips: Vec<u32> = (0..crate::corpus::Listing::n_clips(&samples) as u32).collect();
+        let rows = crate::corpus::Listing::rows(&mut samples, &clips).unwrap();
+        let faults =
+            media(&rows, "fault").into_iter().map(|fault| fault.replace(&root.path().display().to_string(), ""));
+        texts(&rows, "clip_id").into_iter().zip(faults).collect::<Vec<_>>()
+    };
+    let bytes = tar_of(&[("a.wav", &wav_bytes(400)), ("b.wav", &wav_bytes(400)), ("b.json", b"{}"), ("c.wav", b"x")]);
+    let at = |name: &str| bytes.windows(name.len()).position(|window| window == name.as_bytes()).unwrap();
+    let whole = |rows: &[(String, String)]| rows.iter().filter(|(_, fault)| fault == "-").count();
+    // Cut inside the bytes of b.wav: a is kept, and b is the reject.
+    let cut = tolerant(&bytes[..at("b.wav") + 600]);
+    assert_eq!((cut.len(), whole(&cut), cut[1].0.as_str()), (2, 1, "b"));
+    assert!(cut[1].1.starts_with("torn_tar: /x.tar ends inside the member b.wav"), "{}", cut[1].1);
+    // Inside its text: a clip without its labels is not whole.
+    let cut = tolerant(&bytes[..at("b.json") + 512]);
+    assert_eq!((cut.len(), whole(&cut), cut[1].0.as_str()), (2, 1, "b"));
+    // A damaged header: the clips before it, and one reject for all behind.
+    let mut damaged = bytes.clone();
+    damaged[at("c.wav")] ^= 1;
+    let cut = tolerant(&damaged);
+    assert_eq!((cut.len(), whole(&cut)), (3, 2));
+    assert!(cut[2].1.contains("wrong checksum in the header at byte"), "{}", cut[2].1);
+    // What is hostile costs its own sample.
+    let link = forged(b"l.wav", EntryType::Symlink, 0, b"");
+    let again = forged(b"a.wav", EntryType::Regular, 1, b"x");
+    let body = &bytes[..bytes.len() - 1024];
+    let rows = tolerant(&ended([body, &link, &again].concat()));
+    let kinds: Vec<&str> = rows.iter().map(|(_, fault)| fault.split(':').next().unwrap()).collect();
+    assert_eq!(kinds, ["-", "-", "-", "not_a_file", "repeated_key"]);
+    assert!(rows[4].0.starts_with("a@"), "{}", rows[4].0);
 }
 
 proptest! {

@@ -1,6 +1,6 @@
 //! The run over time, in a bounded number of evenly spaced points.
 
-use crate::engine::Snapshot;
+use super::metrics::Snapshot;
 
 /// Collects snapshots; never holds more than [`Timeline::MAX_POINTS`], however long the run.
 ///

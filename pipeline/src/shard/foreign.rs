@@ -1,0 +1,56 @@
+//! Files of our names that nothing of ours vouches for: they are somebody's, and are not written over.
+
+use std::io::ErrorKind;
+use std::path::Path;
+
+use ajepa_store::Fs;
+
+use super::error::ShardError;
+use super::layout;
+use super::manifest::{FORMAT, MAX_JSON_BYTES};
+
+/// Names that an error shows; of the rest it says that there are more.
+const SHOWN: usize = 3;
+
+/// Refuses a folder that holds files a set would be made of, when no run of this program can have written them.
+///
+/// A run claims its generation under `_units` before it writes anything else, so what a crash left has a claim beside it.
+/// A set that was copied without `_units` is vouched for by the seal of its manifest.
+///
+/// # Errors
+/// [`ShardError::Foreign`] with the names; [`ShardError::Io`] when the folder cannot be listed.
+pub(super) fn refuse_foreign(fs: &dyn Fs, root: &Path) -> Result<(), ShardError> {
+    let in_units = list(fs, &layout::units_dir(root))?;
+    let refuse = |files| Err(ShardError::Foreign { dir: root.to_owned(), files });
+    if in_units.iter().any(|name| layout::is_record_name(name)) {
+        return refuse("tars of a sink_webdataset".to_owned());
+    }
+    let ours: Vec<String> = list(fs, root)?.into_iter().filter(|name| layout::is_file_of_a_set(name)).collect();
+    if ours.is_empty() || is_claimed(fs, root, &in_units) || is_sealed(fs, root) {
+        return Ok(());
+    }
+    let more = if ours.len() > SHOWN { " and more" } else { "" };
+    refuse(format!("{}{more}, which no run of this program wrote", ours[..ours.len().min(SHOWN)].join(", ")))
+}
+
+/// The names in a folder, sorted; none where there is no folder.
+fn list(fs: &dyn Fs, dir: &Path) -> Result<Vec<String>, ShardError> {
+    match fs.list(dir) {
+        Ok(mut names) => {
+            names.sort_unstable();
+            Ok(names)
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(ShardError::io("list", dir, error)),
+    }
+}
+
+fn is_claimed(fs: &dyn Fs, root: &Path, in_units: &[String]) -> bool {
+    let mut generations = in_units.iter().filter_map(|name| layout::parse_generation(name));
+    generations.any(|number| fs.len(&layout::generation_dir(root, number).join(layout::JOB)).is_ok())
+}
+
+fn is_sealed(fs: &dyn Fs, root: &Path) -> bool {
+    let bytes = fs.read(&root.join(layout::MANIFEST), MAX_JSON_BYTES);
+    bytes.is_ok_and(|bytes| ajepa_store::unseal::<serde_json::Value>(&bytes, FORMAT).is_ok())
+}
