@@ -80,6 +80,7 @@ fn every_queue_is_bounded() {
 
 #[test]
 fn the_maths_opens_no_file() {
-    let opening: Vec<String> = offenders(&["File::open", "fs::read", "File::create", "std::net"], &["pipeline/", "store/"]);
+    let opening: Vec<String> =
+        offenders(&["File::open", "fs::read", "File::create", "std::net"], &["pipeline/", "store/"]);
     assert_eq!(opening, [] as [&str; 0]);
 }
