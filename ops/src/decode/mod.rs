@@ -30,6 +30,7 @@ mod codec;
 mod config;
 mod decoder;
 mod downmix;
+mod flac;
 mod matroska;
 mod mp3;
 mod mp4;
