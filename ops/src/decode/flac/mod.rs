@@ -10,6 +10,7 @@ mod simd;
 mod subframe;
 
 use bits::{Bits, Damage};
+use predict::Vectors;
 use simd::Isa;
 
 /// Bits of a sample that are decoded here; a side channel has one more.
@@ -144,7 +145,7 @@ impl FlacDecoder {
 
 impl Frame<'_> {
     #[inline(always)]
-    fn run(mut self) -> Result<(), Damage> {
+    fn run<V: Vectors>(mut self) -> Result<(), Damage> {
         let bits = &mut Bits::new(self.body);
         // Which of the two has the extra bit of a difference.
         let extra = match self.header.pairing {
@@ -154,7 +155,7 @@ impl Frame<'_> {
         };
         for (plane, extra) in self.planes.iter_mut().zip(extra).take(self.channels) {
             plane.resize(self.header.len, 0);
-            subframe::read(bits, self.header.width + extra, plane)?;
+            subframe::read::<V>(bits, self.header.width + extra, plane)?;
         }
         self.emit();
         Ok(())

@@ -39,7 +39,7 @@ fn sums<const N: usize>(out: &mut [i32]) {
 /// Adds the prediction to every sample of `width` bits behind the first `order`; the first coefficient is that of the
 /// newest sample.
 #[inline(always)]
-pub(super) fn linear(coefficients: &[i32; 32], order: usize, shift: u32, width: u32, out: &mut [i32]) {
+pub(super) fn linear<V: Vectors>(coefficients: &[i32; 32], order: usize, shift: u32, width: u32, out: &mut [i32]) {
     if !fits_32_bits(&coefficients[..order], shift, width, &out[order..]) {
         return wide(&coefficients[..order], shift, out);
     }
@@ -48,14 +48,14 @@ pub(super) fn linear(coefficients: &[i32; 32], order: usize, shift: u32, width: 
         2 => near::<2>(coefficients, shift, out),
         3 => near::<3>(coefficients, shift, out),
         4 => near::<4>(coefficients, shift, out),
-        5 => near_and_far::<5, 4>(coefficients, shift, out),
-        6 => near_and_far::<6, 4>(coefficients, shift, out),
-        7 => near_and_far::<7, 4>(coefficients, shift, out),
-        8 => near_and_far::<8, 4>(coefficients, shift, out),
-        9 => near_and_far::<9, 8>(coefficients, shift, out),
-        10 => near_and_far::<10, 8>(coefficients, shift, out),
-        11 => near_and_far::<11, 8>(coefficients, shift, out),
-        12 => near_and_far::<12, 8>(coefficients, shift, out),
+        5 => near_and_far::<5, V::Four>(coefficients, shift, out),
+        6 => near_and_far::<6, V::Four>(coefficients, shift, out),
+        7 => near_and_far::<7, V::Four>(coefficients, shift, out),
+        8 => near_and_far::<8, V::Four>(coefficients, shift, out),
+        9 => near_and_far::<9, V::Eight>(coefficients, shift, out),
+        10 => near_and_far::<10, V::Eight>(coefficients, shift, out),
+        11 => near_and_far::<11, V::Eight>(coefficients, shift, out),
+        12 => near_and_far::<12, V::Eight>(coefficients, shift, out),
         _ => wide(&coefficients[..order], shift, out),
     }
 }
@@ -85,15 +85,15 @@ fn near<const N: usize>(coefficients: &[i32; 32], shift: u32, out: &mut [i32]) {
     }
 }
 
-/// Order `N` of at most `NEAR + FAR`. A sample is multiplied by all far coefficients at once when it is known, each
+/// Order `N`, at most [`NEAR`] more than there are lanes. A sample is multiplied by all far coefficients at once when it is known, each
 /// product added to the sum of the sample it is for; four samples pass before the first of these is due, so that only
 /// the near taps wait for each other.
 #[inline(always)]
-fn near_and_far<const N: usize, const FAR: usize>(coefficients: &[i32; 32], shift: u32, out: &mut [i32]) {
+fn near_and_far<const N: usize, L: Lanes>(coefficients: &[i32; 32], shift: u32, out: &mut [i32]) {
     let Some((warm, rest)) = out.split_first_chunk_mut::<N>() else { return };
-    let far: [i32; FAR] = std::array::from_fn(|j| if NEAR + j < N { coefficients[NEAR + j] } else { 0 });
+    let far = std::array::from_fn(|j| if NEAR + j < N { coefficients[NEAR + j] } else { 0 });
     let [c0, c1, c2, c3] = std::array::from_fn(|j| coefficients[j]);
-    let mut ahead = Ahead { far, sums: [0; FAR], due: [0; NEAR + 1] };
+    let mut ahead = Ahead { far: L::new(&far), sums: L::new(&[0; 8]), due: [0; NEAR + 1] };
     for &x in warm.iter() {
         ahead.push(x);
     }
@@ -112,25 +112,65 @@ fn near_and_far<const N: usize, const FAR: usize>(coefficients: &[i32; 32], shif
 }
 
 /// What the samples so far give, by the far taps, to those that are to come.
-struct Ahead<const FAR: usize> {
-    far: [i32; FAR],
+struct Ahead<L> {
+    far: L,
     /// To those from the fifth after the newest on.
-    sums: [i32; FAR],
+    sums: L,
     /// To the five after the newest, who get no more.
     due: [i32; NEAR + 1],
 }
 
-impl<const FAR: usize> Ahead<FAR> {
+impl<L: Lanes> Ahead<L> {
     #[inline(always)]
     fn push(&mut self, x: i32) {
-        let mut sums = [0; FAR];
-        sums[..FAR - 1].copy_from_slice(&self.sums[1..]);
-        for (sum, far) in sums.iter_mut().zip(&self.far) {
-            *sum = far.wrapping_mul(x).wrapping_add(*sum);
-        }
-        self.sums = sums;
+        self.sums = self.sums.push(self.far, x);
         let [_, a, b, c, d] = self.due;
-        self.due = [a, b, c, d, sums[0]];
+        self.due = [a, b, c, d, self.sums.first()];
+    }
+}
+
+/// Sums in the lanes of a vector, that of the next sample first.
+pub(super) trait Lanes: Copy {
+    /// The first of `values`, as many as there are lanes.
+    fn new(values: &[i32; 8]) -> Self;
+    /// The sums moved up by one, and `x` times its coefficient added to each.
+    fn push(self, coefficients: Self, x: i32) -> Self;
+    fn first(self) -> i32;
+}
+
+/// The vectors of one set of instructions.
+pub(super) trait Vectors {
+    type Four: Lanes;
+    type Eight: Lanes;
+}
+
+/// Arrays.
+pub(super) struct Portable;
+
+impl Vectors for Portable {
+    type Four = [i32; 4];
+    type Eight = [i32; 8];
+}
+
+impl<const N: usize> Lanes for [i32; N] {
+    #[inline(always)]
+    fn new(values: &[i32; 8]) -> Self {
+        std::array::from_fn(|i| values[i])
+    }
+
+    #[inline(always)]
+    fn push(self, coefficients: Self, x: i32) -> Self {
+        let mut sums = [0; N];
+        sums[..N - 1].copy_from_slice(&self[1..]);
+        for (sum, coefficient) in sums.iter_mut().zip(coefficients) {
+            *sum = coefficient.wrapping_mul(x).wrapping_add(*sum);
+        }
+        sums
+    }
+
+    #[inline(always)]
+    fn first(self) -> i32 {
+        self[0]
     }
 }
 
@@ -167,6 +207,7 @@ fn padded<const N: usize>(coefficients: &[i32], shift: u32, out: &mut [i32]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::decode::flac::simd::Isa;
 
     fn samples() -> Vec<i32> {
         (0..200).map(|i: i32| (i * i * 7919 + i * 13) % 2000 - 1000).collect()
@@ -201,11 +242,14 @@ mod tests {
             let residuals = left.clone();
             for width in [11, 32] {
                 left.copy_from_slice(&residuals);
-                linear(&coefficients, order, 5, width, &mut left);
+                linear::<Portable>(&coefficients, order, 5, width, &mut left);
                 assert_eq!(left, samples, "{order} {width}");
+                left.copy_from_slice(&residuals);
+                Isa::detect().linear(&coefficients, order, 5, width, &mut left);
+                assert_eq!(left, samples, "{order} {width}, vectors");
             }
             let mut short = residuals[..order + 1].to_vec();
-            linear(&coefficients, order, 5, 32, &mut short);
+            linear::<Portable>(&coefficients, order, 5, 32, &mut short);
             assert_eq!(short, samples[..order + 1], "{order}");
         }
     }

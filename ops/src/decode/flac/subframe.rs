@@ -1,11 +1,11 @@
 //! One channel of a frame: a predictor and what it leaves. Source: RFC 9639, 9.2.
 
 use super::bits::{Bits, Damage};
-use super::predict;
+use super::predict::{self, Vectors};
 
 /// Reads the samples of a channel of `width` bits (at most 25) into `out`.
 #[inline(always)]
-pub(super) fn read(bits: &mut Bits<'_>, width: u32, out: &mut [i32]) -> Result<(), Damage> {
+pub(super) fn read<V: Vectors>(bits: &mut Bits<'_>, width: u32, out: &mut [i32]) -> Result<(), Damage> {
     if bits.take(1)? != 0 {
         return Err("flac: a subframe without its leading zero");
     }
@@ -20,7 +20,7 @@ pub(super) fn read(bits: &mut Bits<'_>, width: u32, out: &mut [i32]) -> Result<(
             residual(bits, width, order, out)?;
             predict::fixed(order, out);
         }
-        32..=63 => linear(bits, width, kind as usize - 31, out)?,
+        32..=63 => linear::<V>(bits, width, kind as usize - 31, out)?,
         _ => return Err("flac: a subframe of a reserved kind"),
     }
     if wasted > 0 {
@@ -38,7 +38,7 @@ fn verbatim(bits: &mut Bits<'_>, width: u32, out: &mut [i32]) -> Result<(), Dama
 }
 
 #[inline(always)]
-fn linear(bits: &mut Bits<'_>, width: u32, order: usize, out: &mut [i32]) -> Result<(), Damage> {
+fn linear<V: Vectors>(bits: &mut Bits<'_>, width: u32, order: usize, out: &mut [i32]) -> Result<(), Damage> {
     let warm = out.get_mut(..order).ok_or("flac: a predictor longer than the block")?;
     verbatim(bits, width, warm)?;
     let precision = bits.take(4)? + 1;
@@ -49,7 +49,7 @@ fn linear(bits: &mut Bits<'_>, width: u32, order: usize, out: &mut [i32]) -> Res
     let mut coefficients = [0; 32];
     verbatim(bits, precision, &mut coefficients[..order])?;
     partitions(bits, order, out)?;
-    predict::linear(&coefficients, order, shift as u32, width, out);
+    predict::linear::<V>(&coefficients, order, shift as u32, width, out);
     Ok(())
 }
 
@@ -91,15 +91,16 @@ fn partitions(bits: &mut Bits<'_>, order: usize, out: &mut [i32]) -> Result<(), 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::decode::flac::predict::Portable;
 
     #[test]
     fn refuses_what_does_not_fit() {
         let mut out = [0; 4];
         // 0 100011 0: a linear predictor of order 4; a fixed one of 4 in 3 samples; a reserved kind.
-        assert!(read(&mut Bits::new(&[0b0001_1000; 8]), 16, &mut out[..3]).is_err());
-        assert!(read(&mut Bits::new(&[0b0000_0100; 8]), 16, &mut out).is_err());
+        assert!(read::<Portable>(&mut Bits::new(&[0b0001_1000; 8]), 16, &mut out[..3]).is_err());
+        assert!(read::<Portable>(&mut Bits::new(&[0b0000_0100; 8]), 16, &mut out).is_err());
         // Constant 5 in 8 bits, one of them wasted.
-        read(&mut Bits::new(&[0b0000_0001, 0b1000_0101]), 8, &mut out).unwrap();
+        read::<Portable>(&mut Bits::new(&[0b0000_0001, 0b1000_0101]), 8, &mut out).unwrap();
         assert_eq!(out, [10; 4]);
     }
 }
