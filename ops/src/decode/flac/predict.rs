@@ -248,9 +248,9 @@ mod tests {
                 Isa::detect().linear(&coefficients, order, 5, width, &mut left);
                 assert_eq!(left, samples, "{order} {width}, vectors");
             }
-            let mut short = residuals[..order + 1].to_vec();
+            let mut short = residuals[..=order].to_vec();
             linear::<Portable>(&coefficients, order, 5, 32, &mut short);
-            assert_eq!(short, samples[..order + 1], "{order}");
+            assert_eq!(short, samples[..=order], "{order}");
         }
     }
 

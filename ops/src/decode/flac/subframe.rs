@@ -24,7 +24,9 @@ pub(super) fn read<V: Vectors>(bits: &mut Bits<'_>, width: u32, out: &mut [i32])
         _ => return Err("flac: a subframe of a reserved kind"),
     }
     if wasted > 0 {
-        out.iter_mut().for_each(|x| *x <<= wasted);
+        for x in out.iter_mut() {
+            *x <<= wasted;
+        }
     }
     Ok(())
 }
