@@ -6,6 +6,7 @@ use symphonia::core::errors::Error as SymphoniaError;
 use symphonia::core::packet::Packet;
 
 use super::downmix::append;
+use super::flac::FlacDecoder;
 use super::mp3::Mp3Decoder;
 use super::opus::{self, OpusDecoder};
 use super::vorbis::VorbisDecoder;
@@ -19,6 +20,7 @@ pub(super) enum Codec {
     Symphonia(Box<dyn AudioDecoder>),
     Opus(OpusDecoder),
     Vorbis(Box<VorbisDecoder>),
+    Flac(Box<FlacDecoder>),
     /// Layer III; whether what the container says is delay and padding is cut off.
     Mp3(Box<Mp3Decoder>, bool),
 }
@@ -56,6 +58,10 @@ impl Codec {
                     decoder.decode(packet, out).ok_or(SymphoniaError::DecodeError("vorbis: no packet of audio"))?;
                 Ok(Decoded { rate_hz: decoder.rate_hz(), channels: decoder.channels(), n_frames })
             }
+            Self::Flac(decoder) => {
+                let n_frames = decoder.decode(&packet.data, out).map_err(SymphoniaError::DecodeError)?;
+                Ok(Decoded { rate_hz: decoder.rate_hz(), channels: decoder.channels(), n_frames })
+            }
             Self::Mp3(decoder, trim) => {
                 let start = out.len();
                 let mut decoded = decoder.decode(&packet.data, out).map_err(SymphoniaError::DecodeError)?;
@@ -79,6 +85,8 @@ impl Codec {
             Self::Opus(decoder) => return decoder.reset(),
             Self::Vorbis(decoder) => decoder.reset(),
             Self::Mp3(decoder, _) => decoder.reset(),
+            // Frames stand alone.
+            Self::Flac(_) => {}
             Self::Symphonia(decoder) => decoder.reset(),
         }
         Ok(())

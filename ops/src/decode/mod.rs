@@ -14,8 +14,9 @@
 //! payload in its packets, because decoding only its core halves the rate without a word.
 //!
 //! # Whose decoders
-//! Containers are Symphonia's, and so are the codecs but for Opus (libopus), Vorbis of one or two channels, and PCM in
-//! WAV. Where [`Channels::Mono`] is wanted these mix before the inverse transform, which is the mean all the same.
+//! Containers are Symphonia's, and so are the codecs but for Opus (libopus), Vorbis of one or two channels, FLAC of one or
+//! two channels and up to 24 bits, and PCM in WAV. Where [`Channels::Mono`] is wanted Opus and Vorbis mix before the inverse
+//! transform, which is the mean all the same.
 //!
 //! # Place and length
 //! Encoder delay and padding never reach the caller: LAME tag (MP3), edit list (MP4), codec delay and discard padding
@@ -30,6 +31,7 @@ mod codec;
 mod config;
 mod decoder;
 mod downmix;
+mod flac;
 mod matroska;
 mod mp3;
 mod mp4;

@@ -13,6 +13,7 @@ use symphonia::core::io::{MediaSourceStream, MediaSourceStreamOptions};
 use symphonia::core::meta::MetadataOptions;
 
 use super::codec::Codec;
+use super::flac::FlacDecoder;
 use super::matroska::{Matroska, MkvTrack, samples};
 use super::mp3::Mp3Decoder;
 use super::mp4::{Mp4, Mp4Track};
@@ -125,6 +126,7 @@ fn codec(params: &AudioCodecParameters, options: AudioDecoderOptions, mono: bool
     let ours = match params.codec {
         id::CODEC_ID_OPUS => Some(Codec::Opus(OpusDecoder::new(n_channels(params), mono)?)),
         id::CODEC_ID_MP3 => Some(Codec::Mp3(Box::new(Mp3Decoder::new(mono)), options.gapless)),
+        id::CODEC_ID_FLAC => FlacDecoder::new(setup, mono).map(|decoder| Codec::Flac(Box::new(decoder))),
         id::CODEC_ID_VORBIS => VorbisDecoder::new(setup, mono).map(|decoder| Codec::Vorbis(Box::new(decoder))),
         _ => None,
     };
