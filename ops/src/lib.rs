@@ -13,6 +13,7 @@
 //! | tokens | [`patch::PatchifyConfig`], [`mask::MaskConfig`] |
 
 pub mod audio;
+mod butterfly;
 pub mod crop;
 pub mod decode;
 mod error;

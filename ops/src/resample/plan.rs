@@ -1,15 +1,16 @@
 //! One pair of rates, planned: block sizes, FFTs and the filter's transfer function.
 
-use std::sync::Arc;
-
-use realfft::num_complex::Complex32;
-use realfft::{ComplexToReal, RealFftPlanner, RealToComplex};
-
 use super::Quality;
+use super::fft;
 use super::filter::Prototype;
+use super::lanes::{Geometry, LaneBuffers, LaneFilter, MAX_BLOCKS};
+use super::single::{SingleBuffers, SingleFilter};
 
 /// Longer blocks save little overlap, leave the nearer caches, and cost a short clip more padding.
 const MAX_BLOCK: usize = 1 << 13;
+
+/// The longest blocks side by side in lanes: those at both rates together fill a second cache of 1 MiB.
+const MAX_LANE_ROWS: usize = 1 << 13;
 
 /// Everything about a pair of rates that does not change from clip to clip.
 ///
@@ -28,20 +29,32 @@ pub(super) struct Plan {
     pub(super) hop_out: usize,
     /// Frames at the front of the first block that lie before time zero.
     pub(super) head_out: usize,
-    n_out: usize,
+    /// Blocks that are converted together: every conversion is of whole pairs, or of one.
+    pub(super) unit: usize,
+    /// Most blocks of one conversion.
+    pub(super) max_blocks: usize,
     /// Index of a block's first valid frame after the inverse transform.
     first_valid: usize,
-    response: Vec<f32>,
-    forward: Arc<dyn RealToComplex<f32>>,
-    inverse: Arc<dyn ComplexToReal<f32>>,
+    filter: Filter,
+}
+
+/// How blocks are filtered.
+enum Filter {
+    /// Many side by side.
+    Lanes(LaneFilter),
+    /// One by one.
+    Single(SingleFilter),
 }
 
 /// What [`Plan::convert`] writes into; one per running conversion.
 pub(super) struct Buffers {
-    pub(super) input: Vec<f32>,
-    spectrum: Vec<Complex32>,
     output: Vec<f32>,
-    scratch: Vec<Complex32>,
+    filter: FilterBuffers,
+}
+
+enum FilterBuffers {
+    Lanes(LaneBuffers),
+    Single(SingleBuffers),
 }
 
 impl Plan {
@@ -57,28 +70,42 @@ impl Plan {
         // Windows and hops are whole multiples of (den, num), so that block boundaries fall on frames at both rates.
         let overlap = (2 * reach_out).div_ceil(num);
         let lead = (reach_in / den as f64).ceil() as usize;
-        let multiple = best_multiple(num, den, overlap);
+        let in_lanes = best_lane_multiple(num, den, overlap);
+        let multiple = in_lanes.unwrap_or_else(|| best_multiple(num, den, overlap));
         let (n_in, n_out) = (multiple * den, multiple * num);
-        let mut planner = RealFftPlanner::<f32>::new();
+        let (hop_in, hop_out) = ((multiple - overlap) * den, (multiple - overlap) * num);
         let n_bins = multiple * low / 2 + 1;
-        // The inverse transform of realfft is unscaled; the forward one saw `n_in` frames.
+        // The inverse transform is unscaled; the forward one saw `n_in` frames.
         let mut response = prototype.response(multiple * high, high as f64 / low as f64, n_bins, 1.0 / n_in as f64);
         // At the lower Nyquist frequency both spectra are real; the filter is at its floor there, so nothing is lost.
         response[n_bins - 1] = 0.0;
+        let geometry = Geometry { n_in, hop_in, n_out, hop_out, first_valid: reach_out };
+        let lanes = in_lanes.and_then(|_| LaneFilter::new(geometry, &response));
+        let (unit, max_blocks) = if lanes.is_some() { (2, MAX_BLOCKS) } else { (1, 1) };
         Self {
             num,
             den,
             n_in,
-            hop_in: (multiple - overlap) * den,
+            hop_in,
             lead_in: lead * den,
-            hop_out: (multiple - overlap) * num,
+            hop_out,
             head_out: lead * num - reach_out,
-            n_out,
+            unit,
+            max_blocks,
             first_valid: reach_out,
-            response,
-            forward: planner.plan_fft_forward(n_in),
-            inverse: planner.plan_fft_inverse(n_out),
+            filter: lanes.map_or_else(|| Filter::Single(SingleFilter::new(n_in, n_out, response)), Filter::Lanes),
         }
+    }
+
+    /// Input frames that `n_blocks` see together.
+    pub(super) fn span_in(&self, n_blocks: usize) -> usize {
+        self.n_in + (n_blocks - 1) * self.hop_in
+    }
+
+    /// The blocks of the conversion that gives `n_frames` from the first block on, or as many of them as it can.
+    pub(super) fn n_blocks(&self, n_frames: u64) -> usize {
+        let n_blocks = n_frames.div_ceil(self.hop_out as u64).clamp(1, self.max_blocks as u64);
+        (n_blocks as usize).next_multiple_of(self.unit)
     }
 
     /// Frames that `n_in` input frames become: `ceil(n_in * num / den)`.
@@ -87,34 +114,44 @@ impl Plan {
     }
 
     pub(super) fn buffers(&self) -> Buffers {
-        let scratch_len = self.forward.get_scratch_len().max(self.inverse.get_scratch_len());
         Buffers {
-            input: vec![0.0; self.n_in],
-            spectrum: vec![Complex32::default(); self.n_in.max(self.n_out) / 2 + 1],
-            output: vec![0.0; self.n_out],
-            scratch: vec![Complex32::default(); scratch_len],
+            output: vec![0.0; self.max_blocks * self.hop_out],
+            filter: match &self.filter {
+                Filter::Lanes(filter) => FilterBuffers::Lanes(filter.buffers()),
+                Filter::Single(filter) => FilterBuffers::Single(filter.buffers()),
+            },
         }
     }
 
-    /// Converts the window in `buffers.input` (destroyed); returns its `hop_out` valid frames.
-    pub(super) fn convert<'a>(&self, buffers: &'a mut Buffers) -> &'a [f32] {
-        let Buffers { input, spectrum, output, scratch } = buffers;
-        let scratch_len = self.forward.get_scratch_len();
-        self.forward
-            .process_with_scratch(input, &mut spectrum[..=self.n_in / 2], &mut scratch[..scratch_len])
-            .expect("buffers come from this plan");
-        for (bin, &gain) in spectrum.iter_mut().zip(&self.response) {
-            *bin *= gain;
+    /// Converts the `n_blocks` whose windows lie in `input`; returns their `n_blocks * hop_out` valid frames.
+    pub(super) fn convert<'a>(&self, input: &[f32], n_blocks: usize, buffers: &'a mut Buffers) -> &'a [f32] {
+        match (&self.filter, &mut buffers.filter) {
+            (Filter::Lanes(filter), FilterBuffers::Lanes(lanes)) => {
+                let output = &mut buffers.output[..n_blocks * self.hop_out];
+                filter.convert(input, output, lanes);
+                output
+            }
+            (Filter::Single(filter), FilterBuffers::Single(single)) => {
+                let output = filter.convert(&input[..self.n_in], single);
+                &output[self.first_valid..self.first_valid + self.hop_out]
+            }
+            _ => unreachable!("buffers come from this plan"),
         }
-        spectrum[self.response.len()..].fill(Complex32::default());
-        // Products of real numbers stay real; the inverse transform asks for +0, not -0 or a rounding.
-        spectrum[0].im = 0.0;
-        let scratch_len = self.inverse.get_scratch_len();
-        self.inverse
-            .process_with_scratch(&mut spectrum[..=self.n_out / 2], output, &mut scratch[..scratch_len])
-            .expect("buffers come from this plan");
-        &output[self.first_valid..self.first_valid + self.hop_out]
     }
+}
+
+/// The even block multiple that costs least per output frame with blocks side by side in lanes, by a fixed formula as in
+/// [`best_multiple`]; `None` where no such block has transforms at both rates.
+fn best_lane_multiple(num: usize, den: usize, overlap: usize) -> Option<usize> {
+    /// Filling a row and emptying it.
+    const MOVE_COST: f64 = 8.0;
+    let cost = |k: usize| {
+        let rows = |n: usize| Some(n as f64 * (fft::cost_of_row(n)? + MOVE_COST));
+        Some((rows(k * num)? + rows(k * den)?) / ((k - overlap) * num) as f64)
+    };
+    let multiples = (overlap + 1).next_multiple_of(2)..=MAX_LANE_ROWS / (num + den);
+    let costs = multiples.step_by(2).filter_map(|k| Some((k, cost(k)?)));
+    costs.min_by(|a, b| a.1.total_cmp(&b.1)).map(|(k, _)| k)
 }
 
 /// The even block multiple that costs least per output frame. A fixed formula rather than a measurement: the choice
@@ -159,7 +196,8 @@ mod tests {
             let plan = Plan::new(rate_in, rate_out, Quality::SoxrHq);
             let reach = plan.first_valid;
             assert_eq!(plan.hop_in * plan.num, plan.hop_out * plan.den, "{rate_in}");
-            assert!(reach + plan.hop_out + reach <= plan.n_out, "{rate_in}");
+            let n_out = plan.n_in * plan.num / plan.den;
+            assert!(reach + plan.hop_out + reach <= n_out, "{rate_in}");
             assert!(plan.head_out < plan.hop_out && plan.lead_in < plan.n_in, "{rate_in}");
             assert_eq!(plan.lead_in * plan.num / plan.den, plan.head_out + reach, "{rate_in}");
         }

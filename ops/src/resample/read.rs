@@ -40,10 +40,11 @@ impl<R: AudioRead> Resampled<R> {
         self.resampler.rate_in_hz() == self.resampler.rate_out_hz()
     }
 
-    /// Converts more of the inner stream into `ready`, which is used up; false at the end.
-    fn refill(&mut self) -> Result<bool, OpError> {
+    /// Converts more of the inner stream into `ready`, which is used up, as `wanted` frames ask for; false at the end.
+    fn refill(&mut self, wanted: u64) -> Result<bool, OpError> {
         self.ready.clear();
         self.at = 0;
+        self.resampler.aim(wanted);
         while self.ready.is_empty() {
             if self.ended {
                 return Ok(self.resampler.drain(&mut self.ready));
@@ -93,7 +94,7 @@ impl<R: AudioRead> AudioRead for Resampled<R> {
         let wanted = out.len() / channels * channels;
         let mut done = 0;
         while done < wanted {
-            if self.at == self.ready.len() && !self.refill()? {
+            if self.at == self.ready.len() && !self.refill(((wanted - done) / channels) as u64)? {
                 break;
             }
             let n = (wanted - done).min(self.ready.len() - self.at);
@@ -122,7 +123,7 @@ impl<R: AudioRead> AudioRead for Resampled<R> {
         let (given, _) = self.resampler.progress(0);
         let mut done = dropped + (given - start);
         while done < n {
-            if self.at == self.ready.len() && !self.refill()? {
+            if self.at == self.ready.len() && !self.refill(n - done)? {
                 break;
             }
             done += self.drop_ready(n - done);

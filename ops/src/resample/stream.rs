@@ -9,7 +9,7 @@ use crate::OpError;
 /// Converts clips of one rate to another, whole or in pieces. [`super::ResampleConfig::build`] makes one.
 ///
 /// The plan is made once; [`Resampler::reset`] readies it for the next clip without allocating.
-/// A NaN or infinity in the input spoils its whole block: check samples before.
+/// A NaN or infinity in the input spoils its whole block and the one beside it: check samples before.
 pub struct Resampler {
     rate_in_hz: u32,
     rate_out_hz: u32,
@@ -26,9 +26,15 @@ pub struct Resampler {
 struct Kernel {
     plan: Arc<Plan>,
     buffers: Buffers,
-    /// Interleaved, `n_in` frames; the first `filled` of them hold the clip or the silence before it.
+    /// Interleaved, all that one conversion sees; the first `filled` frames hold the clip or the silence before it.
     window: Vec<f32>,
     filled: usize,
+    /// One channel of the window, where there are more.
+    channel: Vec<f32>,
+    /// Blocks of the next conversion.
+    goal: usize,
+    /// Blocks of the last one, which [`Resampler::aim`] doubles.
+    last: usize,
     block: u64,
 }
 
@@ -37,8 +43,9 @@ impl Resampler {
     pub(super) fn new(rate_in_hz: u32, rate_out_hz: u32, quality: Quality) -> Self {
         let kernel = (rate_in_hz != rate_out_hz).then(|| {
             let plan = Plan::new(rate_in_hz, rate_out_hz, quality);
-            let (buffers, window) = (plan.buffers(), vec![0.0; plan.n_in]);
-            Kernel { filled: plan.lead_in, plan: Arc::new(plan), buffers, window, block: 0 }
+            let (buffers, window) = (plan.buffers(), vec![0.0; plan.span_in(plan.max_blocks)]);
+            let (filled, goal) = (plan.lead_in, plan.max_blocks);
+            Kernel { plan: Arc::new(plan), buffers, window, filled, channel: Vec::new(), goal, last: 0, block: 0 }
         });
         Self { rate_in_hz, rate_out_hz, channels: 1, kernel, taken: 0, given: 0 }
     }
@@ -65,7 +72,7 @@ impl Resampler {
 
     /// Most frames that the next clip's first output waits for: the latency of a stream, in input frames.
     pub fn latency_in_frames(&self) -> usize {
-        self.kernel.as_ref().map_or(0, |kernel| kernel.plan.n_in - kernel.plan.lead_in)
+        self.kernel.as_ref().map_or(0, |kernel| kernel.plan.span_in(kernel.plan.max_blocks) - kernel.plan.lead_in)
     }
 
     /// Forgets the clip in progress; the next one has `channels` (at least 1) interleaved channels.
@@ -73,10 +80,12 @@ impl Resampler {
         self.channels = channels.max(1);
         (self.taken, self.given) = (0, 0);
         if let Some(kernel) = &mut self.kernel {
-            kernel.window.resize(kernel.plan.n_in * self.channels, 0.0);
-            kernel.filled = kernel.plan.lead_in;
+            let span = kernel.plan.span_in(kernel.plan.max_blocks);
+            kernel.window.resize(span * self.channels, 0.0);
+            kernel.channel.resize(if self.channels == 1 { 0 } else { span }, 0.0);
+            (kernel.filled, kernel.goal) = (kernel.plan.lead_in, kernel.plan.max_blocks);
             kernel.window[..kernel.filled * self.channels].fill(0.0);
-            kernel.block = 0;
+            (kernel.last, kernel.block) = (0, 0);
         }
     }
 
@@ -127,8 +136,24 @@ impl Resampler {
     /// The room left in the window, interleaved; never empty. Only when the rates differ.
     pub(super) fn space(&mut self) -> &mut [f32] {
         match &mut self.kernel {
-            Some(kernel) => &mut kernel.window[kernel.filled * self.channels..],
+            Some(kernel) => {
+                let end = kernel.plan.span_in(kernel.goal);
+                &mut kernel.window[kernel.filled * self.channels..end * self.channels]
+            }
             None => &mut [],
+        }
+    }
+
+    /// Lets the next conversion wait for no more input than `n_frames` of output ask for, rather than for as much as it can
+    /// do at once; where this goes on, for twice as much as the last, lest small pieces leave most lanes empty. It changes no
+    /// digit.
+    pub(super) fn aim(&mut self, n_frames: u64) {
+        let Some(kernel) = &mut self.kernel else { return };
+        let plan = &kernel.plan;
+        let head = if kernel.block == 0 { plan.head_out as u64 } else { 0 };
+        kernel.goal = plan.n_blocks(head.saturating_add(n_frames)).max(2 * kernel.last).min(plan.max_blocks);
+        while plan.span_in(kernel.goal) <= kernel.filled {
+            kernel.goal += plan.unit;
         }
     }
 
@@ -137,23 +162,27 @@ impl Resampler {
         let Some(kernel) = &mut self.kernel else { return };
         self.taken += n_frames as u64;
         kernel.filled += n_frames;
-        if kernel.filled == kernel.plan.n_in {
+        if kernel.filled == kernel.plan.span_in(kernel.goal) {
             // The kernel's reach keeps the window ahead of the output, so no frame is beyond the clip's end.
-            self.given += kernel.convert(self.channels, u64::MAX, out);
+            self.given += kernel.convert(self.channels, kernel.goal, u64::MAX, out);
         }
     }
 
-    /// Converts one more window with silence behind the clip; false when all its frames are given.
+    /// Converts what is left, or as much of it as one conversion can, with silence behind the clip; false when all its frames are given.
     pub(super) fn drain(&mut self, out: &mut Vec<f32>) -> bool {
         // A seek may have gone beyond the end.
         let left = self.n_frames_out(self.taken).saturating_sub(self.given);
-        let Some(kernel) = &mut self.kernel else { return false };
         if left == 0 {
             return false;
         }
-        kernel.window[kernel.filled * self.channels..].fill(0.0);
-        kernel.filled = kernel.plan.n_in;
-        self.given += kernel.convert(self.channels, left, out);
+        let Some(kernel) = &mut self.kernel else { return false };
+        kernel.last = 0;
+        self.aim(left);
+        let Some(kernel) = &mut self.kernel else { return false };
+        let end = kernel.plan.span_in(kernel.goal);
+        kernel.window[kernel.filled * self.channels..end * self.channels].fill(0.0);
+        kernel.filled = end;
+        self.given += kernel.convert(self.channels, kernel.goal, left, out);
         true
     }
 
@@ -168,6 +197,8 @@ impl Resampler {
         let Some(kernel) = &mut self.kernel else { return 0 };
         let plan = &kernel.plan;
         let block = (target + plan.head_out as u64) / plan.hop_out as u64;
+        // Blocks of a pair are converted together, as they are when nothing is skipped.
+        let block = block / plan.unit as u64 * plan.unit as u64;
         if block <= kernel.block {
             return 0;
         }
@@ -177,7 +208,7 @@ impl Resampler {
         kernel.window.copy_within((kernel.filled - kept) * channels..kernel.filled * channels, 0);
         let missing = shift.saturating_sub(kernel.filled as u64);
         kernel.filled = kept;
-        kernel.block = block;
+        (kernel.last, kernel.block) = (0, block);
         self.given = block * plan.hop_out as u64 - plan.head_out as u64;
         missing
     }
@@ -189,29 +220,31 @@ impl Resampler {
 }
 
 impl Kernel {
-    /// Converts the full window, appends at most `limit` frames to `out`, moves on by a hop; returns the frames appended.
-    fn convert(&mut self, channels: usize, limit: u64, out: &mut Vec<f32>) -> u64 {
+    /// Converts `n_blocks`, whose windows are full, appends at most `limit` frames to `out`, moves on; returns the frames
+    /// appended.
+    fn convert(&mut self, channels: usize, n_blocks: usize, limit: u64, out: &mut Vec<f32>) -> u64 {
         let skip = if self.block == 0 { self.plan.head_out } else { 0 };
-        let n = ((self.plan.hop_out - skip) as u64).min(limit) as usize;
+        let n = ((n_blocks * self.plan.hop_out - skip) as u64).min(limit) as usize;
         if channels == 1 {
-            self.buffers.input.copy_from_slice(&self.window);
-            out.extend_from_slice(&self.plan.convert(&mut self.buffers)[skip..skip + n]);
+            out.extend_from_slice(&self.plan.convert(&self.window, n_blocks, &mut self.buffers)[skip..skip + n]);
         } else {
             let at = out.len();
             out.resize(at + n * channels, 0.0);
             for channel in 0..channels {
-                for (sample, frame) in self.buffers.input.iter_mut().zip(self.window.chunks_exact(channels)) {
+                for (sample, frame) in self.channel.iter_mut().zip(self.window.chunks_exact(channels)) {
                     *sample = frame[channel];
                 }
-                let converted = &self.plan.convert(&mut self.buffers)[skip..skip + n];
+                let converted = &self.plan.convert(&self.channel, n_blocks, &mut self.buffers)[skip..skip + n];
                 for (frame, &sample) in out[at..].chunks_exact_mut(channels).zip(converted) {
                     frame[channel] = sample;
                 }
             }
         }
-        self.window.copy_within(self.plan.hop_in * channels.., 0);
-        self.filled -= self.plan.hop_in;
-        self.block += 1;
+        let shift = n_blocks * self.plan.hop_in;
+        self.window.copy_within(shift * channels..self.filled * channels, 0);
+        self.filled -= shift;
+        self.block += n_blocks as u64;
+        self.last = n_blocks;
         n as u64
     }
 }

@@ -328,3 +328,12 @@ fn skipping_everything_says_how_much_there_was() {
         assert_eq!(stream.read(&mut [0.0; 8]).unwrap(), 0);
     }
 }
+
+#[test]
+fn a_short_read_waits_for_little_input() {
+    let mut stream = Resampled::new(MemoryAudio::new(noise(441_000, 4), 44_100, 1), resampler(44_100, 32_000));
+    assert_eq!(stream.read(&mut [0.0; 1_000]).unwrap(), 1_000);
+    let (inner, _) = stream.into_parts();
+    let left = inner.n_frames_left().unwrap();
+    assert!(left > 431_000, "{left}");
+}

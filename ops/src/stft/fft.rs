@@ -9,12 +9,8 @@
 //! The complex transforms, radix 8 and 4, finish their parts one by one so that they stay in the first cache. Results are
 //! permuted and stay so: [`LaneFft::slots`] says where each power lies.
 
-use std::f64::consts::{FRAC_1_SQRT_2, TAU};
-
+use crate::butterfly::{Complex, add, dft4, dft8, sub, turn, twiddle};
 use crate::simd::Lanes;
-
-/// A complex number in every lane.
-type Complex<V> = [V; 2];
 
 /// The plan for one power of two; the memory is the caller's.
 #[derive(Debug, Clone)]
@@ -45,11 +41,6 @@ struct Stage {
     radix: usize,
     /// `radix - 1` twiddles for each of `len / radix` butterflies.
     twiddles: Vec<[f32; 2]>,
-}
-
-fn twiddle(k: usize, n: usize) -> [f32; 2] {
-    let angle = -TAU * (k % n) as f64 / n as f64;
-    [angle.cos() as f32, angle.sin() as f32]
 }
 
 impl LaneFft {
@@ -136,64 +127,8 @@ fn places(len: usize, radices: &[usize]) -> Vec<usize> {
 }
 
 #[inline(always)]
-fn add<V: Lanes>(a: Complex<V>, b: Complex<V>) -> Complex<V> {
-    [a[0] + b[0], a[1] + b[1]]
-}
-
-#[inline(always)]
-fn sub<V: Lanes>(a: Complex<V>, b: Complex<V>) -> Complex<V> {
-    [a[0] - b[0], a[1] - b[1]]
-}
-
-/// a - i b.
-#[inline(always)]
-fn add_turned<V: Lanes>(a: Complex<V>, b: Complex<V>) -> Complex<V> {
-    [a[0] + b[1], a[1] - b[0]]
-}
-
-/// a + i b.
-#[inline(always)]
-fn sub_turned<V: Lanes>(a: Complex<V>, b: Complex<V>) -> Complex<V> {
-    [a[0] - b[1], a[1] + b[0]]
-}
-
-#[inline(always)]
-fn turn<V: Lanes>(w: [f32; 2], a: Complex<V>) -> Complex<V> {
-    let (re, im) = (V::splat(w[0]), V::splat(w[1]));
-    [a[0].mul_sub(re, a[1] * im), a[1].mul_add(re, a[0] * im)]
-}
-
-#[inline(always)]
 fn norm<V: Lanes>(a: Complex<V>) -> V {
     a[0].mul_add(a[0], a[1] * a[1])
-}
-
-#[inline(always)]
-fn dft4<V: Lanes>([a, b, c, d]: [Complex<V>; 4]) -> [Complex<V>; 4] {
-    let (even, odd, even_less, odd_less) = (add(a, c), add(b, d), sub(a, c), sub(b, d));
-    [add(even, odd), add_turned(even_less, odd_less), sub(even, odd), sub_turned(even_less, odd_less)]
-}
-
-#[inline(always)]
-fn dft8<V: Lanes>(x: [Complex<V>; 8]) -> [Complex<V>; 8] {
-    let [e0, e2, e4, e6] = dft4([add(x[0], x[4]), add(x[1], x[5]), add(x[2], x[6]), add(x[3], x[7])]);
-    let (d0, d1, d2, d3) = (sub(x[0], x[4]), sub(x[1], x[5]), sub(x[2], x[6]), sub(x[3], x[7]));
-    // The odd bins: 1 and 5 are d0 - i d2 +- w (d1 - i d3), 3 and 7 d0 + i d2 -+ w* (d1 + i d3), w an eighth of a turn.
-    let (even, even_less) = (add_turned(d0, d2), sub_turned(d0, d2));
-    let (u, v) = (add_turned(d1, d3), sub_turned(d1, d3));
-    let (p, q) = ([u[0] + u[1], u[1] - u[0]], [v[0] - v[1], v[1] + v[0]]);
-    let (root, less) = (V::splat(FRAC_1_SQRT_2 as f32), V::splat(-FRAC_1_SQRT_2 as f32));
-    let add_scaled = |a: Complex<V>, b: Complex<V>, by: V| [b[0].mul_add(by, a[0]), b[1].mul_add(by, a[1])];
-    [
-        e0,
-        add_scaled(even, p, root),
-        e2,
-        add_scaled(even_less, q, less),
-        e4,
-        add_scaled(even, p, less),
-        e6,
-        add_scaled(even_less, q, root),
-    ]
 }
 
 #[inline(always)]
@@ -241,6 +176,8 @@ fn leaf_powers<V: Lanes>(z: &mut [Complex<V>]) {
 
 #[cfg(test)]
 mod tests {
+    use std::f64::consts::TAU;
+
     use super::*;
     use crate::simd::{Buffer, Instructions, Kernel};
 
