@@ -1,14 +1,14 @@
 //! Frames side by side in the lanes of vector registers: the widest registers that the processor has, chosen at run time.
 //!
-//! Kernels are written once, over [`Lanes`]. Each lane holds a frame of its own and no operation mixes lanes, multiplies and
-//! leaves the order of additions open; a product is rounded before it is added, or (in [`Lanes::mul_add`]) nowhere. Digits are therefore the same for every width, whatever
+//! Kernels are written once, over `Lanes`. Each lane holds a frame of its own and no operation mixes lanes, multiplies and
+//! leaves the order of additions open; a product is rounded before it is added, or (in `Lanes::mul_add`) nowhere. Digits are therefore the same for every width, whatever
 //! frames stand side by side, and on every processor.
 //!
 //! # Why this module may be unsafe
 //! * *Instructions the processor may lack.* The vector types are private; generic code meets them only inside
-//!   [`Instructions::run`], and an [`Instructions`] is only made after `is_x86_feature_detected!` has seen them.
+//!   `Instructions::run`, and an [`Instructions`] is only made after `is_x86_feature_detected!` has seen them.
 //! * *Loads and stores* take slices, whose length is checked first.
-//! * *[`Buffer::rows`]* shows aligned memory as vectors: every type in question is plain f32, any bits are a value, and no
+//! * *`Buffer::rows`* shows aligned memory as vectors: every type in question is plain f32, any bits are a value, and no
 //!   vector is larger or more strictly aligned than a line of the buffer.
 #![allow(
     unsafe_code,

@@ -43,7 +43,7 @@ impl LossConfig {
         }
     }
 
-    /// The loss, [1].
+    /// The loss, one number.
     ///
     /// # Panics
     /// When targets are of another kind than the loss: a recipe that was checked has none such.

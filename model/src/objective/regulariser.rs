@@ -108,7 +108,7 @@ impl RegulariserConfig {
 /// of different dimensions / dimensions; variances and covariances over rows are the unbiased ones.
 ///
 /// # Shapes
-/// `latents` [rows, width] -> [1].
+/// `latents` [rows, width] -> one number.
 pub fn variance_covariance(latents: Tensor<2>, variance_weight: f32, covariance_weight: f32) -> Tensor<1> {
     let [rows, width] = latents.dims();
     let centred = latents.clone() - latents.mean_dim(0);
@@ -125,7 +125,7 @@ pub fn variance_covariance(latents: Tensor<2>, variance_weight: f32, covariance_
 /// |mean of exp(i t x) - exp(-t^2 / 2)|^2 exp(-t^2 / 2), by the trapezium rule at 17 knots, x being latents along the direction.
 ///
 /// # Shapes
-/// `latents` [rows, width], `directions` [width, n] of unit length each -> [1].
+/// `latents` [rows, width], `directions` [width, n] of unit length each -> one number.
 pub fn sigreg(latents: Tensor<2>, directions: Tensor<2>) -> Tensor<1> {
     // The integrand is even, and nothing at 0: eight knots stand for all seventeen.
     const KNOTS: usize = 8;

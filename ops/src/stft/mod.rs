@@ -3,8 +3,8 @@
 //! Two conventions, because features in use come from both: Kaldi's (frames inside the clip only, each freed of its mean
 //! and pre-emphasised) and the centred STFT (frame `t` centred at `t * hop_len`, edges reflected).
 //!
-//! Frames stand side by side in vector lanes ([`crate::simd`]): [`columns`] transposes the clip, [`taps`] writes the windowed
-//! frames, [`fft`] turns them into powers where they lie.
+//! Frames stand side by side in vector lanes ([`crate::simd`]): `columns` transposes the clip, `taps` writes the windowed
+//! frames, `fft` turns them into powers where they lie.
 
 mod columns;
 mod fft;
