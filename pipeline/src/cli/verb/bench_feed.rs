@@ -67,12 +67,16 @@ fn measure(dir: &Path, jobs: usize) -> Result<String, FeedError> {
     line(&mut out, "trainer on an H100", &paced);
     // Beside the last lines, as close in time as can be: other programs on the machine slow both.
     let bare_us = bare_copy_us(dir).map_err(|source| FeedError::Set { dir: dir.to_owned(), source })?;
-    let share = percent(bare_us / one.cpu_us());
-    let _ = writeln!(
-        out,
-        "\na bare copy of the same rows takes {} us a clip: {share} of one worker's time",
-        quantity(bare_us)
-    );
+    // The clock of a thread moves in ticks: a few rows are copied between two of them.
+    let bare = match bare_us {
+        0.0 => "a bare copy of the same rows takes too little to be measured: they are few".to_owned(),
+        us => format!(
+            "a bare copy of the same rows takes {} us a clip: {} of one worker's time",
+            quantity(us),
+            percent(us / one.cpu_us())
+        ),
+    };
+    let _ = writeln!(out, "\n{bare}");
     let _ = writeln!(
         out,
         "an H100 eats about {} clips/s of the reference model: one worker feeds {}",
