@@ -46,8 +46,10 @@ pub mod positions;
 mod predictor;
 mod presets;
 mod step;
+pub mod telemetry;
 
 pub use batch::{Pictures, TrainBatch};
+pub use burn::tensor::Device;
 pub use config::{EncoderConfig, ModelConfig, PredictorConfig, Preset, Recipe};
 pub use encoder::{Encoder, Tokens};
 pub use error::ModelError;

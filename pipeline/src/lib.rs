@@ -9,6 +9,7 @@ pub mod config;
 pub mod corpus;
 pub mod engine;
 pub mod feed;
+pub mod front_end;
 pub mod job;
 pub mod plan;
 pub mod report;

@@ -1,0 +1,78 @@
+//! One line of `metrics.jsonl`.
+
+use serde::{Deserialize, Serialize};
+
+/// What is known after a step. All but [`Record::speed`] is a function of the run alone: a run that was killed and resumed
+/// writes the same.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// Steps done, this one included.
+    pub step: u64,
+    /// The pass over the data that the step's last batch belongs to, from 0.
+    pub epoch: u64,
+    /// Clips seen since step 0.
+    pub clips: u64,
+    /// What was minimised: loss and regulariser, mean over the step's batches.
+    pub loss: f32,
+    /// The regulariser's share of it.
+    pub regulariser: f32,
+    /// Length of the gradient before it was clipped.
+    pub grad_norm: f64,
+    /// Learning rate as applied.
+    pub lr: f64,
+    /// Weight decay as applied.
+    pub weight_decay: f64,
+    /// Share of the moving average that stayed.
+    pub tau: f64,
+    /// How healthy the representation is; in the steps that measure it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<Health>,
+    /// What small probes found in the frozen encoder; in the steps that probe.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probe: Option<ProbeScores>,
+    /// How fast it went; differs from run to run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub speed: Option<Speed>,
+}
+
+/// How much a representation still says, from the latents of one batch. All are of the last batch of the step.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Health {
+    /// Standard deviation of a target's dimensions over all tokens, mean over the dimensions.
+    pub target_spread: f64,
+    /// The same of the predictions.
+    pub prediction_spread: f64,
+    /// The same of the context encoder's latents.
+    pub context_spread: f64,
+    /// Share of the context latents' dimensions whose standard deviation is under 1 % of the mean one, or under 1e-5.
+    pub dead_dimensions: f64,
+    /// Exponential of the entropy of the singular values of the context latents: 1 is one direction, the width is all of them
+    /// (RankMe, arXiv 2210.02885).
+    pub rank_me: f64,
+    /// (Sum of the eigenvalues of the covariance)^2 over the sum of their squares.
+    pub participation_ratio: f64,
+    /// Variance of the context latents' clip means, as a share of all variance: 0 where every clip looks alike.
+    pub between_clips: f64,
+    /// Variance of the means by position, as a share of all variance: near 1 where latents say only where they are.
+    pub between_positions: f64,
+    /// Share of the targets' variance that predictions explain beyond the mean target, at most 1.
+    pub r2: f64,
+}
+
+/// Scores of probes on a frozen encoder, in [0, 1].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct ProbeScores {
+    /// k nearest neighbours by cosine: accuracy, or mean average precision where clips have several labels.
+    pub knn: f64,
+}
+
+/// Where the time went since the record before.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Speed {
+    /// Clips trained on a second.
+    pub clips_per_s: f64,
+    /// Share of the time that the trainer waited for data.
+    pub data_wait: f64,
+    /// Median seconds of a step.
+    pub step_s: f64,
+}
