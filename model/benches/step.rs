@@ -24,7 +24,7 @@ fn main() -> Result<(), Failure> {
     let given: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
     let (flags, words): (Vec<_>, Vec<_>) = given.into_iter().partition(|word| word.starts_with("--"));
     if !flags.iter().any(|flag| flag == "--give-pages") {
-        keep_pages();
+        ajepa_model::keep_pages();
     }
     let size = words.first().map_or("tiny", String::as_str);
     let turns: usize = words.get(1).map_or(Ok(12), |word| word.parse())?;
@@ -141,15 +141,4 @@ fn cpu_s() -> f64 {
     };
     let seconds = |time: libc::timeval| time.tv_sec as f64 + time.tv_usec as f64 * 1e-6;
     seconds(usage.ru_utime) + seconds(usage.ru_stime)
-}
-
-/// Keeps freed memory in the process: a step frees what the next one asks for, and fresh pages cost a fault each.
-fn keep_pages() {
-    #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    // SAFETY: mallopt takes two numbers and changes nothing but the allocator's thresholds.
-    unsafe {
-        libc::mallopt(libc::M_MMAP_THRESHOLD, i32::MAX);
-        libc::mallopt(libc::M_TRIM_THRESHOLD, i32::MAX);
-        libc::mallopt(libc::M_ARENA_MAX, 1);
-    }
 }

@@ -177,7 +177,31 @@ impl ModelConfig {
     /// # Errors
     /// [`ModelError::Config`] with every fault found.
     pub fn recipe(&self) -> Result<Recipe, ModelError> {
-        let base = self.preset.recipe();
+        self.filled(self.preset.recipe())
+    }
+
+    /// The same for a run of `steps` steps: schedules that are the preset's are stretched to it, warm-up and all.
+    ///
+    /// # Errors
+    /// As [`ModelConfig::recipe`].
+    ///
+    /// # Example: a tenth of the preset's 20,000 steps
+    /// ```
+    /// use ajepa_model::ModelConfig;
+    /// let recipe = ModelConfig::default().recipe_of(2000)?;
+    /// assert_eq!((recipe.learning_rate.warmup_steps, recipe.learning_rate.steps, recipe.tau.steps), (100, 2000, 2000));
+    /// # Ok::<(), ajepa_model::ModelError>(())
+    /// ```
+    pub fn recipe_of(&self, steps: u64) -> Result<Recipe, ModelError> {
+        let mut base = self.preset.recipe();
+        let preset_steps = base.steps();
+        for schedule in [&mut base.learning_rate, &mut base.weight_decay, &mut base.tau] {
+            *schedule = schedule.stretched(steps, preset_steps);
+        }
+        self.filled(base)
+    }
+
+    fn filled(&self, base: Recipe) -> Result<Recipe, ModelError> {
         let recipe = Recipe {
             picture: self.picture.unwrap_or(base.picture),
             time_axis: self.time_axis.unwrap_or(base.time_axis),
@@ -201,6 +225,11 @@ impl ModelConfig {
 }
 
 impl Recipe {
+    /// Steps after which the learning rate stays as it is: how long the recipe trains. 0 where it never changes.
+    pub fn steps(&self) -> u64 {
+        self.learning_rate.steps
+    }
+
     /// Patch geometry.
     ///
     /// # Errors

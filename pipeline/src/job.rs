@@ -43,11 +43,38 @@ pub enum JobError {
     /// The run failed.
     #[error(transparent)]
     Run(#[from] RunError),
+    /// Training on what the run made failed, or could not begin.
+    #[cfg(feature = "train")]
+    #[error("stage {stage}: {source}")]
+    Training {
+        /// Its id.
+        stage: String,
+        /// Its line in the YAML.
+        line: Option<usize>,
+        /// Why, and the cure.
+        source: crate::train::TrainingFault,
+    },
 }
 
-/// Runs `graph` to its end. The report is there however the run ended, as long as it began.
+/// What somebody who watches a job is told.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// The graph runs: its counters, ten times a second.
+    Running(&'a Snapshot),
+    /// A model is trained on what the graph has made: after every step.
+    #[cfg(feature = "train")]
+    Training {
+        /// `id` of the stage.
+        stage: &'a str,
+        /// How far it is.
+        moment: &'a ajepa_model::telemetry::Moment<'a>,
+    },
+}
+
+/// Runs `graph` to its end, and then the trainings that its sinks ask for. The report is there however the run ended, as long as
+/// it began.
 ///
-/// `observe` sees the counters ten times a second; a message on `stop` ends the run in good order.
+/// `observe` is told how it goes; a message on `stop` ends the run in good order.
 ///
 /// # Errors
 /// [`JobError`]; what is committed by then stays and is not done again.
@@ -55,9 +82,66 @@ pub fn run(
     graph: &Graph,
     options: JobOptions,
     stop: &Receiver<StopSignal>,
-    observe: &mut dyn FnMut(&Snapshot),
+    observe: &mut dyn FnMut(&Event<'_>),
 ) -> (RunReport, Result<(), JobError>) {
-    run_changed(graph, options, &|_| (), stop, observe)
+    let (report, result) = run_changed(graph, options, &|_| (), stop, &mut |now| observe(&Event::Running(now)));
+    #[cfg(feature = "train")]
+    let (report, result) = {
+        let mut report = report;
+        let result = result.and_then(|()| train(graph, options, stop, observe, &mut report));
+        (report, result)
+    };
+    (report, result)
+}
+
+/// Trains what the sinks of `graph` ask for, one after the other. A set that is not complete (`--part`) is not trained on.
+#[cfg(feature = "train")]
+fn train(
+    graph: &Graph,
+    options: JobOptions,
+    stop: &Receiver<StopSignal>,
+    observe: &mut dyn FnMut(&Event<'_>),
+    report: &mut RunReport,
+) -> Result<(), JobError> {
+    for node in &graph.nodes {
+        let Some(config) = node.config.training() else { continue };
+        let made = report.sinks.iter_mut().find(|(id, _)| *id == node.id);
+        if let Some((_, made)) = made.filter(|(_, made)| !made.complete) {
+            made.notes.push("training begins when all parts are there: run once more without --part".to_owned());
+            continue;
+        }
+        let fault = |source| JobError::Training { stage: node.id.clone(), line: node.line, source };
+        let recipe = config.recipe(&node.inputs).map_err(|error| JobError::Build {
+            stage: node.id.clone(),
+            line: node.line,
+            source: error.into(),
+        })?;
+        let training = crate::train::Training {
+            stage: &node.id,
+            config,
+            recipe,
+            shards: shards_of(graph, node).unwrap_or_else(|| config.path.join(crate::stages::sink_train::DATA)),
+            seed: graph.seed,
+            fresh: options.fresh,
+        };
+        let watch =
+            &mut |moment: &ajepa_model::telemetry::Moment<'_>| observe(&Event::Training { stage: &node.id, moment });
+        let (done, stopped) = training.run(stop, watch).map_err(fault)?;
+        report.trainings.push(done);
+        if let Some(signal) = stopped {
+            "interrupted".clone_into(&mut report.outcome);
+            return Err(RunError::Interrupted(signal).into());
+        }
+    }
+    Ok(())
+}
+
+/// The shards that a sink reads with nothing between.
+#[cfg(feature = "train")]
+fn shards_of(graph: &Graph, sink: &Node) -> Option<std::path::PathBuf> {
+    let [source] = sink.from[..] else { return None };
+    let source = &graph.nodes[source];
+    (source.type_name == "source_shards").then(|| source.config.folder().map(std::path::Path::to_owned))?
 }
 
 /// As [`run`], with a last word on the network before it starts: `bench` puts other ends on it.

@@ -18,3 +18,5 @@ pub mod schema;
 pub mod shard;
 pub mod stage;
 pub mod stages;
+#[cfg(feature = "train")]
+pub mod train;

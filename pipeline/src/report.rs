@@ -1,5 +1,7 @@
 //! The run report: everything a run can say of itself afterwards, as JSON; `cli` draws the page from it.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 use crate::engine::{Bottleneck, Outcome, RunError, Snapshot, Timeline, peak_resident_bytes};
@@ -32,12 +34,34 @@ pub struct RunReport {
     pub bottleneck: Option<Bottleneck>,
     /// What each sink made: (id, report).
     pub sinks: Vec<(String, SinkReport)>,
+    /// What was trained on what the sinks made.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub trainings: Vec<TrainingReport>,
     /// Rejects of this run by (stage, reason, count).
     pub reject_counts: Vec<(String, String, u64)>,
     /// The first of them, at most 100.
     pub first_rejects: Vec<Reject>,
     /// The graph as it ran: `explain --format svg`.
     pub graph_svg: Option<String>,
+}
+
+/// How a training went.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct TrainingReport {
+    /// `id` of its stage.
+    pub stage: String,
+    /// The folder of the run.
+    pub path: PathBuf,
+    /// Steps done, those of earlier processes included.
+    pub steps: u64,
+    /// Steps asked for.
+    pub steps_asked: u64,
+    /// The best probe so far: its step and score.
+    pub best: Option<(u64, f64)>,
+    /// Share of the time that the trainer waited for data.
+    pub data_wait: f64,
+    /// Things a person should know.
+    pub notes: Vec<String>,
 }
 
 impl RunReport {
@@ -70,6 +94,7 @@ impl RunReport {
             timeline: points,
             peak_rss_bytes: timeline.peak_rss_bytes().max(peak_resident_bytes()),
             sinks,
+            trainings: Vec::new(),
             reject_counts: counts,
             first_rejects: outcome.rejects.first,
             graph_svg: None,

@@ -46,6 +46,17 @@ pub trait StageConfig: Debug + Send + Sync {
         None
     }
 
+    /// What of the config decides the content of what a sink writes; all of it but `path` where it says `None`.
+    fn content(&self) -> Option<serde_json::Value> {
+        None
+    }
+
+    /// What to train on the rows that this sink was given, once all of them are there.
+    #[cfg(feature = "train")]
+    fn training(&self) -> Option<&crate::stages::sink_train::SinkTrainConfig> {
+        None
+    }
+
     /// The same sink writing into `folder`; asked of those that named one.
     fn with_folder(&self, folder: PathBuf) -> Option<Box<dyn StageConfig>> {
         let _ = folder;

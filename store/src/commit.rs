@@ -194,6 +194,16 @@ pub fn commit_bytes_new(fs: &Arc<dyn Fs>, target: PathBuf, bytes: &[u8]) -> Resu
     file.commit_new()
 }
 
+/// Takes a folder away at once: under its name it is whole or gone, wherever the removal stops. [`sweep`] ends what a kill left.
+///
+/// # Errors
+/// [`StoreError`]; the folder is then as it was, or out of the way.
+pub fn discard_folder(fs: &dyn Fs, dir: &Path) -> Result<(), StoreError> {
+    let temp = temp_name(dir);
+    fs.rename(dir, &temp).map_err(|e| StoreError::io("rename to", &temp, e))?;
+    fs.remove_folder(&temp).map_err(|e| StoreError::io("remove", &temp, e))
+}
+
 /// Takes away temporary files and folders of processes that are provably dead; returns how many there are that prove nothing either way.
 ///
 /// Proof: the name says which boot, host and process namespace made it, that is this one, and no process of that number runs.

@@ -28,6 +28,12 @@ pub trait Fs: Debug + Send + Sync {
     /// `AlreadyExists`, or the system's.
     fn create_new(&self, path: &Path) -> io::Result<Box<dyn FsFile>>;
 
+    /// Opens a file to write behind its first `keep_bytes`, and lets go what lies there; creates it if it is not there.
+    ///
+    /// # Errors
+    /// The system's.
+    fn append(&self, path: &Path, keep_bytes: u64) -> io::Result<Box<dyn FsFile>>;
+
     /// Puts `from` in the place of `to`, at once.
     ///
     /// # Errors
@@ -103,6 +109,14 @@ impl Fs for RealFs {
 
     fn create_new(&self, path: &Path) -> io::Result<Box<dyn FsFile>> {
         Ok(Box::new(OpenOptions::new().write(true).create_new(true).open(path)?))
+    }
+
+    fn append(&self, path: &Path, keep_bytes: u64) -> io::Result<Box<dyn FsFile>> {
+        let file = OpenOptions::new().append(true).create(true).open(path)?;
+        if file.metadata()?.len() > keep_bytes {
+            file.set_len(keep_bytes)?;
+        }
+        Ok(Box::new(file))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {

@@ -11,8 +11,8 @@ mod fs;
 mod page;
 mod sealed;
 
-pub use commit::{PendingFile, PendingFolder, commit_bytes, commit_bytes_new, sweep};
+pub use commit::{PendingFile, PendingFolder, commit_bytes, commit_bytes_new, discard_folder, sweep};
 pub use error::StoreError;
 pub use fs::{Fs, FsFile, RealFs, open_regular};
 pub use page::{PAGE_BYTES, PageHashes, PageWriter};
-pub use sealed::{seal, to_hex, unseal, words_from_hex, words_to_hex};
+pub use sealed::{checksum, seal, to_hex, unseal, words_from_hex, words_to_hex};

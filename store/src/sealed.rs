@@ -20,6 +20,12 @@ pub fn seal(value: &impl Serialize) -> Result<Vec<u8>, serde_json::Error> {
     Ok([checksum.as_bytes(), &body[2..]].concat())
 }
 
+/// The checksum that [`seal`] would put in front of `value`: 32 hex digits; equal values, equal checksums.
+pub fn checksum(value: &impl Serialize) -> String {
+    let body = serde_json::to_vec_pretty(value).unwrap_or_default();
+    format!("{:032x}", XxHash3_128::oneshot(&body))
+}
+
 /// Reads back what [`seal`] wrote.
 ///
 /// # Errors

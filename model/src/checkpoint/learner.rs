@@ -11,6 +11,7 @@ use super::card::{Card, FORMAT};
 use super::error::CheckpointError;
 use super::read::Checkpoint;
 use super::write::{FileSource, TensorSource, write};
+use crate::config::Recipe;
 use crate::step::Learner;
 
 /// The file of each list of parameters but the moments, which share one.
@@ -83,7 +84,21 @@ impl Learner {
     /// [`CheckpointError::Damaged`] naming file and bytes; [`CheckpointError::Mismatch`] for tensors of another model.
     pub fn restore(checkpoint: &Checkpoint, device: &Device) -> Result<Self, CheckpointError> {
         let card = checkpoint.card();
-        let mut learner = Self::new(card.recipe.clone(), card.seed, device)?;
+        Self::restore_as(checkpoint, card.recipe.clone(), card.seed, device)
+    }
+
+    /// The same numbers and steps under another recipe and seed: other schedules, another loss, another mask; the sizes must be
+    /// the checkpoint's. A cool-down begins so.
+    ///
+    /// # Errors
+    /// As [`Learner::restore`].
+    pub fn restore_as(
+        checkpoint: &Checkpoint,
+        recipe: Recipe,
+        run_seed: u64,
+        device: &Device,
+    ) -> Result<Self, CheckpointError> {
+        let mut learner = Self::new(recipe, run_seed, device)?;
         // Of each tensor: its name here, its file, its name there, its shape.
         let wanted: Vec<_> = learner
             .lists()
@@ -110,7 +125,7 @@ impl Learner {
                 learner.write(name, &tensors.numbers(there, shape)?)?;
             }
         }
-        learner.steps = card.steps;
+        learner.steps = checkpoint.card().steps;
         Ok(learner)
     }
 }

@@ -77,6 +77,13 @@ impl ScheduleConfig {
         left * self.course(step)
     }
 
+    /// The same course for a run of `to` steps instead of `from`.
+    pub(crate) fn stretched(self, to: u64, from: u64) -> Self {
+        let stretch =
+            |n: u64| u64::try_from(u128::from(n) * u128::from(to) / u128::from(from.max(1))).unwrap_or(u64::MAX);
+        Self { warmup_steps: stretch(self.warmup_steps), steps: stretch(self.steps), ..self }
+    }
+
     fn course(&self, step: u64) -> f64 {
         if step < self.warmup_steps {
             return lerp(self.warmup_from, self.start, share(step, self.warmup_steps));

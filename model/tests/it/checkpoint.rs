@@ -106,6 +106,12 @@ impl Fs for Failing {
         Ok(Box::new(FailingFile(file, self.op().is_err())))
     }
 
+    fn append(&self, path: &Path, keep_bytes: u64) -> io::Result<Box<dyn FsFile>> {
+        self.op()?;
+        let file = RealFs.append(path, keep_bytes)?;
+        Ok(Box::new(FailingFile(file, self.op().is_err())))
+    }
+
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.op().and_then(|()| RealFs.rename(from, to))
     }

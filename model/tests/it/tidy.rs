@@ -22,9 +22,12 @@ fn offenders(dir: &Path, words: &[&str]) -> Vec<String> {
 }
 
 #[test]
-fn only_the_products_are_unsafe_and_nothing_spawns() {
+fn only_the_products_and_the_allocator_are_unsafe_and_nothing_spawns() {
     let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    assert_eq!(offenders(&sources, &["unsafe {", "unsafe fn", "unsafe impl", "allow(unsafe_code"]), ["matrix.rs"]);
+    let mut is_unsafe = offenders(&sources, &["unsafe {", "unsafe fn", "unsafe impl", "allow(unsafe_code"]);
+    is_unsafe.sort_unstable();
+    assert_eq!(is_unsafe, ["matrix.rs", "pages.rs"]);
     assert_eq!(offenders(&sources, &["thread::spawn", "thread::scope", "thread::Builder"]), [] as [&str; 0]);
-    assert_eq!(offenders(&sources, &["SystemTime", "Instant::now"]), [] as [&str; 0]);
+    // What a step does is never a matter of the clock; how long it took is.
+    assert_eq!(offenders(&sources, &["SystemTime", "Instant::now"]), ["meter.rs"]);
 }

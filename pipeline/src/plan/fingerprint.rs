@@ -50,6 +50,7 @@ impl Graph {
         let mut id = node.id.as_str();
         if node.kind() == StageKind::Sink {
             id = &node.type_name;
+            config = node.config.content().unwrap_or(config);
             if let Value::Object(fields) = &mut config {
                 fields.retain(|name, _| !PLACES.contains(&name.as_str()));
             }

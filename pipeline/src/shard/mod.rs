@@ -17,7 +17,9 @@ mod verify;
 mod writer;
 
 pub use ajepa_store::PageHashes;
+pub use diff::differences;
 pub use error::ShardError;
+pub use layout::MANIFEST;
 pub use manifest::{ColumnInfo, Compression, FORMAT, Manifest, PartInfo, TensorInfo};
 pub use map::{Access, allow_open_files};
 pub use reader::{Part, ReadOptions, RowRef, ShardSet};

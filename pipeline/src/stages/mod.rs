@@ -21,6 +21,8 @@ mod row_merge;
 pub mod shuffle;
 pub mod sink_null;
 pub mod sink_shards;
+#[cfg(feature = "train")]
+pub mod sink_train;
 pub mod sink_webdataset;
 pub mod source_folder;
 pub mod source_manifest;
@@ -129,6 +131,18 @@ impl fmt::Debug for Registry {
 
 /// Every stage this build knows.
 pub fn builtin() -> Registry {
+    let registry = of_data();
+    #[cfg(feature = "train")]
+    let registry = registry.with::<sink_train::SinkTrainConfig>(
+        "sink_train",
+        StageKind::Sink,
+        "{ type: sink_train, path: out/model, model: { preset: tiny }, steps: 2000, batch_clips: 16 }",
+    );
+    registry
+}
+
+/// The stages that prepare data.
+fn of_data() -> Registry {
     use StageKind::{Fold, Map, Merge, Sink, Source};
     Registry::new()
         .with::<source_folder::SourceFolderConfig>(

@@ -15,6 +15,8 @@ mod program;
 mod promises;
 mod run;
 mod tidy;
+#[cfg(feature = "train")]
+mod train;
 
 use ajepa_pipe::config::{self, ConfigErrors};
 use ajepa_pipe::plan::Graph;

@@ -78,6 +78,7 @@ fn realistic() -> RunReport {
         peak_rss_bytes: 1_231_000_000,
         bottleneck: end.bottleneck(),
         end,
+        trainings: Vec::new(),
         sinks: vec![(
             "shards".to_owned(),
             SinkReport {

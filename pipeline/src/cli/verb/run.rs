@@ -10,9 +10,9 @@ use crate::cli::format::{bytes, count, counted, duration, percent, rate};
 use crate::cli::progress::Progress;
 use crate::cli::report_html;
 use crate::engine::RunError;
-use crate::job::{self, JobError, JobOptions};
+use crate::job::{self, Event, JobError, JobOptions};
 use crate::plan::explain;
-use crate::report::RunReport;
+use crate::report::{RunReport, TrainingReport};
 use crate::stage::BuildError;
 use crate::stages::Registry;
 
@@ -33,7 +33,15 @@ pub fn run(args: &RunArgs, registry: &Registry) -> Exit {
     };
     quiet_workers();
     let mut progress = Progress::new(args.progress);
-    let (mut report, result) = job::run(&graph, options, watch.stops(), &mut |snapshot| progress.update(snapshot));
+    let (mut report, result) = job::run(&graph, options, watch.stops(), &mut |event| match event {
+        Event::Running(snapshot) => progress.update(snapshot),
+        #[cfg(feature = "train")]
+        Event::Training { moment, .. } => {
+            if let Some(record) = moment.record {
+                progress.say(&format!("step {} of {}: loss {:.4}", record.step, moment.steps, record.loss));
+            }
+        }
+    });
     progress.finish(&report.end);
     report.graph_svg = Some(explain::svg(&explain::explain(&graph)));
     let exit = conclude(&report, result);
@@ -59,8 +67,16 @@ fn conclude(report: &RunReport, result: Result<(), JobError>) -> Exit {
     match result {
         Ok(()) => print(&summary(report)),
         Err(JobError::Build { stage, line, source }) => build_fault(&stage, line, &source),
+        #[cfg(feature = "train")]
+        Err(JobError::Training { stage, line, source }) => {
+            let exit = build_fault(&stage, line, &BuildError::new(source.problem, source.help));
+            if source.is_usage { exit } else { Exit::Failed }
+        }
         Err(JobError::Run(RunError::Interrupted(signal))) => {
-            eprintln!("stopped; {}", done_so_far(report));
+            match report.trainings.last() {
+                Some(training) => eprintln!("stopped; {}; the same command goes on from there", trained(training)),
+                None => eprintln!("stopped; {}", done_so_far(report)),
+            }
             Exit::Stopped(signal)
         }
         Err(JobError::Run(error)) => {
@@ -97,6 +113,16 @@ fn done_so_far(report: &RunReport) -> String {
     )
 }
 
+/// How far a training is, in a clause.
+fn trained(training: &TrainingReport) -> String {
+    let (steps, asked) = (count(training.steps), counted(training.steps_asked, "step"));
+    let wait = percent(training.data_wait);
+    let best = training
+        .best
+        .map_or_else(String::new, |(step, score)| format!(", best probe {} at step {}", percent(score), count(step)));
+    format!("{steps} of {asked} done{best}, {wait} of the time spent waiting for data")
+}
+
 /// What came of it, on stdout.
 fn summary(report: &RunReport) -> String {
     let mut out = String::new();
@@ -114,6 +140,15 @@ fn summary(report: &RunReport) -> String {
         for note in &sink.notes {
             let _ = writeln!(out, "  {note}");
         }
+    }
+    for training in &report.trainings {
+        let _ = writeln!(out, "{}: {}", training.path.display(), trained(training));
+        for note in &training.notes {
+            let _ = writeln!(out, "  {note}");
+        }
+    }
+    if end.clips_done == 0 && !report.trainings.is_empty() {
+        return out;
     }
     if end.clips_done == 0 {
         let _ = writeln!(out, "nothing to do: {} done by earlier runs", counted(end.clips_kept, "clip"));

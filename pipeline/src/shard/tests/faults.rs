@@ -72,6 +72,10 @@ impl Fs for FaultyFs {
         self.step()?;
         Ok(Box::new(FaultyFile { inner: RealFs.create_new(path)?, fs: self.clone() }))
     }
+    fn append(&self, path: &Path, keep_bytes: u64) -> io::Result<Box<dyn FsFile>> {
+        self.step()?;
+        Ok(Box::new(FaultyFile { inner: RealFs.append(path, keep_bytes)?, fs: self.clone() }))
+    }
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.step()?;
         RealFs.rename(from, to)

@@ -1,0 +1,274 @@
+//! The loop, top to bottom.
+
+use ajepa_store::StoreError;
+use burn::tensor::Device;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::batches::{Batches, FedBatch};
+use super::config::TrainConfig;
+use super::error::TrainError;
+use super::folder::RunFolder;
+use super::log::Log;
+use super::meter::Meter;
+use crate::ModelError;
+use crate::batch::TrainBatch;
+use crate::checkpoint::{About, Checkpoint};
+use crate::config::Recipe;
+use crate::jepa::Jepa;
+use crate::step::{Learner, StepReport};
+use crate::telemetry::{Moment, Phase, ProbeScores, Record};
+
+/// Asks small questions of the frozen encoder.
+pub trait Probe {
+    /// Scores of `model` as it is now.
+    ///
+    /// # Errors
+    /// A sentence.
+    fn score(&mut self, model: &Jepa) -> Result<ProbeScores, String>;
+}
+
+/// What a run is made from: all that decides what its steps do.
+#[derive(Debug, Clone)]
+pub struct Origin {
+    /// What is trained and how.
+    pub recipe: Recipe,
+    /// Seed of everything random.
+    pub seed: u64,
+    /// The front end that the pictures come from; null when unknown.
+    pub front_end: Value,
+    /// Hash of the data's manifest.
+    pub data_hash: Option<String>,
+    /// How batches are drawn, in the words of whoever draws them: sizes, masks.
+    pub batches: Value,
+    /// A checkpoint whose numbers and steps the run begins with; it may have been trained by another recipe, on other data.
+    pub from: Option<Checkpoint>,
+}
+
+/// Why [`Trainer::run`] came back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// All steps are done.
+    Done,
+    /// It was told to stop; a checkpoint of the last step is there.
+    Stopped,
+    /// There are no more batches; a checkpoint of the last step is there.
+    OutOfData,
+}
+
+/// What telemetry keeps in a checkpoint.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+struct Notes {
+    /// Clips seen.
+    clips: u64,
+    /// The best probe so far.
+    best: Option<Best>,
+}
+
+/// The best probe so far.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Best {
+    /// Steps done then.
+    pub step: u64,
+    /// Its score.
+    pub knn: f64,
+}
+
+/// A run in its folder.
+pub struct Trainer {
+    folder: RunFolder,
+    config: TrainConfig,
+    learner: Learner,
+    front_end: Value,
+    data_hash: Option<String>,
+    /// Where batches go on, by the checkpoint.
+    place: Value,
+    notes: Notes,
+    log: Log,
+    steps_before: u64,
+}
+
+impl Trainer {
+    /// Begins a run in `folder`, or goes on from its newest checkpoint.
+    ///
+    /// # Errors
+    /// [`TrainError`]: a config that does not fit, a folder that holds another run, a checkpoint that is damaged.
+    pub fn begin(folder: RunFolder, origin: Origin, config: TrainConfig, device: &Device) -> Result<Self, TrainError> {
+        config.check()?;
+        folder.claim(&identity(&origin, config.accumulate))?;
+        let (mut place, mut notes) = (Value::Null, Notes::default());
+        let learner = if let Some(newest) = folder.newest()? {
+            place = newest.card().place.clone();
+            notes = serde_json::from_value(newest.card().notes.clone()).map_err(|error| TrainError::Damaged {
+                path: newest.dir().to_owned(),
+                problem: format!("its notes: {error}"),
+            })?;
+            Learner::restore(&newest, device)?
+        } else if let Some(from) = &origin.from {
+            Learner::restore_as(from, origin.recipe.clone(), origin.seed, device)?
+        } else {
+            Learner::new(origin.recipe.clone(), origin.seed, device)?
+        };
+        let log = folder.log(learner.steps)?;
+        let Origin { front_end, data_hash, .. } = origin;
+        let steps_before = learner.steps;
+        Ok(Self { folder, config, learner, front_end, data_hash, place, notes, log, steps_before })
+    }
+
+    /// What is trained, as far as it has come.
+    pub fn learner(&self) -> &Learner {
+        &self.learner
+    }
+
+    /// Where the next batch lies, as [`Batches::place`] said it; null at the very beginning.
+    pub fn place(&self) -> &Value {
+        &self.place
+    }
+
+    /// The folder of the run.
+    pub fn folder(&self) -> &RunFolder {
+        &self.folder
+    }
+
+    /// The best probe so far.
+    pub fn best(&self) -> Option<Best> {
+        self.notes.best
+    }
+
+    /// Makes steps until there are as many as were asked for, or `watch` says `false`. It is told after every step, and whenever
+    /// something else than a step begins.
+    ///
+    /// # Errors
+    /// [`TrainError`]; the last checkpoint is there and good. Of a step that diverged or met a bad picture nothing was applied,
+    /// and its clips are named.
+    pub fn run<B: Batches>(
+        &mut self,
+        batches: &mut B,
+        mut probe: Option<&mut dyn Probe>,
+        watch: &mut dyn FnMut(&Moment<'_>) -> bool,
+    ) -> Result<Ended, TrainError> {
+        let mut meter = Meter::new();
+        let mut loss = 0.0;
+        let mut ended = Ended::Done;
+        self.place = batches.place();
+        while self.learner.steps < self.config.steps {
+            let waited_s = batches.waited_s();
+            let Some(lent) = self.take(batches)? else {
+                ended = Ended::OutOfData;
+                break;
+            };
+            let parts: Vec<TrainBatch<'_>> = lent.iter().map(FedBatch::batch).collect();
+            let report = self.learner.step(&parts).map_err(|source| self.fault(source, batches, &lent))?;
+            self.place = batches.place();
+            let clips = parts.iter().map(|part| part.n_clips as u64).sum();
+            self.notes.clips += clips;
+            meter.step(clips, batches.waited_s() - waited_s);
+            loss = report.loss;
+
+            let step = self.learner.steps;
+            let epoch = lent[lent.len() - 1].epoch();
+            let mut record = self.is_due(self.config.log_every).then(|| self.record(&report, epoch));
+            let mut is_best = false;
+            if let Some(record) = &mut record {
+                if let Some(probe) = probe.as_deref_mut().filter(|_| self.is_due(self.config.probe_every)) {
+                    self.tell(watch, Phase::Probing, loss, &meter);
+                    let scores = probe.score(&self.learner.model).map_err(TrainError::Probe)?;
+                    is_best = self.notes.best.is_none_or(|best| scores.knn > best.knn);
+                    if is_best {
+                        self.notes.best = Some(Best { step, knn: scores.knn });
+                    }
+                    record.probe = Some(scores);
+                    meter.skip();
+                }
+                record.speed = meter.record();
+                self.log.push(record)?;
+            }
+            drop(lent);
+            let moment = self.moment(Phase::Training, loss, &meter);
+            let goes_on = watch(&Moment { record: record.as_ref(), ..moment });
+            if is_best || self.is_due(self.config.save_every) || !goes_on || step == self.config.steps {
+                self.tell(watch, Phase::Saving, loss, &meter);
+                self.save()?;
+                meter.skip();
+            }
+            if !goes_on && step < self.config.steps {
+                ended = Ended::Stopped;
+                break;
+            }
+        }
+        if ended == Ended::OutOfData {
+            self.save()?;
+        }
+        self.tell(watch, Phase::Ended, loss, &meter);
+        Ok(ended)
+    }
+
+    /// The batches of one step; `None` when there are not enough any more.
+    fn take<B: Batches>(&self, batches: &mut B) -> Result<Option<Vec<B::Batch>>, TrainError> {
+        (0..self.config.accumulate).map(|_| batches.next().map_err(TrainError::Data)).collect()
+    }
+
+    fn is_due(&self, every: u64) -> bool {
+        self.learner.steps.is_multiple_of(every)
+    }
+
+    fn record(&self, report: &StepReport, epoch: u64) -> Record {
+        let StepReport { loss, regulariser, grad_norm, lr, weight_decay, tau, .. } = *report;
+        let (step, clips) = (self.learner.steps, self.notes.clips);
+        Record { step, epoch, clips, loss, regulariser, grad_norm, lr, weight_decay, tau, ..Record::default() }
+    }
+
+    fn moment(&self, phase: Phase, loss: f32, meter: &Meter) -> Moment<'static> {
+        let (clips_per_s, data_wait) = meter.recent();
+        let (step, steps) = (self.learner.steps, self.config.steps);
+        let steps_before = self.steps_before;
+        Moment { phase, steps_before, step, steps, loss, clips_per_s, data_wait, record: None, alarm: None }
+    }
+
+    fn tell(&self, watch: &mut dyn FnMut(&Moment<'_>) -> bool, phase: Phase, loss: f32, meter: &Meter) {
+        watch(&self.moment(phase, loss, meter));
+    }
+
+    /// A checkpoint of now; those that need not stay go.
+    fn save(&mut self) -> Result<(), TrainError> {
+        self.log.sync()?;
+        let (front_end, data_hash, place) = (self.front_end.clone(), self.data_hash.clone(), self.place.clone());
+        let notes = serde_json::to_value(&self.notes).map_err(|error| {
+            let path = self.folder.checkpoint(self.learner.steps);
+            StoreError::io("write", &path, std::io::Error::other(error))
+        })?;
+        self.folder.save(&self.learner, About { front_end, data_hash, place, notes })?;
+        let TrainConfig { keep, keep_every, .. } = self.config;
+        let best = self.notes.best.map(|best| best.step);
+        self.folder.prune(|steps, step| {
+            let is_new = steps.iter().rev().take(keep).any(|newest| *newest == step);
+            is_new || best == Some(step) || keep_every.is_some_and(|every| step.is_multiple_of(every))
+        })
+    }
+
+    /// Names the clips that a step failed on.
+    fn fault<B: Batches>(&self, source: ModelError, batches: &B, lent: &[B::Batch]) -> TrainError {
+        let clips: Vec<Vec<String>> = lent.iter().map(|batch| batches.clips(batch)).collect();
+        let at_fault = |clip: usize| clips.iter().filter_map(|names| names.get(clip).cloned()).collect();
+        let clips = match &source {
+            ModelError::Picture { clip } | ModelError::Token { clip, .. } => at_fault(*clip),
+            ModelError::Diverged { .. } => clips.concat(),
+            _ => Vec::new(),
+        };
+        TrainError::Batch { step: self.learner.steps, source, clips }
+    }
+}
+
+/// What must be the same for a run to go on.
+fn identity(origin: &Origin, accumulate: usize) -> Value {
+    let from = origin.from.as_ref().map(|from| ajepa_store::checksum(from.card()));
+    serde_json::json!({
+        "model": origin.recipe,
+        "seed": origin.seed,
+        "data": origin.data_hash,
+        "batches": origin.batches,
+        "accumulate": accumulate,
+        "from": from,
+    })
+}
