@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::simd::{Instructions, Kernel, Lanes};
 use crate::{ConfigError, OpError};
 
 /// How a clip is brought to level. It runs on the whole clip, before cropping and padding.
@@ -120,8 +121,25 @@ impl Adjustment {
 
     /// Applies it to `samples`.
     pub fn apply(&self, samples: &mut [f32]) {
-        let Self { mean, divisor, offset } = *self;
-        for sample in samples {
+        Instructions::widest().run(Apply { adjustment: *self, samples });
+    }
+}
+
+// The three loops below are plain ones that the compiler makes vectors of; inside a kernel it may use the widest there are. Their
+// lanes are arrays of a fixed length, so that the digits are the same with any.
+
+struct Apply<'a> {
+    adjustment: Adjustment,
+    samples: &'a mut [f32],
+}
+
+impl Kernel for Apply<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Lanes>(self) {
+        let Adjustment { mean, divisor, offset } = self.adjustment;
+        for sample in self.samples {
             // A division, as in the reference: a product with the reciprocal rounds differently.
             *sample = (*sample - mean) / divisor + offset;
         }
@@ -184,34 +202,64 @@ fn scaled_by(gain: f64) -> Adjustment {
 
 /// The sums of the samples and of their squares, in double precision; `None` when a sample is not finite.
 fn sum_and_square_sum(samples: &[f32]) -> Option<(f64, f64)> {
-    const LANES: usize = 8;
-    // Independent lanes let the compiler use vector registers and fix the order of additions.
-    let (mut sums, mut squares) = ([0.0_f64; LANES], [0.0_f64; LANES]);
-    let chunks = samples.chunks_exact(LANES);
-    let rest = chunks.remainder();
-    for chunk in chunks.chain([rest]) {
-        for ((sum, square), &sample) in sums.iter_mut().zip(&mut squares).zip(chunk) {
+    let (sum, square) = Instructions::widest().run(Sums(samples));
+    (sum.is_finite() && square.is_finite()).then_some((sum, square))
+}
+
+struct Sums<'a>(&'a [f32]);
+
+impl Kernel for Sums<'_> {
+    type Output = (f64, f64);
+
+    #[inline(always)]
+    fn run<V: Lanes>(self) -> (f64, f64) {
+        const LANES: usize = 8;
+        let (mut sums, mut squares) = ([0.0_f64; LANES], [0.0_f64; LANES]);
+        let (chunks, rest) = self.0.as_chunks::<LANES>();
+        for chunk in chunks {
+            for lane in 0..LANES {
+                let x = f64::from(chunk[lane]);
+                sums[lane] += x;
+                squares[lane] += x * x;
+            }
+        }
+        for ((sum, square), &sample) in sums.iter_mut().zip(&mut squares).zip(rest) {
             let x = f64::from(sample);
             *sum += x;
             *square += x * x;
         }
+        (sums.iter().sum(), squares.iter().sum())
     }
-    let (sum, square) = (sums.iter().sum::<f64>(), squares.iter().sum::<f64>());
-    (sum.is_finite() && square.is_finite()).then_some((sum, square))
 }
 
 /// `max |x - mean|`, each difference rounded as [`Adjustment::apply`] rounds it.
 fn peak(samples: &[f32], mean: f32) -> f32 {
-    const LANES: usize = 16;
-    let mut lanes = [0.0_f32; LANES];
-    let chunks = samples.chunks_exact(LANES);
-    let rest = chunks.remainder();
-    for chunk in chunks.chain([rest]) {
-        for (lane, &sample) in lanes.iter_mut().zip(chunk) {
-            *lane = lane.max((sample - mean).abs());
+    Instructions::widest().run(Peak { samples, mean })
+}
+
+struct Peak<'a> {
+    samples: &'a [f32],
+    mean: f32,
+}
+
+impl Kernel for Peak<'_> {
+    type Output = f32;
+
+    #[inline(always)]
+    fn run<V: Lanes>(self) -> f32 {
+        const LANES: usize = 32;
+        let mut lanes = [0.0_f32; LANES];
+        let (chunks, rest) = self.samples.as_chunks::<LANES>();
+        for chunk in chunks {
+            for lane in 0..LANES {
+                let distance = (chunk[lane] - self.mean).abs();
+                // Not `max`, which would look for NaN: the sums have found them.
+                lanes[lane] = if distance > lanes[lane] { distance } else { lanes[lane] };
+            }
         }
+        let rest = rest.iter().map(|sample| (sample - self.mean).abs());
+        lanes.into_iter().chain(rest).fold(0.0, f32::max)
     }
-    lanes.into_iter().fold(0.0, f32::max)
 }
 
 fn first_non_finite(samples: &[f32]) -> usize {
