@@ -1,6 +1,7 @@
 //! Tests of the whole crate, in one binary.
 #![allow(clippy::unwrap_used, reason = "helpers of tests may end a test as tests may")]
 
+mod audio;
 mod checkpoint;
 mod config;
 mod exact;
@@ -8,4 +9,5 @@ mod fixture;
 mod gradients;
 mod objective;
 mod parity;
+mod probe;
 mod tidy;
