@@ -187,7 +187,11 @@ impl<'a> Labelled<'a> {
     /// [`ProbeError::Shape`].
     pub fn new(features: Features<'a>, labels: &'a Labels) -> Result<Self, ProbeError> {
         let (expected, got) = (features.n_rows(), labels.n_rows());
-        if expected == got { Ok(Self { features, labels }) } else { Err(ProbeError::Shape { what: "labels", expected, got }) }
+        if expected == got {
+            Ok(Self { features, labels })
+        } else {
+            Err(ProbeError::Shape { what: "labels", expected, got })
+        }
     }
 
     /// Checks that a probe that learns from this split can be asked about `test`.

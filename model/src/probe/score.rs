@@ -206,8 +206,11 @@ fn mean_precision(rankings: &[Ranking], weights: &[u32]) -> f64 {
 
 /// Index of the largest, of equals the first.
 fn winner(votes: &[f64]) -> u32 {
-    votes.iter().enumerate().fold((0, f64::NEG_INFINITY), |best, (class, &vote)| if vote > best.1 { (class, vote) } else { best }).0
-        as u32
+    votes
+        .iter()
+        .enumerate()
+        .fold((0, f64::NEG_INFINITY), |best, (class, &vote)| if vote > best.1 { (class, vote) } else { best })
+        .0 as u32
 }
 
 #[cfg(test)]
@@ -220,11 +223,11 @@ mod tests {
         assert_eq!(balanced_accuracy(&[0, 1, 1, 2], &[0, 0, 1, 2]), (0.5 + 1.0 + 1.0) / 3.0);
         // Right, wrong, right from the top: (1 + 2/3) / 2.
         let labels = Labels::Several(vec![vec![0], vec![], vec![0]]);
-        assert_eq!(mean_average_precision(&[0.9, 0.8, 0.7], 1, &labels), (1.0 + 2.0 / 3.0) / 2.0);
+        assert_eq!(mean_average_precision(&[0.9, 0.8, 0.7], 1, &labels), f64::midpoint(1.0, 2.0 / 3.0));
         // Equal scores are one threshold.
         assert_eq!(mean_average_precision(&[0.5, 0.5, 0.5], 1, &labels), 2.0 / 3.0);
         // A class that nobody has does not count.
-        assert_eq!(mean_average_precision(&[0.9, 0.0, 0.8, 0.0, 0.7, 0.0], 2, &labels), (1.0 + 2.0 / 3.0) / 2.0);
+        assert_eq!(mean_average_precision(&[0.9, 0.0, 0.8, 0.0, 0.7, 0.0], 2, &labels), f64::midpoint(1.0, 2.0 / 3.0));
     }
 
     #[test]

@@ -77,9 +77,10 @@ fn entropy(counts: &[usize], n: usize) -> f64 {
 }
 
 fn likeliest(logits: &[f32]) -> usize {
-    let best = logits.iter().enumerate().fold((0, f32::NEG_INFINITY), |best, (code, &logit)| {
-        if logit > best.1 { (code, logit) } else { best }
-    });
+    let best = logits
+        .iter()
+        .enumerate()
+        .fold((0, f32::NEG_INFINITY), |best, (code, &logit)| if logit > best.1 { (code, logit) } else { best });
     best.0
 }
 

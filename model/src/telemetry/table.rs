@@ -57,7 +57,8 @@ impl Table {
 
     /// Exponential of the entropy of the rows' singular values, the mean left in; 0 where all is 0.
     pub fn rank_me(&self) -> f64 {
-        let rows = DMatrix::from_fn(self.centred.nrows(), self.n_rows(), |i, row| self.centred[(i, row)] + self.mean[i]);
+        let rows =
+            DMatrix::from_fn(self.centred.nrows(), self.n_rows(), |i, row| self.centred[(i, row)] + self.mean[i]);
         let gram = gram(&rows);
         // The iteration for eigenvalues would not end on a NaN.
         if !gram.iter().all(|x| x.is_finite()) {
@@ -124,7 +125,9 @@ struct Groups {
 impl Groups {
     fn new(group_of: &[usize]) -> Self {
         let mut sizes = vec![0.0; group_of.iter().max().map_or(0, |max| max + 1)];
-        group_of.iter().for_each(|&group| sizes[group] += 1.0);
+        for &group in group_of {
+            sizes[group] += 1.0;
+        }
         Self { sizes }
     }
 
@@ -186,4 +189,89 @@ pub(super) fn perplexity(shares: impl Iterator<Item = f64>) -> f64 {
 
 pub(super) fn mean_of(numbers: &[f64]) -> f64 {
     numbers.iter().sum::<f64>() / numbers.len().max(1) as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use ajepa_ops::seed;
+
+    use super::*;
+
+    fn near(a: f64, b: f64, within: f64) -> bool {
+        (a - b).abs() < within
+    }
+
+    #[test]
+    fn ranks_by_hand() {
+        // Singular values in the ratio 3 to 1, mean 0.
+        let table = Table::new(2, 4, [3.0, 0.0, -3.0, 0.0, 0.0, 1.0, 0.0, -1.0].into_iter());
+        let entropy = -(0.75_f64 * 0.75_f64.ln() + 0.25 * 0.25_f64.ln());
+        assert!(near(table.rank_me(), entropy.exp(), 1e-9));
+        assert!(near(table.participation_ratio(), 100.0 / 82.0, 1e-12));
+        assert!(near(table.spread(), f64::midpoint(4.5_f64.sqrt(), 0.5_f64.sqrt()), 1e-12));
+        // Fewer rows than dimensions; the mean, which all share, is the one direction there is.
+        let same = Table::new(3, 2, [1.0, 2.0, 3.0, 1.0, 2.0, 3.0].into_iter());
+        assert!(near(same.rank_me(), 1.0, 1e-6));
+        assert_eq!((same.participation_ratio(), same.spread()), (0.0, 0.0));
+        assert_eq!(Table::new(2, 2, [0.0; 4].into_iter()).rank_me(), 0.0);
+        assert_eq!(Table::new(2, 2, [f64::NAN; 4].into_iter()).rank_me(), 0.0);
+        // Two orthogonal directions of equal length, in more dimensions than rows.
+        let two = Table::new(5, 2, [0.0, 2.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 2.0, 0.0].into_iter());
+        assert!(near(two.rank_me(), 2.0, 1e-9));
+    }
+
+    const N_CLIPS: usize = 24;
+    const N_POSITIONS: usize = 32;
+    const WIDTH: usize = 60;
+
+    /// Half the positions of each clip; effects of clips, positions and the rest with these standard deviations.
+    fn layout([clip, position, rest]: [f64; 3]) -> (Table, Vec<usize>, Vec<usize>) {
+        let rng = &mut seed::rng(4);
+        let mut effects = |n: usize, spread: f64| -> Vec<f64> {
+            (0..n * WIDTH).map(|_| (seed::unit(rng) - 0.5) * 12.0_f64.sqrt() * spread).collect()
+        };
+        let [of_clips, of_positions] = [effects(N_CLIPS, clip), effects(N_POSITIONS, position)];
+        let of_rows = effects(N_CLIPS * N_POSITIONS / 2, rest);
+        let (mut clips, mut positions) = (Vec::new(), Vec::new());
+        for clip in 0..N_CLIPS {
+            let mut order: Vec<usize> = (0..N_POSITIONS).collect();
+            seed::shuffle(&mut seed::rng(clip as u64), &mut order);
+            clips.extend([clip; N_POSITIONS / 2]);
+            positions.extend_from_slice(&order[..N_POSITIONS / 2]);
+        }
+        let number = |at: usize| {
+            let (row, i) = (at / WIDTH, at % WIDTH);
+            7.0 + of_clips[clips[row] * WIDTH + i] + of_positions[positions[row] * WIDTH + i] + of_rows[at]
+        };
+        let table = Table::new(WIDTH, clips.len(), (0..clips.len() * WIDTH).map(number));
+        (table, clips, positions)
+    }
+
+    #[test]
+    fn variance_is_shared_out_as_it_was_made_though_every_clip_misses_half_the_positions() {
+        for spreads in [[1.0, 1.0, 1.0], [0.5, 2.0, 1.0], [2.0, 0.3, 1.0], [0.0, 1.0, 0.5], [1.0, 0.0, 1.0]] {
+            let (table, clips, positions) = layout(spreads);
+            let Shares { clips, positions } = table.shares(&clips, &positions);
+            let squares = spreads.map(|x: f64| x * x);
+            let all: f64 = squares.iter().sum();
+            let within = 0.04;
+            assert!(near(clips, squares[0] / all, within), "{spreads:?}: clips {clips}");
+            assert!(near(positions, squares[1] / all, within), "{spreads:?}: positions {positions}");
+        }
+    }
+
+    #[test]
+    fn clips_that_are_all_alike_have_no_share_though_their_means_differ() {
+        let (table, clips, positions) = layout([0.0, 1.0, 1.0]);
+        let means = Groups::new(&clips).sum_of_squares(&table.centred, &clips) / table.scatter();
+        assert!(means > 0.04, "{means}");
+        assert!(table.shares(&clips, &positions).clips < 0.01);
+    }
+
+    #[test]
+    fn one_clip_cannot_tell() {
+        let table = Table::new(1, 4, [1.0, 2.0, 4.0, 3.0].into_iter());
+        assert_eq!(table.shares(&[0; 4], &[0, 1, 2, 3]), Shares { clips: 0.0, positions: 0.0 });
+        assert_eq!(table.shares(&[0; 4], &[0, 0, 1, 1]).clips, 0.0);
+    }
 }

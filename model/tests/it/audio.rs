@@ -78,10 +78,10 @@ pub struct Owned {
 impl Owned {
     /// `n_clips` windows of clips drawn for (`run`, `step`), each with `n_masks` permutations of its tokens, one half seen.
     pub fn draw(run: u64, step: u64, n_clips: usize, n_masks: usize) -> Self {
-        let rng = &mut seed::rng(seed::derive(&[run, seed::hash_str("batch"), step]));
         let [rows, cols] = PICTURE;
         let (mut pictures, mut context, mut target) = (Vec::new(), Vec::new(), Vec::new());
-        for _ in 0..n_clips {
+        for place in 0..n_clips as u64 {
+            let rng = &mut seed::rng(seed::derive(&[run, seed::hash_str("batch"), step, place]));
             let clip = &CLIPS[seed::below(rng, CLIPS.len() as u64) as usize];
             let first = seed::below(rng, (clip.len() / cols - rows + 1) as u64) as usize;
             pictures.extend_from_slice(&clip[first * cols..][..rows * cols]);
@@ -93,6 +93,12 @@ impl Owned {
             }
         }
         Self { pictures, context, target, n_clips, n_masks }
+    }
+
+    /// The same masks, and every picture as still as silence.
+    pub fn silent(mut self) -> Self {
+        self.pictures.fill(-1.0);
+        self
     }
 
     pub fn batch(&self) -> TrainBatch<'_> {

@@ -191,10 +191,7 @@ fn what_cannot_be_probed_is_refused() {
     let of = |features, labels| Labelled::new(features, labels).unwrap();
     let asked = |train, test| KnnConfig::default().score(train, test).unwrap_err();
     let good = of(narrow, &both);
-    assert_eq!(
-        asked(good, of(wide, &both)),
-        ProbeError::Shape { what: "width of the features", expected: 2, got: 3 }
-    );
+    assert_eq!(asked(good, of(wide, &both)), ProbeError::Shape { what: "width of the features", expected: 2, got: 3 });
     assert_eq!(asked(good, of(narrow, &several)), ProbeError::Kinds);
     assert_eq!(
         asked(good, of(narrow, &other)).to_string(),
@@ -202,10 +199,7 @@ fn what_cannot_be_probed_is_refused() {
     );
     assert_eq!(asked(of(narrow, &one_class), of(narrow, &one_class)), ProbeError::OneClass { class: 2 });
     assert_eq!(LinearConfig::default().fit(of(narrow, &one_class)).unwrap_err(), ProbeError::OneClass { class: 2 });
-    assert_eq!(
-        LinearConfig::default().fit(of(narrow, &nothing)).unwrap_err(),
-        ProbeError::Empty { what: "labels" }
-    );
+    assert_eq!(LinearConfig::default().fit(of(narrow, &nothing)).unwrap_err(), ProbeError::Empty { what: "labels" });
     assert_eq!(LinearConfig { l2: 0.0 }.fit(good).unwrap_err(), ProbeError::Config { field: "l2", value: 0.0 });
     let alone = KnnConfig::default().leave_one_out(of(narrow, &other)).unwrap_err();
     assert_eq!(alone, ProbeError::Unseen { class: 1 });
