@@ -36,7 +36,7 @@ pub struct Record {
 }
 
 /// How much a representation still says, from the latents of the last batch of a step; computed by
-/// [`health`](super::health).
+/// [`health()`](super::health()).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Health {
     /// Standard deviation of a target's dimensions over all tokens, mean over the dimensions. Of codes: how many are in use, the

@@ -21,7 +21,7 @@ impl Split {
     fn draw(name: &str, n: usize) -> Self {
         let centres = noise("centres", N_CLASSES * WIDTH);
         let around = noise(&format!("{name} around"), n * WIDTH);
-        let draws: Vec<f32> = noise(&format!("{name} draws"), n).into_iter().map(|x| (x + 1.0) / 2.0).collect();
+        let draws: Vec<f32> = noise(&format!("{name} draws"), n).into_iter().map(|x| f32::midpoint(x, 1.0)).collect();
         let one: Vec<u32> =
             draws.iter().map(|x| ((x * x * N_CLASSES as f32) as u32).min(N_CLASSES as u32 - 1)).collect();
         let several: Vec<Vec<u32>> = noise(&format!("{name} several"), n * N_CLASSES)
