@@ -46,6 +46,7 @@ pub mod params;
 pub mod positions;
 mod predictor;
 mod presets;
+pub mod probe;
 mod step;
 pub mod telemetry;
 pub mod train;

@@ -1,8 +1,14 @@
-//! What a training says about itself while it runs: records, as lines of JSON and as TensorBoard events, and moments for who
-//! watches.
+//! What a training says about itself while it runs: records, as lines of JSON and as TensorBoard events, how healthy the
+//! representation is, alarms, and moments for who watches.
 
+mod alarms;
+mod explained;
+mod health;
 mod moment;
 mod record;
+mod table;
 
+pub use alarms::{Alarm, AlarmKind, Alarms};
+pub use health::health;
 pub use moment::{Moment, Phase};
 pub use record::{Health, ProbeScores, Record, Speed};

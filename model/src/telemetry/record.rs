@@ -35,27 +35,34 @@ pub struct Record {
     pub speed: Option<Speed>,
 }
 
-/// How much a representation still says, from the latents of one batch. All are of the last batch of the step.
+/// How much a representation still says, from the latents of the last batch of a step; computed by
+/// [`health()`](super::health()).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Health {
-    /// Standard deviation of a target's dimensions over all tokens, mean over the dimensions.
+    /// Standard deviation of a target's dimensions over all tokens, mean over the dimensions. Of codes: how many are in use, the
+    /// exponential of their entropy, mean over the books.
     pub target_spread: f64,
-    /// The same of the predictions.
+    /// The same of the predictions, of codes that of the likeliest ones.
     pub prediction_spread: f64,
-    /// The same of the context encoder's latents.
+    /// Standard deviation of the context latents' dimensions over all tokens, mean over the dimensions.
     pub context_spread: f64,
     /// Share of the context latents' dimensions whose standard deviation is under 1 % of the mean one, or under 1e-5.
     pub dead_dimensions: f64,
-    /// Exponential of the entropy of the singular values of the context latents: 1 is one direction, the width is all of them
-    /// (RankMe, arXiv 2210.02885).
+    /// Exponential of the entropy of the singular values of the context latents, their mean left in: 1 is one direction, the width is
+    /// all of them (RankMe, Garrido 2023, arXiv 2210.02885). At most the number of rows looked at, which is 2048 or fewer.
     pub rank_me: f64,
-    /// (Sum of the eigenvalues of the covariance)^2 over the sum of their squares.
+    /// (Sum of the eigenvalues of the context latents' covariance)^2 over the sum of their squares: in how many directions they vary.
     pub participation_ratio: f64,
-    /// Variance of the context latents' clip means, as a share of all variance: 0 where every clip looks alike.
+    /// What clips differ by, as a share of the variance of the context latents: 0 where every clip looks alike. With
+    /// [`Health::between_positions`] an unbiased estimate of variance components (Henderson's first method), whatever positions each clip
+    /// was seen at, cut off at 0; 0 where it cannot be told, for a single clip.
     pub between_clips: f64,
-    /// Variance of the means by position, as a share of all variance: near 1 where latents say only where they are.
+    /// What positions differ by, as a share of the variance: near 1 where latents say only where they are.
     pub between_positions: f64,
-    /// Share of the targets' variance that predictions explain beyond the mean target, at most 1.
+    /// Share of the targets' variance that predictions explain beyond the mean target, at most 1, and below 0 where the mean target would
+    /// be the better answer. Under the cosine loss, which is of directions alone, both are brought to unit length first. Of codes: the
+    /// share of their entropy in the batch (corrected by Miller and Madow for its few tokens) that is explained, 1 - cross-entropy /
+    /// entropy, mean over the books. 0 where targets do not vary.
     pub r2: f64,
 }
 

@@ -1,11 +1,15 @@
 //! Tests of the whole crate, in one binary.
 #![allow(clippy::unwrap_used, reason = "helpers of tests may end a test as tests may")]
 
+mod alarms;
+mod audio;
 mod checkpoint;
 mod config;
 mod exact;
 mod fixture;
 mod gradients;
+mod health;
 mod objective;
 mod parity;
+mod probe;
 mod tidy;

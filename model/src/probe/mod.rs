@@ -1,0 +1,31 @@
+//! What frozen features know: probes that are quick, have no luck in them and say how sure they are.
+//!
+//! | probe | what it asks |
+//! |---|---|
+//! | [`KnnConfig`] | are a clip's nearest neighbours of its class? |
+//! | [`LinearConfig`] | does a hyperplane tell the classes apart? |
+//!
+//! Both take [`Labelled`] features, a split to learn from and one to be asked about, and give [`Scores`]. Everything is a function of
+//! its arguments: the digits are the same for any number of threads.
+//!
+//! # Example: two classes, two directions
+//! ```
+//! use ajepa_model::probe::{Features, KnnConfig, Labelled, Labels};
+//! let train = Features::new(2, &[1.0, 0.1, 0.9, -0.1, 0.1, 1.0, -0.1, 0.9])?;
+//! let train = Labelled::new(train, &Labels::One(vec![0, 0, 1, 1]))?;
+//! let test = Features::new(2, &[3.0, 0.5, 0.0, 2.0])?;
+//! let test = Labelled::new(test, &Labels::One(vec![0, 1]))?;
+//! assert_eq!(KnnConfig { k: 2, ..KnnConfig::default() }.score(train, test)?.accuracy, Some(1.0));
+//! # Ok::<(), ajepa_model::probe::ProbeError>(())
+//! ```
+
+mod features;
+mod knn;
+mod linear;
+mod logistic;
+mod score;
+
+pub use features::{Features, Labelled, Labels, ProbeError};
+pub use knn::KnnConfig;
+pub use linear::{LinearConfig, LinearProbe};
+pub use score::{Interval, Scores, Votes, accuracy, balanced_accuracy, mean_average_precision};
