@@ -1,6 +1,6 @@
 //! What somebody who watches a training sees.
 
-use super::Record;
+use super::{Alarm, Record};
 
 /// What the trainer is at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -35,6 +35,6 @@ pub struct Moment<'a> {
     pub data_wait: f64,
     /// The record that was just written to the log; most steps write none.
     pub record: Option<&'a Record>,
-    /// The alarm that has just been raised.
-    pub alarm: Option<&'a str>,
+    /// What has just been noticed to be wrong.
+    pub alarms: &'a [Alarm],
 }

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Alarm;
+
 /// What is known after a step. All but [`Record::speed`] is a function of the run alone: a run that was killed and resumed
 /// writes the same.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -30,6 +32,9 @@ pub struct Record {
     /// What small probes found in the frozen encoder; in the steps that probe.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub probe: Option<ProbeScores>,
+    /// What was noticed to be wrong.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub alarms: Vec<Alarm>,
     /// How fast it went; differs from run to run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub speed: Option<Speed>,

@@ -17,7 +17,7 @@ use crate::checkpoint::{About, Checkpoint};
 use crate::config::Recipe;
 use crate::jepa::Jepa;
 use crate::step::{Learner, StepReport};
-use crate::telemetry::{Moment, Phase, ProbeScores, Record};
+use crate::telemetry::{AlarmKind, Alarms, Moment, Phase, ProbeScores, Record, health};
 
 /// Asks small questions of the frozen encoder.
 pub trait Probe {
@@ -64,6 +64,7 @@ struct Notes {
     clips: u64,
     /// The best probe so far.
     best: Option<Best>,
+    alarms: Alarms,
 }
 
 /// The best probe so far.
@@ -104,7 +105,8 @@ impl Trainer {
                 path: newest.dir().to_owned(),
                 problem: format!("its notes: {error}"),
             })?;
-            Learner::restore(&newest, device)?
+            // The recipe as asked for, which is the checkpoint's: JSON may have lost the last bit of a number.
+            Learner::restore_as(&newest, origin.recipe.clone(), origin.seed, device)?
         } else if let Some(from) = &origin.from {
             Learner::restore_as(from, origin.recipe.clone(), origin.seed, device)?
         } else {
@@ -167,10 +169,13 @@ impl Trainer {
             loss = report.loss;
 
             let step = self.learner.steps;
-            let epoch = lent[lent.len() - 1].epoch();
+            let (last, epoch) = (parts[parts.len() - 1], lent[lent.len() - 1].epoch());
             let mut record = self.is_due(self.config.log_every).then(|| self.record(&report, epoch));
             let mut is_best = false;
+            let mut alarms = Vec::new();
             if let Some(record) = &mut record {
+                let is_looked_at = self.is_due(self.config.health_every);
+                record.health = is_looked_at.then(|| health(self.learner.model.recipe(), &report, &last));
                 if let Some(probe) = probe.as_deref_mut().filter(|_| self.is_due(self.config.probe_every)) {
                     self.tell(watch, Phase::Probing, loss, &meter);
                     let scores = probe.score(&self.learner.model).map_err(TrainError::Probe)?;
@@ -182,11 +187,14 @@ impl Trainer {
                     meter.skip();
                 }
                 record.speed = meter.record();
+                alarms = self.notes.alarms.see(record);
+                // Waiting for data is a matter of this process; the log is the run's.
+                record.alarms = alarms.iter().filter(|alarm| alarm.kind != AlarmKind::DataWait).cloned().collect();
                 self.log.push(record)?;
             }
             drop(lent);
             let moment = self.moment(Phase::Training, loss, &meter);
-            let goes_on = watch(&Moment { record: record.as_ref(), ..moment });
+            let goes_on = watch(&Moment { record: record.as_ref(), alarms: &alarms, ..moment });
             if is_best || self.is_due(self.config.save_every) || !goes_on || step == self.config.steps {
                 self.tell(watch, Phase::Saving, loss, &meter);
                 self.save()?;
@@ -223,7 +231,7 @@ impl Trainer {
         let (clips_per_s, data_wait) = meter.recent();
         let (step, steps) = (self.learner.steps, self.config.steps);
         let steps_before = self.steps_before;
-        Moment { phase, steps_before, step, steps, loss, clips_per_s, data_wait, record: None, alarm: None }
+        Moment { phase, steps_before, step, steps, loss, clips_per_s, data_wait, record: None, alarms: &[] }
     }
 
     fn tell(&self, watch: &mut dyn FnMut(&Moment<'_>) -> bool, phase: Phase, loss: f32, meter: &Meter) {

@@ -37,6 +37,9 @@ pub fn run(args: &RunArgs, registry: &Registry) -> Exit {
         Event::Running(snapshot) => progress.update(snapshot),
         #[cfg(feature = "train")]
         Event::Training { moment, .. } => {
+            for alarm in moment.alarms {
+                progress.say(&format!("alarm at step {}: {}", alarm.step, alarm.text));
+            }
             if let Some(record) = moment.record {
                 progress.say(&format!("step {} of {}: loss {:.4}", record.step, moment.steps, record.loss));
             }
