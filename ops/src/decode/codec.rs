@@ -5,6 +5,7 @@ use symphonia::core::codecs::audio::AudioDecoder;
 use symphonia::core::errors::Error as SymphoniaError;
 use symphonia::core::packet::Packet;
 
+use super::aac::AacDecoder;
 use super::downmix::append;
 use super::flac::FlacDecoder;
 use super::mp3::Mp3Decoder;
@@ -21,6 +22,7 @@ pub(super) enum Codec {
     Opus(OpusDecoder),
     Vorbis(Box<VorbisDecoder>),
     Flac(Box<FlacDecoder>),
+    Aac(Box<AacDecoder>),
     /// Layer III; whether what the container says is delay and padding is cut off.
     Mp3(Box<Mp3Decoder>, bool),
 }
@@ -62,6 +64,7 @@ impl Codec {
                 let n_frames = decoder.decode(&packet.data, out).map_err(SymphoniaError::DecodeError)?;
                 Ok(Decoded { rate_hz: decoder.rate_hz(), channels: decoder.channels(), n_frames })
             }
+            Self::Aac(decoder) => decoder.decode(&packet.data, out),
             Self::Mp3(decoder, trim) => {
                 let start = out.len();
                 let mut decoded = decoder.decode(&packet.data, out).map_err(SymphoniaError::DecodeError)?;
@@ -85,6 +88,7 @@ impl Codec {
             Self::Opus(decoder) => return decoder.reset(),
             Self::Vorbis(decoder) => decoder.reset(),
             Self::Mp3(decoder, _) => decoder.reset(),
+            Self::Aac(decoder) => decoder.reset(),
             // Frames stand alone.
             Self::Flac(_) => {}
             Self::Symphonia(decoder) => decoder.reset(),

@@ -27,11 +27,13 @@
 //! packets that yield nothing are counted, and no buffer grows with a number read from the file.
 
 mod aac;
+mod bits;
 mod codec;
 mod config;
 mod decoder;
 mod downmix;
 mod flac;
+mod imdct;
 mod matroska;
 mod mp3;
 mod mp4;

@@ -12,6 +12,7 @@ use symphonia::core::formats::{FormatOptions, FormatReader, Track, TrackType};
 use symphonia::core::io::{MediaSourceStream, MediaSourceStreamOptions};
 use symphonia::core::meta::MetadataOptions;
 
+use super::aac::AacDecoder;
 use super::codec::Codec;
 use super::flac::FlacDecoder;
 use super::matroska::{Matroska, MkvTrack, samples};
@@ -127,6 +128,8 @@ fn codec(params: &AudioCodecParameters, options: AudioDecoderOptions, mono: bool
         id::CODEC_ID_OPUS => Some(Codec::Opus(OpusDecoder::new(n_channels(params), mono)?)),
         id::CODEC_ID_MP3 => Some(Codec::Mp3(Box::new(Mp3Decoder::new(mono)), options.gapless)),
         id::CODEC_ID_FLAC => FlacDecoder::new(setup, mono).map(|decoder| Codec::Flac(Box::new(decoder))),
+        id::CODEC_ID_AAC => AacDecoder::new(setup, params.sample_rate, n_channels(params), mono)
+            .map(|decoder| Codec::Aac(Box::new(decoder))),
         id::CODEC_ID_VORBIS => VorbisDecoder::new(setup, mono).map(|decoder| Codec::Vorbis(Box::new(decoder))),
         _ => None,
     };

@@ -2,7 +2,7 @@
 //!
 //! Source: ISO/IEC 11172-3, 2.4.1.3 and 2.4.1.7; 13818-3, 2.4.1.7 for the low sampling frequencies.
 
-use super::bits::Bits;
+use super::super::bits::Bits;
 
 const RATES_HZ: [u32; 9] = [44_100, 48_000, 32_000, 22_050, 24_000, 16_000, 11_025, 12_000, 8_000];
 const KBIT_S: [[usize; 15]; 2] = [

@@ -4,7 +4,7 @@
 //! extra bits, take the slow way. The last granule's bits may be too many or too few: reading stops where they end.
 //! Source: ISO/IEC 11172-3, 2.4.2.7 and table B.7.
 
-use super::bits::Bits;
+use super::super::bits::Bits;
 use super::codes::{BOOKS, Book, QUADS_A, QUADS_B, SELECT};
 use super::header::Side;
 use super::layout::{LEN, Layout, Spectrum};

@@ -17,7 +17,6 @@
 #![allow(clippy::excessive_precision, reason = "constants are given as the formulas have them, whatever an f32 keeps")]
 
 mod bands;
-mod bits;
 mod codes;
 mod decoder;
 mod header;

@@ -2,7 +2,7 @@
 //!
 //! Source: ISO/IEC 11172-3, 2.4.2.7 and 2.4.3.4.7; 13818-3, 2.4.3.2 for the low sampling frequencies.
 
-use super::bits::Bits;
+use super::super::bits::Bits;
 use super::header::{Block, Side};
 use super::layout::Layout;
 

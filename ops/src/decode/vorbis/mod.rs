@@ -6,14 +6,15 @@
 mod bits;
 mod codebook;
 mod floor;
-mod imdct;
+mod plan;
 mod residue;
 mod setup;
 
 use symphonia::core::packet::Packet;
 
+use super::imdct::Work;
 use bits::{Bits, ilog};
-use imdct::{Plan, Work};
+use plan::Plan;
 use setup::{Mapping, Setup};
 
 /// A stream of one or two channels.

@@ -3,7 +3,7 @@
 use super::bits::{Bits, ilog};
 use super::codebook::{BUDGET, Codebook};
 use super::floor::Floor;
-use super::imdct::Plan;
+use super::plan::Plan;
 use super::residue::Residue;
 
 /// A pair of channels that are coded as magnitude and angle.

@@ -1,46 +1,34 @@
-//! The inverse transform: a DCT-IV by a complex FFT of half its length, unfolded where it is windowed.
+//! The inverse transform of Vorbis and AAC: a DCT-IV by a complex FFT of half its length, unfolded where it is windowed.
 //!
 //! With `u = DCT-IV(x)` of length N, the 2N samples of the IMDCT are `u[N/2..]`, its mirror image with the sign changed,
-//! the mirror image of `u[..N/2]` and itself, both with the sign changed. Source: Vorbis I specification, 4.3.7.
+//! the mirror image of `u[..N/2]` and itself, both with the sign changed. Source: Vorbis I specification, 4.3.7; the sum
+//! of ISO/IEC 14496-3, 4.6.11.3.1, is the same but for a factor.
 
 use std::f64::consts::PI;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use rustfft::num_complex::Complex;
 use rustfft::{Fft, FftPlanner};
 
-/// Exponents of block sizes that the specification allows.
-pub(super) const EXPONENTS: std::ops::RangeInclusive<u32> = 6..=13;
-
-/// What a block size needs, made once for the whole program.
-pub(super) struct Plan {
+/// The transform of one length.
+pub(super) struct Imdct {
     fft: Arc<dyn Fft<f32>>,
     twiddles: Vec<Complex<f32>>,
-    /// The rising half of the window.
-    pub(super) slope: Vec<f32>,
 }
 
-impl Plan {
-    /// The plan of blocks of `1 << exponent` samples, which is one of [`EXPONENTS`].
-    pub(super) fn of(exponent: u32) -> Option<&'static Self> {
-        static PLANS: [OnceLock<Plan>; 14] = [const { OnceLock::new() }; 14];
-        EXPONENTS.contains(&exponent).then(|| PLANS[exponent as usize].get_or_init(|| Self::new(1 << (exponent - 1))))
-    }
-
-    /// For spectra of `n` lines.
-    fn new(n: usize) -> Self {
+impl Imdct {
+    /// For spectra of `n` lines, a multiple of four.
+    pub(super) fn new(n: usize) -> Self {
         let turn = |k: usize| Complex::from_polar(1.0, -PI * (8 * k + 1) as f64 / (8 * n) as f64);
-        let slope = |i: usize| (PI / 2.0 * ((i as f64 + 0.5) / n as f64 * PI / 2.0).sin().powi(2)).sin() as f32;
         Self {
             fft: FftPlanner::new().plan_fft_forward(n / 2),
             twiddles: (0..n / 2).map(turn).map(|w| Complex::new(w.re as f32, w.im as f32)).collect(),
-            slope: (0..n).map(slope).collect(),
         }
     }
 
     /// Lines of the spectrum: half the block size.
     pub(super) fn n(&self) -> usize {
-        self.slope.len()
+        2 * self.twiddles.len()
     }
 
     /// Transforms `spectrum` (n lines) to the first half of the block's samples and the second, not windowed.
@@ -99,11 +87,11 @@ mod tests {
 
     #[test]
     fn equals_the_sum_it_stands_for() {
-        let plan = Plan::of(6).unwrap();
-        let n = plan.n();
+        let n = 32;
+        let imdct = Imdct::new(n);
         let spectrum: Vec<f32> = (0..n).map(|i| ((i * 37 + 11) % 23) as f32 - 11.0).collect();
         let (mut first, mut second) = (vec![0.0; n], vec![0.0; n]);
-        plan.transform(&spectrum, &mut Work::default(), &mut first, &mut second);
+        imdct.transform(&spectrum, &mut Work::default(), &mut first, &mut second);
         for (i, y) in first.iter().chain(&second).enumerate() {
             let sum: f64 = spectrum
                 .iter()
@@ -112,12 +100,5 @@ mod tests {
                 .sum();
             assert!((f64::from(*y) - sum).abs() < 1e-4, "{i}: {y} for {sum}");
         }
-        assert!(Plan::of(5).is_none() && Plan::of(14).is_none());
-    }
-
-    #[test]
-    fn slopes_are_power_complementary() {
-        let slope = &Plan::of(11).unwrap().slope;
-        assert!(slope.iter().zip(slope.iter().rev()).all(|(a, b)| (a * a + b * b - 1.0).abs() < 1e-6));
     }
 }

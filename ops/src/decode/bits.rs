@@ -32,19 +32,17 @@ impl<'a> Bits<'a> {
     pub(super) fn refill(&mut self) {
         let word = match self.bytes.get(self.next..self.next + 8).and_then(|bytes| bytes.first_chunk()) {
             Some(bytes) => u64::from_be_bytes(*bytes),
-            None => self.last_word(),
+            None => last_word(self.bytes, self.next),
         };
         self.held |= word >> self.n_held;
         self.next += (63 - self.n_held as usize) / 8;
         self.n_held |= 0b11_1000;
     }
 
-    #[cold]
-    fn last_word(&self) -> u64 {
-        let rest = self.bytes.get(self.next..).unwrap_or_default();
-        let mut word = [0; 8];
-        word[..rest.len()].copy_from_slice(rest);
-        u64::from_be_bytes(word)
+    /// What is held, the next bit highest: 56 bits and more after a refill.
+    #[inline(always)]
+    pub(super) fn held(&self) -> u64 {
+        self.held
     }
 
     /// The next `n` bits, 1 to 32 of them and not more than are held, without taking them.
@@ -76,6 +74,15 @@ impl<'a> Bits<'a> {
         }
         self.take_held(n)
     }
+}
+
+/// The bytes from `next` on, zeros behind them. Not a method: a reader whose address is taken leaves its registers.
+#[cold]
+fn last_word(bytes: &[u8], next: usize) -> u64 {
+    let rest = bytes.get(next..).unwrap_or_default();
+    let mut word = [0; 8];
+    word[..rest.len()].copy_from_slice(rest);
+    u64::from_be_bytes(word)
 }
 
 #[cfg(test)]

@@ -3,20 +3,20 @@
 //! `AudioSpecificConfig` names HE-AAC when the signalling is explicit. Implicit signalling shows in the packets alone:
 //! the last element before the end marker is a fill element of type 13 or 14. Source: ISO/IEC 14496-3, 1.6.5 and 4.5.2.8.
 
-use super::names::he_aac;
+use super::super::names::he_aac;
 
 /// Rates above this are never the core of an HE-AAC stream that plays at 48 kHz or below.
 const MAX_CORE_HZ: u32 = 24_000;
 
 /// The rate of the core, which is all that is decoded, from an `AudioSpecificConfig`.
-pub(super) fn core_hz(config: &[u8]) -> Option<u32> {
+pub(in super::super) fn core_hz(config: &[u8]) -> Option<u32> {
     let mut bits = Bits { bytes: config, at: 0 };
     bits.object_type()?;
     bits.rate()
 }
 
 /// Why an `AudioSpecificConfig` is refused, if it is.
-pub(super) fn refuse_config(config: &[u8]) -> Option<String> {
+pub(in super::super) fn refuse_config(config: &[u8]) -> Option<String> {
     let mut bits = Bits { bytes: config, at: 0 };
     let object = bits.object_type()?;
     bits.rate()?;
@@ -46,9 +46,18 @@ pub(super) fn refuse_config(config: &[u8]) -> Option<String> {
     explicit.then(he_aac)
 }
 
+/// Rate and channels from an `AudioSpecificConfig` that says AAC-LC of one or two channels and nothing else.
+pub(super) fn plain_lc(config: &[u8]) -> Option<(u32, usize)> {
+    let mut bits = Bits { bytes: config, at: 0 };
+    let object = bits.object_type()?;
+    let (rate_hz, channels) = (bits.rate()?, bits.take(4)?);
+    // Frames of 1024 samples that depend on no other coder, without an extension.
+    (object == 2 && bits.take(3)? == 0 && refuse_config(config).is_none()).then_some((rate_hz, channels as usize))
+}
+
 /// Votes over the first packets of a low-rate stream on whether they carry band replication.
 #[derive(Debug, Default)]
-pub(super) struct SbrVote {
+pub(in super::super) struct SbrVote {
     seen: u32,
     with_sbr: u32,
 }
@@ -58,12 +67,12 @@ impl SbrVote {
     const N: u32 = 16;
 
     /// Whether a stream of this rate needs a vote at all.
-    pub(super) fn needed(rate_hz: u32) -> bool {
+    pub(in super::super) fn needed(rate_hz: u32) -> bool {
         rate_hz <= MAX_CORE_HZ
     }
 
     /// Looks at one raw packet; `Some(true)` once HE-AAC is certain, `Some(false)` once it is ruled out.
-    pub(super) fn cast(&mut self, packet: &[u8]) -> Option<bool> {
+    pub(in super::super) fn cast(&mut self, packet: &[u8]) -> Option<bool> {
         self.seen += 1;
         self.with_sbr += u32::from(ends_in_sbr(packet));
         // A chance match has a probability below 2 % a packet: eight of at most sixteen cannot be chance.
@@ -77,7 +86,7 @@ impl SbrVote {
     }
 
     /// The verdict on a stream that ended before the vote did.
-    pub(super) fn so_far(&self) -> bool {
+    pub(in super::super) fn so_far(&self) -> bool {
         self.with_sbr * 2 > self.seen
     }
 }
@@ -150,6 +159,9 @@ mod tests {
         // The same with the flag 0 is plain LC.
         assert_eq!(refuse_config(&[0x13, 0x90, 0x56, 0xE5, 0x00]), None);
         assert_eq!((core_hz(&[0x12, 0x10]), core_hz(&[0x13, 0x90])), (Some(44_100), Some(22_050)));
+        assert_eq!((plain_lc(&[0x12, 0x10]), plain_lc(&[0x13, 0x88])), (Some((44_100, 2)), Some((22_050, 1))));
+        // Frames of 960 samples, HE-AAC, Main, and half a configuration are not plain.
+        assert!([&[0x12, 0x14][..], &[0x2B, 0x92, 0x08, 0x00], &[0x0A, 0x10], &[0x12]].map(plain_lc) == [None; 4]);
         // Channel configuration 6 is 5.1.
         assert!(refuse_config(&[0x12, 0x30]).unwrap().contains("channel"));
     }
