@@ -32,6 +32,8 @@ pub(in super::super) struct AacDecoder {
     /// By channel that comes out.
     overlap: Box<[Lines; 2]>,
     block: Block,
+    /// A packet with zeros behind it, so that only damage is read beyond the end.
+    padded: Vec<u8>,
     /// Both channels of a frame, before they are interleaved.
     planes: Vec<f32>,
 }
@@ -66,6 +68,7 @@ impl AacDecoder {
             kaiser: [false; 2],
             overlap: Box::new([[0.0; FRAME]; 2]),
             block: Block::new(),
+            padded: Vec::new(),
             planes: Vec::new(),
         })
     }
@@ -79,15 +82,20 @@ impl AacDecoder {
 
     /// Appends the samples of one packet to `out`, interleaved or their mean; nothing if it is damaged.
     pub(in super::super) fn decode(&mut self, packet: &[u8], out: &mut Vec<f32>) -> Result<Decoded, SymphoniaError> {
-        let held = self.read(packet)?;
+        let mut padded = std::mem::take(&mut self.padded);
+        padded.clear();
+        padded.extend_from_slice(packet);
+        padded.extend_from_slice(&[0; 16]);
+        let held = self.read(&padded, 8 * packet.len());
+        self.padded = padded;
+        let held = held?;
         self.sound(held, out);
         Ok(Decoded { rate_hz: self.rate_hz, channels: self.channels, n_frames: FRAME })
     }
 
-    /// Reads the elements of a packet.
-    fn read(&mut self, packet: &[u8]) -> Result<Held, SymphoniaError> {
+    /// Reads the elements of a packet that ends at bit `end`.
+    fn read(&mut self, packet: &[u8], end: usize) -> Result<Held, SymphoniaError> {
         let mut bits = Bits::new(packet, 0);
-        let end = 8 * packet.len();
         let (mut n, mut mean) = (0, false);
         while bits.at() + 3 < end {
             match bits.take(3) {

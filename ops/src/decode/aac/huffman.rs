@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 
 use super::super::bits::Bits;
 use super::codes::{BOOKS, SCALE_CODES, SCALE_LENS};
-use super::ics::{INTENSITY, INTENSITY_OUT, Ics, NOISE, ZERO};
+use super::ics::{INTENSITY, INTENSITY_OUT, Ics, NOISE, Sequence, ZERO};
 use super::noise::Noise;
 
 /// Bits of the first look-up.
@@ -201,25 +201,16 @@ impl Tuples {
     }
 }
 
-/// Bands next to one another that share a book.
+/// The lines of bands next to one another that share a book, in the order in which they are sent, and what each four of them
+/// are multiplied by.
 struct Run<'a> {
-    lines: &'a mut Lines,
-    /// First lines of the bands, and the end of the last.
-    edges: &'a [u16],
+    lines: &'a mut [f32],
     gains: &'a [f32],
-    /// Windows that share the scale factors.
-    windows: std::ops::Range<usize>,
 }
 
 impl Run<'_> {
-    /// Calls `read` with the lines of each band of each window, in the order in which they are sent.
-    #[inline(always)]
-    fn each(&mut self, mut read: impl FnMut(&mut [f32], f32)) {
-        for (&[from, to], &gain) in self.edges.array_windows().zip(self.gains) {
-            for window in self.windows.clone() {
-                read(&mut self.lines[128 * window + usize::from(from)..128 * window + usize::from(to)], gain);
-            }
-        }
+    fn fours(&mut self) -> impl Iterator<Item = (&mut [f32; 4], f32)> {
+        self.lines.as_chunks_mut::<4>().0.iter_mut().zip(self.gains.iter().copied())
     }
 }
 
@@ -234,84 +225,124 @@ impl Codes {
         noise: &mut Noise,
         lines: &mut Lines,
     ) -> Option<()> {
+        if ics.info.sequence != Sequence::Short {
+            return self.read_group(bits, ics, 0, 1, gains, noise, lines);
+        }
+        // Short windows of a group are sent band by band, all windows of each.
+        let mut sent = [0.0; 1024];
         for (row, windows) in ics.groups() {
-            let mut sfb = 0;
-            while sfb < ics.info.max_sfb {
-                let book = ics.books[row + sfb];
-                let books = &ics.books[row + sfb..row + ics.info.max_sfb];
-                let n = books.iter().take_while(|&&other| other == book).count();
-                let run = Run {
-                    lines,
-                    edges: &ics.info.edges[sfb..=sfb + n],
-                    gains: &gains[row + sfb..row + sfb + n],
-                    windows: windows.clone(),
-                };
-                sfb += n;
-                self.read_run(bits, book, noise, run)?;
+            let sent = &mut sent[128 * windows.start..128 * windows.end];
+            self.read_group(bits, ics, row, windows.len(), gains, noise, sent)?;
+            let mut rest = &sent[..];
+            for sfb in 0..ics.info.max_sfb {
+                for window in windows.clone() {
+                    let to = &mut lines[ics.info.band(window, sfb)];
+                    let (from, behind) = rest.split_at(to.len());
+                    to.iter_mut().zip(from).for_each(|(to, from)| *to += from);
+                    rest = behind;
+                }
             }
         }
         Some(())
     }
 
-    fn read_run(&self, bits: &mut Bits<'_>, book: u8, noise: &mut Noise, mut run: Run<'_>) -> Option<()> {
-        match book {
-            ZERO | INTENSITY | INTENSITY_OUT => {}
-            NOISE => run.each(|lines, gain| noise.add(lines, gain)),
-            _ => {
-                let book = &self.books[usize::from(book) - 1];
-                // A reader of its own stays in registers.
-                let mut own = bits.clone();
-                match book.kind {
-                    Kind::SignedQuads => self.quads::<false>(&mut own, book, run),
-                    Kind::Quads => self.quads::<true>(&mut own, book, run),
-                    Kind::SignedPairs => self.pairs::<false>(&mut own, book, run),
-                    Kind::Pairs => self.pairs::<true>(&mut own, book, run),
-                    Kind::Escaping => self.escaping(&mut own, book, run)?,
-                }
-                *bits = own;
+    /// Reads the lines of a group of `n_windows`, whose bands begin at `row` in tables, in the order in which they are sent.
+    #[expect(clippy::too_many_arguments, reason = "the state of the decoder, taken apart")]
+    fn read_group(
+        &self,
+        bits: &mut Bits<'_>,
+        ics: &Ics,
+        row: usize,
+        n_windows: usize,
+        gains: &[f32; 128],
+        noise: &mut Noise,
+        lines: &mut [f32],
+    ) -> Option<()> {
+        let (max_sfb, edges) = (ics.info.max_sfb, ics.info.edges);
+        let (books, gains) = (&ics.books[row..row + max_sfb], &gains[row..row + max_sfb]);
+        let place = |sfb: usize| usize::from(edges[sfb]) * n_windows;
+        let mut of_fours = [0.0; 256 + 8];
+        for (sfb, &gain) in gains.iter().enumerate() {
+            let (from, to) = (place(sfb) / 4, place(sfb + 1) / 4);
+            // Mostly eight at once, of which the next bands write over what is theirs.
+            of_fours[from..from + 8].fill(gain);
+            if to > from + 8 {
+                of_fours[from + 8..to].fill(gain);
             }
         }
+        let mut sfb = 0;
+        while sfb < max_sfb {
+            let book = books[sfb];
+            let end = sfb + books[sfb..].iter().take_while(|&&other| other == book).count();
+            let range = place(sfb)..place(end);
+            match book {
+                ZERO | INTENSITY | INTENSITY_OUT => {}
+                NOISE => {
+                    for band in sfb..end {
+                        let width = usize::from(edges[band + 1] - edges[band]);
+                        let windows = lines[place(band)..place(band + 1)].chunks_exact_mut(width);
+                        windows.for_each(|lines| noise.add(lines, gains[band]));
+                    }
+                }
+                _ => {
+                    let gains = &of_fours[range.start / 4..range.end / 4];
+                    self.read_run(bits, book, Run { lines: &mut lines[range], gains })?;
+                }
+            }
+            sfb = end;
+        }
+        Some(())
+    }
+
+    fn read_run(&self, bits: &mut Bits<'_>, book: u8, run: Run<'_>) -> Option<()> {
+        let book = &self.books[usize::from(book) - 1];
+        // A reader of its own stays in registers.
+        let mut own = bits.clone();
+        match book.kind {
+            Kind::SignedQuads => self.quads::<false>(&mut own, book, run),
+            Kind::Quads => self.quads::<true>(&mut own, book, run),
+            Kind::SignedPairs => self.pairs::<false>(&mut own, book, run),
+            Kind::Pairs => self.pairs::<true>(&mut own, book, run),
+            Kind::Escaping => self.escaping(&mut own, book, run)?,
+        }
+        *bits = own;
         Some(())
     }
 
     #[inline(always)]
     fn quads<const SIGNS: bool>(&self, bits: &mut Bits<'_>, book: &Tuples, mut run: Run<'_>) {
-        run.each(|lines, gain| {
-            for out in lines.as_chunks_mut::<4>().0 {
-                bits.refill();
-                let held = bits.held();
-                let entry = book.tree.find(held);
-                let values = book.values[entry as usize >> 16 & 511];
-                bits.skip(entry & 63);
-                let signs = if SIGNS {
-                    let next = held << (entry >> 6 & 31) >> 60;
-                    self.quad_signs[(entry >> 7 & 0xF0) as usize | next as usize]
-                } else {
-                    [1.0; 4]
-                };
-                for ((out, value), sign) in out.iter_mut().zip(values).zip(signs) {
-                    *out += value * sign * gain;
-                }
+        for (out, gain) in run.fours() {
+            bits.refill();
+            let held = bits.held();
+            let entry = book.tree.find(held);
+            let values = book.values[entry as usize >> 16 & 511];
+            bits.skip(entry & 63);
+            let signs = if SIGNS {
+                let next = held << (entry >> 6 & 31) >> 60;
+                self.quad_signs[(entry >> 7 & 0xF0) as usize | next as usize]
+            } else {
+                [1.0; 4]
+            };
+            for ((out, value), sign) in out.iter_mut().zip(values).zip(signs) {
+                *out += value * sign * gain;
             }
-        });
+        }
     }
 
     #[inline(always)]
     fn pairs<const SIGNS: bool>(&self, bits: &mut Bits<'_>, book: &Tuples, mut run: Run<'_>) {
-        run.each(|lines, gain| {
-            for four in lines.as_chunks_mut::<4>().0 {
-                bits.refill();
-                // Two pairs are 34 bits at most.
-                for out in four.as_chunks_mut::<2>().0 {
-                    let held = bits.held();
-                    let entry = book.tree.find(held);
-                    bits.skip(entry & 63);
-                    let [x, y] = self.pair::<SIGNS>(book, held, entry);
-                    out[0] += x * gain;
-                    out[1] += y * gain;
-                }
+        for (four, gain) in run.fours() {
+            bits.refill();
+            // Two pairs are 34 bits at most.
+            for out in four.as_chunks_mut::<2>().0 {
+                let held = bits.held();
+                let entry = book.tree.find(held);
+                bits.skip(entry & 63);
+                let [x, y] = self.pair::<SIGNS>(book, held, entry);
+                out[0] += x * gain;
+                out[1] += y * gain;
             }
-        });
+        }
     }
 
     /// The values of `entry`, found at the front of `held`.
@@ -329,8 +360,8 @@ impl Codes {
     #[inline(always)]
     fn escaping(&self, bits: &mut Bits<'_>, book: &Tuples, mut run: Run<'_>) -> Option<()> {
         let mut endless = false;
-        run.each(|lines, gain| {
-            for out in lines.as_chunks_mut::<2>().0 {
+        for (four, gain) in run.fours() {
+            for out in four.as_chunks_mut::<2>().0 {
                 bits.refill();
                 let held = bits.held();
                 let entry = book.tree.find(held);
@@ -352,7 +383,7 @@ impl Codes {
                 out[0] += x * gain;
                 out[1] += y * gain;
             }
-        });
+        }
         (!endless).then_some(())
     }
 }

@@ -14,18 +14,22 @@ impl Default for Noise {
 }
 
 impl Noise {
-    fn next(&mut self) -> f32 {
+    fn next(&mut self) -> i16 {
         self.state = self.state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        f32::from((self.state >> 16) as i16)
+        (self.state >> 16) as i16
     }
 
     /// Adds noise whose squares sum to that of `gain`.
     pub(super) fn add(&mut self, lines: &mut [f32], gain: f32) {
-        let mut twin = self.clone();
-        let energy: f32 = lines.iter().map(|_| twin.next().powi(2)).sum();
-        if energy > 0.0 {
-            let scale = gain / energy.sqrt();
-            lines.iter_mut().for_each(|line| *line += self.next() * scale);
+        let mut values = [0; 128];
+        for lines in lines.chunks_mut(values.len()) {
+            let values = &mut values[..lines.len()];
+            values.fill_with(|| self.next());
+            let energy: u64 = values.iter().map(|&x| u64::from(i32::from(x).pow(2) as u32)).sum();
+            if energy > 0 {
+                let scale = gain / (energy as f64).sqrt() as f32;
+                lines.iter_mut().zip(values).for_each(|(line, x)| *line += f32::from(*x) * scale);
+            }
         }
     }
 }

@@ -149,7 +149,7 @@ mod tests {
 
     #[test]
     fn filters_undo_their_prediction() {
-        let taps: [f32; 12] = std::array::from_fn(|i| 0.4 / (i + 1) as f32 * if i % 2 == 0 { 1.0 } else { -1.0 });
+        let taps: [f32; 12] = std::array::from_fn(|i| 0.2 / (i + 1) as f32 * if i % 2 == 0 { 1.0 } else { -1.0 });
         for downwards in [false, true] {
             let original: Lines = std::array::from_fn(|i| ((i * 37 + 11) % 23) as f32 - 11.0);
             let filter = Filter { lines: (100, 300), downwards, taps };
