@@ -14,9 +14,9 @@
 //! payload in its packets, because decoding only its core halves the rate without a word.
 //!
 //! # Whose decoders
-//! Containers are Symphonia's, and so are the codecs but for Opus (libopus), Vorbis of one or two channels, FLAC of one or
-//! two channels and up to 24 bits, and PCM in WAV. Where [`Channels::Mono`] is wanted Opus and Vorbis mix before the inverse
-//! transform, which is the mean all the same.
+//! Containers are Symphonia's, and so are the codecs but for Opus (libopus), Layer III, Vorbis and AAC-LC of one or two
+//! channels, FLAC of one or two channels and up to 24 bits, and PCM in WAV. Where [`Channels::Mono`] is wanted Opus, Layer III,
+//! Vorbis and AAC mix before the inverse transform, which is the mean all the same.
 //!
 //! # Place and length
 //! Encoder delay and padding never reach the caller: LAME tag (MP3), edit list (MP4), codec delay and discard padding

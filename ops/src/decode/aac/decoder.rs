@@ -127,7 +127,11 @@ impl AacDecoder {
     }
 
     fn room_for(&self, n: usize) -> Result<(), SymphoniaError> {
-        if n <= self.channels { Ok(()) } else { Err(SymphoniaError::DecodeError("aac: more channels than the stream has")) }
+        if n <= self.channels {
+            Ok(())
+        } else {
+            Err(SymphoniaError::DecodeError("aac: more channels than the stream has"))
+        }
     }
 
     fn read_single(&mut self, bits: &mut Bits<'_>, channel: usize) -> Result<(), &'static str> {

@@ -149,7 +149,8 @@ impl Writer {
         let present = self.one_in(3);
         self.put(usize::from(present), 1);
         for _ in 0..if present { if shape.short() { 8 } else { 1 } } else { 0 } {
-            let (count_bits, len_bits, order_bits, max_order) = if shape.short() { (1, 4, 3, 7) } else { (2, 6, 5, 12) };
+            let (count_bits, len_bits, order_bits, max_order) =
+                if shape.short() { (1, 4, 3, 7) } else { (2, 6, 5, 12) };
             let n = self.below(1 << count_bits);
             self.put(n, count_bits);
             let fine = self.below(2);
@@ -304,7 +305,8 @@ fn relative_db(a: &[f32], b: &[f32], whole: &[f32]) -> f64 {
 #[test]
 fn random_packets_sound_as_in_symphonia_and_mono_is_the_mean() {
     let (mut packet_bytes, mut worst) = (0, [-300.0; 2]);
-    for (stream, rate_hz) in [8_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 64_000, 96_000].iter().enumerate() {
+    for (stream, rate_hz) in [8_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 64_000, 96_000].iter().enumerate()
+    {
         for (kind, (channels, pair)) in [(1, false), (2, true), (2, true), (2, false)].into_iter().enumerate() {
             let mut writer = Writer { rng: rng(derive(&[stream as u64, kind as u64])), bits: Vec::new() };
             let mut ours = AacDecoder::new(&[], Some(*rate_hz), channels, false).unwrap();

@@ -144,3 +144,76 @@ impl Joint {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::bands::Bands;
+    use super::*;
+
+    /// Bands of four lines with these books and scales.
+    fn ics(books: [u8; 6], scales: [i16; 6]) -> Ics {
+        let mut ics = Ics::default();
+        ics.info = Info { max_sfb: 6, edges: Bands::of(44_100).long, ..Info::default() };
+        ics.books[..6].copy_from_slice(&books);
+        ics.scales[..6].copy_from_slice(&scales);
+        ics
+    }
+
+    /// Left and right of what is sent in full, and the mean of what is sent in halves.
+    fn both(by_band: bool) -> ([f32; 6], [f32; 6], [f32; 6]) {
+        let mut mask = Mask { used: [!by_band; 128], by_band };
+        mask.used[..6].copy_from_slice(&[true, false, true, false, true, true]);
+        // Middle and side, left and right, three of intensity (two of them turned by band), noise in common.
+        let left = ics([1, 1, 1, 1, 1, NOISE], [100, 100, 100, 100, 100, 20]);
+        let mut right = ics([1, 1, INTENSITY, INTENSITY_OUT, INTENSITY_OUT, NOISE], [100, 100, 4, 4, -4, 24]);
+        let joint = Joint::new(&mask, &left, &mut right);
+        assert_eq!(right.books[5], super::super::ics::ZERO);
+        let (mut l, mut r) = ([8.0; 1024], [0.0; 1024]);
+        r[..8].fill(2.0);
+        let sent = (l, r);
+        joint.separate(&left.info, 1.0, &mut l, &mut r);
+        let (mut gains, mut mean) = ([1.0; 128], sent.0);
+        halve_left(&mask, &left, &mut gains);
+        for (lines, gain) in mean.chunks_exact_mut(4).zip(gains) {
+            lines.iter_mut().for_each(|line| *line *= gain);
+        }
+        joint.mend_left(&mask, &left, true, &mut mean);
+        let mut gains = [1.0; 128];
+        joint.drop_sides(&mut gains);
+        mean.iter_mut().zip(&sent.1).enumerate().for_each(|(i, (line, x))| *line += x * gains[(i / 4).min(127)]);
+        let pick = |lines: &Lines| std::array::from_fn(|band| lines[4 * band + 1]);
+        (pick(&l), pick(&r), pick(&mean))
+    }
+
+    #[test]
+    fn relations_by_hand_and_their_mean() {
+        let (left, right, mean) = both(true);
+        assert_eq!(left, [10.0, 8.0, 8.0, 8.0, 8.0, 8.0]);
+        // A position of 4 is a half, of -4 twice; a band of the mask turns the sign once more.
+        assert_eq!(right, [6.0, 2.0, -4.0, -4.0, 16.0, 16.0]);
+        assert_eq!(mean, std::array::from_fn(|band| (left[band] + right[band]) / 2.0));
+        // Where all bands are middle and side, the mask turns no intensity.
+        let (left, right, mean) = both(false);
+        assert_eq!(right, [6.0, 2.0, 4.0, -4.0, -16.0, 16.0]);
+        assert_eq!(mean, std::array::from_fn(|band| (left[band] + right[band]) / 2.0));
+    }
+
+    #[test]
+    fn halves_for_two_transforms_add_up_to_the_mean() {
+        let mask = Mask { used: [true; 128], by_band: true };
+        let (left, mut right) = (ics([1; 6], [100; 6]), ics([1, 1, NOISE, INTENSITY, 1, 1], [0; 6]));
+        let joint = Joint::new(&mask, &left, &mut right);
+        let (mut gains_left, mut gains_right) = ([1.0; 128], [1.0; 128]);
+        halve_left(&mask, &left, &mut gains_left);
+        joint.halve_right(&mut gains_right);
+        let (mut l, mut r) = ([8.0; 1024], [2.0; 1024]);
+        r[12..16].fill(0.0);
+        let (mut full_l, mut full_r) = (l, r);
+        joint.separate(&left.info, 1.0, &mut full_l, &mut full_r);
+        l.iter_mut().enumerate().for_each(|(i, x)| *x *= gains_left[(i / 4).min(127)]);
+        r.iter_mut().enumerate().for_each(|(i, x)| *x *= gains_right[(i / 4).min(127)]);
+        joint.mend_left(&mask, &left, false, &mut l);
+        joint.separate(&left.info, 0.5, &mut l, &mut r);
+        assert!((0..24).all(|i| l[i] == full_l[i] / 2.0 && r[i] == full_r[i] / 2.0));
+    }
+}

@@ -115,14 +115,7 @@ impl Synth {
     }
 
     /// Adds the sound of `lines` to the last frame of `out` and to `overlap`.
-    pub(super) fn add(
-        &self,
-        lines: &Lines,
-        windows: Windows,
-        block: &mut Block,
-        overlap: &mut Lines,
-        out: &mut [f32],
-    ) {
+    pub(super) fn add(&self, lines: &Lines, windows: Windows, block: &mut Block, overlap: &mut Lines, out: &mut [f32]) {
         let (first, second) = self.transform(lines, windows, block);
         out.iter_mut().zip(first).for_each(|(sum, x)| *sum += x);
         overlap.iter_mut().zip(second).for_each(|(sum, x)| *sum += x);

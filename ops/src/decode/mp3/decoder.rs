@@ -2,9 +2,9 @@
 
 use std::sync::LazyLock;
 
+use super::super::bits::Bits;
 use super::super::codec::Decoded;
 use super::bands::LONG;
-use super::super::bits::Bits;
 use super::header::{Block, Header, Side, SideInfo};
 use super::huffman::{Codes, Target};
 use super::imdct::{Imdct, Shape, Slots};
