@@ -13,12 +13,16 @@ use ajepa_ops::decode::{Channels, DecodeConfig};
 use ajepa_ops::seed::{below, derive, rng};
 use ajepa_ops::{AudioRead, OpError};
 
+fn is_adts(name: &str) -> bool {
+    Path::new(name).extension().is_some_and(|extension| extension == "aac")
+}
+
 /// Every file of AAC among the fixtures.
 fn files() -> Vec<(String, Vec<u8>)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/decode");
     let names = ["stereo.m4a", "mono.m4a", "fragmented.m4a", "low_rate.m4a", "aac.mka"].map(str::to_owned);
     let adts = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    let mut names: Vec<String> = adts.filter(|name| name.ends_with(".aac")).chain(names).collect();
+    let mut names: Vec<String> = adts.filter(|name| is_adts(name)).chain(names).collect();
     names.sort();
     assert!(names.len() >= 9, "{names:?}");
     names.into_iter().map(|name| (name.clone(), fs::read(folder.join(name)).unwrap())).collect()
@@ -44,7 +48,7 @@ fn frames(bytes: &[u8]) -> Vec<usize> {
 }
 
 fn adts() -> Vec<(String, Vec<u8>)> {
-    let files: Vec<_> = files().into_iter().filter(|(name, _)| name.ends_with(".aac")).collect();
+    let files: Vec<_> = files().into_iter().filter(|(name, _)| is_adts(name)).collect();
     assert!(files.len() >= 4);
     files
 }

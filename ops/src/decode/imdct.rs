@@ -37,7 +37,9 @@ impl Imdct {
     pub(super) fn transform(&self, spectrum: &[f32], work: &mut Work, first: &mut [f32], second: &mut [f32]) {
         let [re, im] = &self.twiddles;
         let m = re.len();
-        let (points, scratch, turned) = work.split(m, self.fft.get_inplace_scratch_len());
+        let (points, scratch) = split(&mut work.points, m, self.fft.get_inplace_scratch_len());
+        let (turned_re, turned_im) = split(&mut work.turned, m, m);
+        let turned = [turned_re, turned_im];
         self.instructions.run(Turn { spectrum, re, im, points });
         self.fft.process_with_scratch(points, scratch);
         self.instructions.run(Unfold { points, re, im, turned, first, second });
@@ -127,19 +129,13 @@ pub(super) struct Work {
     turned: Vec<f32>,
 }
 
-impl Work {
-    /// Points, scratch for the FFT, and as many real and imaginary parts.
-    fn split(&mut self, m: usize, n_scratch: usize) -> (&mut [Complex<f32>], &mut [Complex<f32>], [&mut [f32]; 2]) {
-        if self.points.len() < m + n_scratch {
-            self.points.resize(m + n_scratch, Complex::default());
-        }
-        if self.turned.len() < 2 * m {
-            self.turned.resize(2 * m, 0.0);
-        }
-        let (points, rest) = self.points.split_at_mut(m);
-        let (re, im) = self.turned.split_at_mut(m);
-        (points, &mut rest[..n_scratch], [re, im])
+/// The first `n` values of a buffer and the `m` behind them.
+fn split<T: Copy + Default>(buffer: &mut Vec<T>, n: usize, m: usize) -> (&mut [T], &mut [T]) {
+    if buffer.len() < n + m {
+        buffer.resize(n + m, T::default());
     }
+    let (first, rest) = buffer.split_at_mut(n);
+    (first, &mut rest[..m])
 }
 
 #[cfg(test)]

@@ -400,8 +400,8 @@ mod tests {
 
     /// Reads one band of four lines with `book`; the lines and the bits that were read.
     fn four(book: u8, text: &str) -> (Option<[f32; 4]>, usize) {
-        let mut ics = Ics::default();
-        ics.info = Info { max_sfb: 1, edges: &[0, 4], ..Info::default() };
+        let info = Info { max_sfb: 1, edges: &[0, 4], ..Info::default() };
+        let mut ics = Ics { info, ..Ics::default() };
         ics.books[0] = book;
         let bytes = bytes(text);
         let (mut bits, mut lines) = (Bits::new(&bytes, 0), [0.0; 1024]);
@@ -430,7 +430,7 @@ mod tests {
                 let n = (salt + place) % 9;
                 let low = (salt * 2_654_435_761) % (1 << (n + 4));
                 value = (1 << (n + 4)) + low;
-                escapes += &format!("{}0{low:0width$b}", "1".repeat(n), width = n + 4);
+                escapes = [escapes, "1".repeat(n), format!("0{low:0width$b}", width = n + 4)].concat();
             }
             values.push(power(if negative { -(value as f64) } else { value as f64 }));
         }

@@ -271,8 +271,8 @@ mod tests {
 
     #[test]
     fn sections_and_scale_factors_by_hand() {
-        let mut ics = Ics::default();
-        ics.info = Info { max_sfb: 5, edges: Bands::of(44_100).long, ..Info::default() };
+        let info = Info { max_sfb: 5, edges: Bands::of(44_100).long, ..Info::default() };
+        let mut ics = Ics { info, ..Ics::default() };
         // Two bands of book 1, one of noise, one of intensity, one of nothing.
         let bytes = bits("0001 00010 1101 00001 1111 00001 0000 00001");
         ics.read_sections(&mut Bits::new(&bytes, 0)).unwrap();

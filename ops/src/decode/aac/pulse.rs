@@ -49,7 +49,8 @@ mod tests {
     #[test]
     fn pulses_by_hand() {
         // Present, two of them, from band 1 on: 2 lines further by 3, 1 line further by 1.
-        let bytes = [0b1_01_00000, 0b1_00010_00, 0b11_00001_0, 0b0010_0000];
+        // In bits: 1, 01, 000001, 00010, 0011, 00001, 0001.
+        let bytes = [0b1010_0000, 0b1000_1000, 0b1100_0010, 0b0010_0000];
         let pulses = Pulses::read(&mut Bits::new(&bytes, 0)).unwrap();
         let info = Info { max_sfb: 2, edges: &[0, 4, 8], ..Info::default() };
         let (mut books, mut gains, mut lines) = ([0; 128], [0.5; 128], [0.0; 1024]);

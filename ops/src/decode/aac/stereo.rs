@@ -65,9 +65,10 @@ impl Joint {
     pub(super) fn new(mask: &Mask, left: &Ics, right: &mut Ics) -> Self {
         let mut relations = [Relation::Apart; 128];
         for (row, _) in left.groups() {
-            for band in row..row + left.info.max_sfb {
+            let bands = row..row + left.info.max_sfb;
+            for (band, relation) in bands.clone().zip(&mut relations[bands]) {
                 let (used, books) = (mask.used[band], (left.books[band], right.books[band]));
-                relations[band] = match books {
+                *relation = match books {
                     (_, INTENSITY | INTENSITY_OUT) => {
                         let turned = (books.1 == INTENSITY_OUT) != (mask.by_band && used);
                         let factor = octave_quarters(-i32::from(right.scales[band]));
@@ -152,8 +153,8 @@ mod tests {
 
     /// Bands of four lines with these books and scales.
     fn ics(books: [u8; 6], scales: [i16; 6]) -> Ics {
-        let mut ics = Ics::default();
-        ics.info = Info { max_sfb: 6, edges: Bands::of(44_100).long, ..Info::default() };
+        let info = Info { max_sfb: 6, edges: Bands::of(44_100).long, ..Info::default() };
+        let mut ics = Ics { info, ..Ics::default() };
         ics.books[..6].copy_from_slice(&books);
         ics.scales[..6].copy_from_slice(&scales);
         ics
@@ -175,7 +176,9 @@ mod tests {
         let (mut gains, mut mean) = ([1.0; 128], sent.0);
         halve_left(&mask, &left, &mut gains);
         for (lines, gain) in mean.chunks_exact_mut(4).zip(gains) {
-            lines.iter_mut().for_each(|line| *line *= gain);
+            for line in lines {
+                *line *= gain;
+            }
         }
         joint.mend_left(&mask, &left, true, &mut mean);
         let mut gains = [1.0; 128];
@@ -191,11 +194,11 @@ mod tests {
         assert_eq!(left, [10.0, 8.0, 8.0, 8.0, 8.0, 8.0]);
         // A position of 4 is a half, of -4 twice; a band of the mask turns the sign once more.
         assert_eq!(right, [6.0, 2.0, -4.0, -4.0, 16.0, 16.0]);
-        assert_eq!(mean, std::array::from_fn(|band| (left[band] + right[band]) / 2.0));
+        assert_eq!(mean, std::array::from_fn(|band| f32::midpoint(left[band], right[band])));
         // Where all bands are middle and side, the mask turns no intensity.
         let (left, right, mean) = both(false);
         assert_eq!(right, [6.0, 2.0, 4.0, -4.0, -16.0, 16.0]);
-        assert_eq!(mean, std::array::from_fn(|band| (left[band] + right[band]) / 2.0));
+        assert_eq!(mean, std::array::from_fn(|band| f32::midpoint(left[band], right[band])));
     }
 
     #[test]

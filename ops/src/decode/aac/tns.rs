@@ -138,12 +138,12 @@ mod tests {
     #[test]
     fn taps_by_hand() {
         // Not compressed, 4 bits: 4 is sin(4 / 7.5 * pi/2), -8 (1000) is sin(-8 / 8.5 * pi/2).
-        let bytes = [0b0_0100_100, 0b0_0000000];
+        let bytes = [0b0010_0100, 0b0000_0000];
         let taps = read_taps(&mut Bits::new(&bytes, 0), 1, 2);
         let k = [(4.0 / 7.5 * FRAC_PI_2).sin() as f32, (-8.0 / 8.5 * FRAC_PI_2).sin() as f32];
         assert_eq!(taps[..3], [k[0] + k[1] * k[0], k[1], 0.0]);
         // Compressed, 3 bits: 2 of them are sent, 11 is -1.
-        let taps = read_taps(&mut Bits::new(&[0b1_11_00000], 0), 0, 1);
+        let taps = read_taps(&mut Bits::new(&[0b1110_0000], 0), 0, 1);
         assert_eq!(taps[0], (-1.0 / 4.5 * FRAC_PI_2).sin() as f32);
     }
 
@@ -155,11 +155,11 @@ mod tests {
             let filter = Filter { lines: (100, 300), downwards, taps };
             // The prediction error of the original, which the filter must turn back into it.
             let mut lines = original;
-            for i in 100..300_usize {
+            for (i, line) in lines.iter_mut().enumerate().take(300).skip(100) {
                 for (tap, distance) in taps.iter().zip(1..) {
                     let from = if downwards { i + distance } else { i.wrapping_sub(distance) };
                     if (100..300).contains(&from) {
-                        lines[i] += tap * original[from];
+                        *line += tap * original[from];
                     }
                 }
             }
