@@ -2,10 +2,13 @@
 //!
 //! ```text
 //! cargo bench -p ajepa-model --bench step -- tiny 12 [PYTHON]
+//! cargo bench -p ajepa-model --bench step -- tiny 12 [PYTHON] --embed
 //! ```
 //! PYTHON has torch and runs `step_torch.py` beside this file; without it only our own step is timed. Wall and CPU milliseconds,
 //! smallest and median, the first two turns left out. Both use as many threads as RAYON_NUM_THREADS says, or as there are cores. Where
 //! others use the machine too, the CPU time of one thread is the figure to go by: PyTorch's threads spin while they wait.
+//! `--embed` times the encoder alone, forward: ours clip by clip, as the stage `encoder` runs it (`--embed-batch`: all at once),
+//! PyTorch's on the whole batch.
 //! `--give-pages` leaves the allocator as it is, which returns memory between steps.
 // Asking the C library for CPU time and telling its allocator what to keep are calls that only `unsafe` can make.
 #![allow(unsafe_code)]
@@ -14,7 +17,9 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
-use ajepa_model::{EncoderConfig, Learner, ModelConfig, Pictures, PredictorConfig, Preset, TrainBatch};
+use ajepa_model::{
+    EncoderChoice, EncoderConfig, FrozenEncoder, Learner, ModelConfig, Pictures, PredictorConfig, Preset, TrainBatch,
+};
 use ajepa_ops::seed;
 use burn::tensor::Device;
 
@@ -28,11 +33,19 @@ fn main() -> Result<(), Failure> {
     }
     let size = words.first().map_or("tiny", String::as_str);
     let turns: usize = words.get(1).map_or(Ok(12), |word| word.parse())?;
-    let mut peer = words.get(2).map(|python| Peer::start(python, size)).transpose()?;
+    let per_call = match flags.iter().find(|flag| flag.starts_with("--embed")).map(String::as_str) {
+        Some("--embed") => Some(1),
+        Some(_) => Some(usize::MAX),
+        None => None,
+    };
+    let mut peer = words.get(2).map(|python| Peer::start(python, size, per_call.is_some())).transpose()?;
     let mut ours = Ours::new(size)?;
     let mut times: [Vec<[f64; 2]>; 2] = [Vec::new(), Vec::new()];
     for turn in 0..turns {
-        times[0].push(ours.step(turn as u64)?);
+        times[0].push(match per_call {
+            Some(n) => ours.embed(turn as u64, n)?,
+            None => ours.step(turn as u64)?,
+        });
         if let Some(peer) = &mut peer {
             times[1].push(peer.step()?);
         }
@@ -77,6 +90,18 @@ impl Ours {
         Ok(Self { learner: Learner::new(config.recipe()?, 0, &Device::default())?, n_clips })
     }
 
+    /// The batch through the frozen encoder, `n` clips at a time.
+    fn embed(&self, turn: u64, n: usize) -> Result<[f64; 2], Failure> {
+        let encoder = FrozenEncoder::of(&self.learner.model, EncoderChoice::Target, [256, 128])?;
+        let rng = &mut seed::rng(turn);
+        let noise: Vec<f32> = (0..self.n_clips * 256 * 128).map(|_| seed::unit(rng) as f32 * 3.4 - 1.7).collect();
+        let (before, began) = (cpu_s(), Instant::now());
+        for pictures in noise.chunks(n.min(self.n_clips) * 256 * 128) {
+            encoder.embed(Pictures::F32(pictures))?;
+        }
+        Ok([began.elapsed().as_secs_f64() * 1e3, (cpu_s() - before) * 1e3])
+    }
+
     fn step(&mut self, turn: u64) -> Result<[f64; 2], Failure> {
         let rng = &mut seed::rng(turn);
         let noise: Vec<f32> = (0..self.n_clips * 256 * 128).map(|_| seed::unit(rng) as f32 * 3.4 - 1.7).collect();
@@ -106,11 +131,12 @@ fn wide(tiny: ModelConfig) -> ModelConfig {
 struct Peer(Child);
 
 impl Peer {
-    fn start(python: &str, size: &str) -> Result<Self, Failure> {
+    fn start(python: &str, size: &str, embed: bool) -> Result<Self, Failure> {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/step_torch.py");
         let mut command = Command::new(python);
         let threads = rayon::current_num_threads().to_string();
         command.args([script, size, "--threads", &threads]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        command.args(embed.then_some("--embed"));
         Ok(Self(command.spawn()?))
     }
 

@@ -75,6 +75,7 @@ def main():
     arguments = argparse.ArgumentParser()
     arguments.add_argument("size", choices=SIZES)
     arguments.add_argument("--threads", type=int, default=2)
+    arguments.add_argument("--embed", action="store_true", help="the encoder alone, forward")
     chosen = arguments.parse_args()
     torch.manual_seed(0)
     torch.set_num_threads(chosen.threads)
@@ -111,7 +112,11 @@ def main():
         pictures = torch.randn(batch, 1, ROWS * PATCH, COLS * PATCH)
         order = torch.stack([torch.randperm(TOKENS) for _ in range(batch)])
         before, began = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
-        step(pictures, order)
+        if chosen.embed:
+            with torch.inference_mode():
+                average(pictures)
+        else:
+            step(pictures, order)
         wall, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_SELF)
         cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
         print(f"{1e3 * wall:.2f} {1e3 * cpu:.2f}", flush=True)

@@ -8,6 +8,7 @@ use crate::ModelError;
 use crate::batch::{Counts, Pictures, TrainBatch};
 use crate::config::Recipe;
 use crate::encoder::{Encoder, Tokens};
+use crate::frozen;
 use crate::objective::{CodeBook, TargetConfig, Targets};
 use crate::params::{Layout, Params};
 use crate::positions::PositionTable;
@@ -71,14 +72,10 @@ impl Jepa {
     pub fn new(recipe: Recipe, run_seed: u64, device: &Device) -> Result<Self, ModelError> {
         recipe.check()?;
         let patchify = recipe.patchify()?;
-        let mut layout = Layout::default();
-        let encoder = Encoder::new(&mut layout, &recipe.encoder, recipe.positions, patchify.patch_shape());
+        let (encoder, layout) = encoder_of(&recipe, patchify.patch_shape());
         let encoder_params =
             layout.build(recipe.init, recipe.compute, seed::derive(&[run_seed, seed::hash_str("encoder")]), device);
-        let mut layout = Layout::default();
-        let width = recipe.encoder.width;
-        let answer = recipe.target.answer_width(width);
-        let predictor = Predictor::new(&mut layout, &recipe.predictor, recipe.positions, width, answer);
+        let (predictor, layout) = predictor_of(&recipe);
         let predictor_params =
             layout.build(recipe.init, recipe.compute, seed::derive(&[run_seed, seed::hash_str("predictor")]), device);
         let (average, codes) = match recipe.target {
@@ -168,17 +165,10 @@ impl Jepa {
     ) -> Result<(Tensor<2>, PatchGrid), ModelError> {
         let fault = |fault| ModelError::Config { faults: vec![fault] };
         let patchify = self.recipe.patch.build(picture, self.recipe.time_axis).map_err(fault)?;
-        let n_clips = pictures.len() / (picture[0] * picture[1]);
-        let (context, target) = (vec![0; n_clips], vec![0; n_clips]);
-        let pictures = Pictures::F32(pictures);
-        let batch = TrainBatch { pictures, context: &context, target: &target, n_clips, n_masks: 1, n_blocks: 1 };
-        let counts = batch.counts(&patchify)?;
-        let rows = n_clips * counts.n_tokens;
-        let cut = TensorData::new(batch.patches(&patchify)?, [rows, patchify.token_len()]);
-        let patches = Tensor::from_data(cut, &self.device);
-        let tokens = Tokens { patches, places: counts.all_places(&self.device), n_tokens: counts.n_tokens };
         let table = self.encoder.positions(patchify.grid(), &self.device);
-        Ok((self.encoder.forward(params, &table, tokens), patchify.grid()))
+        let pictures = Pictures::F32(pictures);
+        let latents = frozen::latents(&self.encoder, params, &table, &patchify, pictures, &self.device)?;
+        Ok((latents, patchify.grid()))
     }
 
     /// What is to be predicted, row by row: clips, their masks, the masks' blocks, the blocks' tokens.
@@ -229,6 +219,31 @@ impl Jepa {
         });
         let tensor = Tensor::from_data(TensorData::new(cut, [rows, self.patchify.token_len()]), &self.device);
         Ok(Patches { tensor, codes })
+    }
+}
+
+/// The encoder of a recipe, and what parameters it has.
+pub(crate) fn encoder_of(recipe: &Recipe, patch_shape: [usize; 2]) -> (Encoder, Layout) {
+    let mut layout = Layout::default();
+    (Encoder::new(&mut layout, &recipe.encoder, recipe.positions, patch_shape), layout)
+}
+
+fn predictor_of(recipe: &Recipe) -> (Predictor, Layout) {
+    let mut layout = Layout::default();
+    let width = recipe.encoder.width;
+    let answer = recipe.target.answer_width(width);
+    (Predictor::new(&mut layout, &recipe.predictor, recipe.positions, width, answer), layout)
+}
+
+impl Recipe {
+    /// Numbers in the parameters of the encoder and of the predictor; nothing is drawn.
+    ///
+    /// # Errors
+    /// [`ModelError::Config`] for a recipe that does not prove.
+    pub fn n_parameters(&self) -> Result<[usize; 2], ModelError> {
+        self.check()?;
+        let patch_shape = self.patchify()?.patch_shape();
+        Ok([encoder_of(self, patch_shape).1, predictor_of(self).1].map(|layout| layout.n_numbers()))
     }
 }
 

@@ -119,6 +119,34 @@ impl Layout {
         Id(self.specs.len() - 1)
     }
 
+    /// Tensors laid out so far.
+    pub fn n_tensors(&self) -> usize {
+        self.specs.len()
+    }
+
+    /// Numbers in all of them.
+    pub fn n_numbers(&self) -> usize {
+        self.specs.iter().map(Spec::len).sum()
+    }
+
+    /// Takes every parameter from `numbers`, in order: those of a file, say.
+    ///
+    /// # Errors
+    /// The first that `numbers` has.
+    ///
+    /// # Panics
+    /// When `numbers` gives another count than the parameter's shape holds.
+    pub fn fill<E>(
+        self,
+        compute: Compute,
+        device: &Device,
+        mut numbers: impl FnMut(&Spec) -> Result<Vec<f32>, E>,
+    ) -> Result<Params, E> {
+        let values = self.specs.iter().map(|spec| Ok(tensor(numbers(spec)?, spec.matrix(), device)));
+        let values = values.collect::<Result<_, E>>()?;
+        Ok(Params { specs: self.specs, values, compute })
+    }
+
     /// Draws every parameter, each from a stream of its own, so that one more layer leaves the others as they were.
     pub fn build(self, init: Init, compute: Compute, run_seed: u64, device: &Device) -> Params {
         let drawn: Vec<Vec<f32>> = self.specs.par_iter().map(|spec| draw(spec, init, run_seed)).collect();

@@ -7,6 +7,8 @@ pub mod cli;
 pub mod columns;
 pub mod config;
 pub mod corpus;
+#[cfg(feature = "train")]
+pub mod embed;
 pub mod engine;
 pub mod feed;
 pub mod front_end;

@@ -46,6 +46,11 @@ pub trait StageConfig: Debug + Send + Sync {
         None
     }
 
+    /// Whether a sink commits all that it is given at once, at the end, or nothing: a run that is stopped then begins again.
+    fn is_whole(&self) -> bool {
+        false
+    }
+
     /// What of the config decides the content of what a sink writes; all of it but `path` where it says `None`.
     fn content(&self) -> Option<serde_json::Value> {
         None
@@ -309,7 +314,7 @@ pub struct SinkReport {
     pub rows: u64,
     /// Bytes in it, likewise.
     pub bytes: u64,
-    /// Units (shards) in it.
+    /// Units (shards) in it; 0 where it is one file.
     pub units: u64,
     /// Whether every unit of the whole job is there.
     pub complete: bool,

@@ -43,6 +43,16 @@ impl PendingFile {
         }
     }
 
+    /// Puts `bytes` in the place of the file's first ones: the last thing before it is committed.
+    ///
+    /// # Errors
+    /// [`StoreError`]; the file is not to be committed then.
+    pub fn rewrite_head(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
+        let Some(out) = &mut self.out else { return Ok(()) };
+        let written = out.flush().and_then(|()| out.get_mut().rewrite_head(bytes));
+        written.map_err(|e| StoreError::io("write", &self.target, e))
+    }
+
     /// Makes the file durable and gives it its name, in the place of what had it.
     ///
     /// # Errors
@@ -84,7 +94,7 @@ impl PendingFile {
     }
 
     fn sync_dir(&self) -> Result<(), StoreError> {
-        let dir = self.target.parent().unwrap_or(Path::new("."));
+        let dir = folder_of(&self.target);
         self.fs.sync_dir(dir).map_err(|e| StoreError::io("sync", dir, e))
     }
 }
@@ -145,7 +155,7 @@ impl PendingFolder {
     /// # Errors
     /// [`StoreError`]; the folder is then absent.
     pub fn commit_new(mut self) -> Result<bool, StoreError> {
-        let parent = self.target.parent().unwrap_or(Path::new(".")).to_owned();
+        let parent = folder_of(&self.target).to_owned();
         self.fs.sync_dir(&self.temp).map_err(|e| StoreError::io("sync", &self.temp, e))?;
         // A folder takes the place of an empty one only; in front of any other a rename stops by itself.
         match self.fs.rename(&self.temp, &self.target) {
@@ -164,6 +174,11 @@ impl Drop for PendingFolder {
             let _ = self.fs.remove_folder(&self.temp);
         }
     }
+}
+
+/// The folder that `target` is in; the parent of a bare name is no folder that could be opened.
+fn folder_of(target: &Path) -> &Path {
+    target.parent().filter(|dir| *dir != Path::new("")).unwrap_or(Path::new("."))
 }
 
 /// A name beside `target` that says who made it, and when: see [`sweep`].
@@ -288,6 +303,25 @@ mod tests {
         }
         drop(PendingFolder::create(&fs, target).unwrap());
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "nothing else is left");
+    }
+
+    #[test]
+    fn a_head_is_written_last() {
+        let dir = tempfile::tempdir().unwrap();
+        let fs: Arc<dyn Fs> = Arc::new(RealFs);
+        let target = dir.path().join("rows.npy");
+        let mut file = PendingFile::create(&fs, target.clone()).unwrap();
+        file.write_all(b"?????").unwrap();
+        file.write_all(b" and two more").unwrap();
+        file.rewrite_head(b"seven").unwrap();
+        assert!(file.commit_new().unwrap());
+        assert_eq!(std::fs::read(&target).unwrap(), b"seven and two more");
+    }
+
+    #[test]
+    fn a_bare_name_is_in_the_folder_that_one_is_in() {
+        let folders = ["a", "b/c", "/d"].map(|name| folder_of(Path::new(name)));
+        assert_eq!(folders, [".", "b", "/"].map(Path::new));
     }
 
     #[test]

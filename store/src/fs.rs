@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 /// A file that is being written.
@@ -12,6 +12,15 @@ pub trait FsFile: Write + Send {
     /// # Errors
     /// The system's; the file's content is then unknown.
     fn sync(&mut self) -> io::Result<()>;
+
+    /// Puts `bytes` in the place of the file's first ones: a header that only the end knows. Nothing is written after it.
+    ///
+    /// # Errors
+    /// The system's; `Unsupported` where a file is only ever appended to.
+    fn rewrite_head(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let _ = bytes;
+        Err(io::ErrorKind::Unsupported.into())
+    }
 }
 
 /// The file operations that commits need. Each is atomic or leaves only a temporary file behind.
@@ -90,6 +99,11 @@ pub struct RealFs;
 impl FsFile for File {
     fn sync(&mut self) -> io::Result<()> {
         self.sync_all()
+    }
+
+    fn rewrite_head(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.seek(SeekFrom::Start(0))?;
+        self.write_all(bytes)
     }
 }
 

@@ -47,7 +47,7 @@ impl CheckpointError {
         Self::Damaged { path: path.to_owned(), problem: problem.into() }
     }
 
-    pub(super) fn mismatch(path: &Path, problem: impl Into<String>) -> Self {
+    pub(crate) fn mismatch(path: &Path, problem: impl Into<String>) -> Self {
         Self::Mismatch { path: path.to_owned(), problem: problem.into() }
     }
 }

@@ -66,6 +66,14 @@ impl Checkpoint {
         self.card.files.iter().try_for_each(|file| self.load(file).map(drop))
     }
 
+    /// Reads and verifies one file.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::tensors`].
+    pub fn verify_file(&self, file: &FileCard) -> Result<(), CheckpointError> {
+        self.load(file).map(drop)
+    }
+
     /// Whether it has a file of that name.
     pub fn has(&self, name: &str) -> bool {
         self.card.files.iter().any(|file| file.name == name)
@@ -118,6 +126,11 @@ impl Checkpoint {
 }
 
 impl Tensors {
+    /// The whole file, as safetensors readers take it.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
     /// Names with shapes, sorted.
     ///
     /// # Errors

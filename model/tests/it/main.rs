@@ -7,6 +7,7 @@ mod checkpoint;
 mod config;
 mod exact;
 mod fixture;
+mod frozen;
 mod gradients;
 mod health;
 mod objective;

@@ -1,5 +1,6 @@
 //! The command line: verbs, options, and what is refused before anything is opened.
 
+mod model;
 mod value;
 
 use std::num::NonZeroUsize;
@@ -7,6 +8,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub use model::{CheckpointArgs, CheckpointVerb, DiffArgs, EmbedArgs, Encoder, ExportArgs, ShowArgs};
 pub use value::{Override, Part, PatchSize, ReportFile, ReportFormat};
 
 use super::progress::ProgressMode;
@@ -43,12 +45,16 @@ pub enum Verb {
     Stages(StagesArgs),
     /// Print the JSON Schema of the YAML, for editors
     Schema(SchemaArgs),
-    /// Show what is in a folder of shards; draw clips with their masks
+    /// Show what is in shards, a checkpoint or a file of embeddings; draw clips with their masks
     Inspect(InspectArgs),
-    /// Check every checksum of a folder of shards
+    /// Check every checksum of a folder of shards or of a checkpoint
     Verify(VerifyArgs),
     /// Measure each stage alone and the fused graph
     Bench(BenchArgs),
+    /// Embed audio by a trained encoder: files, folders, manifests to Parquet or .npy
+    Embed(EmbedArgs),
+    /// Show, compare and export checkpoints
+    Checkpoint(CheckpointArgs),
 }
 
 /// A graph and what to change in it: shared by the verbs that read YAML.
@@ -180,9 +186,11 @@ Examples:
   ajepa-pipe inspect out/mel                       rows, columns, front end, labels, sizes
   ajepa-pipe inspect out/mel --png look            and a picture of each of the first 12 clips
   ajepa-pipe inspect out/mel --png look --clip Y1a2b3c --clip Yx9y8z7
-  ajepa-pipe inspect out/mel --png look --clips 4 --mask 'ratio: [0.4, 0.6]' --seed 7")]
+  ajepa-pipe inspect out/mel --png look --clips 4 --mask 'ratio: [0.4, 0.6]' --seed 7
+  ajepa-pipe inspect birds.parquet                 what made these embeddings
+  ajepa-pipe inspect out/model/checkpoints/best    as `checkpoint show`")]
 pub struct InspectArgs {
-    /// A folder of shards
+    /// A folder of shards, a checkpoint, or a file of embeddings
     #[arg(value_name = "PATH")]
     pub path: PathBuf,
 
@@ -220,7 +228,7 @@ Examples:
 
 One pass over every byte. Each damaged shard and clip is named on stdout; the exit code is then 1.")]
 pub struct VerifyArgs {
-    /// A folder of shards
+    /// A folder of shards, or a checkpoint
     #[arg(value_name = "PATH")]
     pub path: PathBuf,
 }

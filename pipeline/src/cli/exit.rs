@@ -68,6 +68,10 @@ fn hangup_is_ignored() -> bool {
 pub const STOPPING: &str =
     "stopping: finished shards are kept, the same command goes on from here (once more to stop at once)";
 
+/// The same for a run that writes one file at its end.
+pub const STOPPING_WHOLE: &str =
+    "stopping: nothing is written, the same command begins again (once more to stop at once)";
+
 /// Listens for SIGINT, SIGTERM and SIGHUP from its making until it is dropped.
 ///
 /// The first signal arrives as a message on [`StopWatch::stops`]. The second one, of any kind, ends the process at once
@@ -87,6 +91,14 @@ impl StopWatch {
     /// # Errors
     /// When the system refuses the handlers or the thread.
     pub fn start() -> io::Result<Self> {
+        Self::start_saying(STOPPING)
+    }
+
+    /// Starts to listen, with another word than [`STOPPING`] for the first signal.
+    ///
+    /// # Errors
+    /// As [`StopWatch::start`].
+    pub fn start_saying(words: &'static str) -> io::Result<Self> {
         let asked = Arc::new(AtomicBool::new(false));
         let mut hooks = Vec::with_capacity(7);
         // With the default action a file that grows past `ulimit -f` would kill the process; so it is an error of the write.
@@ -108,7 +120,7 @@ impl StopWatch {
                 // A full channel means that the stop is already asked for.
                 if to.try_send(signal).is_ok() {
                     // The terminal may be gone: nobody to tell is no reason to panic.
-                    let _ = writeln!(io::stderr(), "{STOPPING}");
+                    let _ = writeln!(io::stderr(), "{words}");
                 }
             }
         })?;

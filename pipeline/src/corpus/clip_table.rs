@@ -7,7 +7,7 @@ use std::sync::Arc;
 use arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, Float64Array, RecordBatch, StringArray, UInt32Array, new_null_array,
 };
-use arrow::compute::{filter, take};
+use arrow::compute::{concat, filter, take};
 use arrow::datatypes::{DataType, Field, FieldRef, Float64Type, Schema as ArrowSchema};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use blake3::Hasher;
@@ -51,6 +51,39 @@ impl ClipTable {
         let (source, start_s, end_s, duration_s, labels) = (None, None, None, None, None);
         let (extra, faults, stamps) = (Vec::new(), None, Stamps::default());
         Self { root, clip_id, path, source, start_s, end_s, duration_s, labels, extra, faults, stamps }
+    }
+
+    /// The clips of all `tables`, one after another, by paths that are whole; columns that only some have are left out.
+    ///
+    /// # Errors
+    /// [`StageError`] when texts of more than 2 GiB come together.
+    pub fn concat(tables: &[Self]) -> Result<Self, StageError> {
+        let rows = || tables.iter().flat_map(|table| (0..table.clip_id.len()).map(move |row| (table, row)));
+        let texts =
+            |of: &dyn Fn(&Self, usize) -> Option<String>| rows().map(|(t, row)| of(t, row)).collect::<StringArray>();
+        let numbers = |of: fn(&Self) -> Option<&Float64Array>| -> Option<Float64Array> {
+            let any = tables.iter().any(|table| of(table).is_some());
+            any.then(|| rows().map(|(table, row)| number(of(table), row)).collect())
+        };
+        let labels: Vec<ArrayRef> = tables
+            .iter()
+            .map(|t| t.labels.clone().unwrap_or_else(|| new_null_array(&list_of_utf8(), t.clip_id.len())))
+            .collect();
+        let labels: Vec<&dyn Array> = labels.iter().map(AsRef::as_ref).collect();
+        let source = |t: &Self, row: usize| t.source.as_ref().unwrap_or(&t.path).value(row).to_owned();
+        Ok(Self {
+            source: Some(texts(&|t, row| Some(source(t, row)))),
+            start_s: numbers(|t| t.start_s.as_ref()),
+            end_s: numbers(|t| t.end_s.as_ref()),
+            duration_s: numbers(|t| t.duration_s.as_ref()),
+            labels: Some(concat(&labels)?),
+            faults: Some(texts(&|t, row| t.fault(row).map(str::to_owned))),
+            ..Self::of_files(
+                PathBuf::new(),
+                texts(&|t, row| Some(t.clip_id.value(row).to_owned())),
+                texts(&|t, row| Some(t.root.join(t.path.value(row)).to_string_lossy().into_owned())),
+            )
+        })
     }
 
     /// The clips that `keep` has true.

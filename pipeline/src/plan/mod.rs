@@ -76,6 +76,11 @@ impl Graph {
         (0..self.nodes.len()).filter(|&i| self.nodes[i].kind() == StageKind::Sink).collect()
     }
 
+    /// Whether every sink commits all at once, at the end, or nothing.
+    pub fn is_whole(&self) -> bool {
+        self.sinks().into_iter().all(|sink| self.nodes[sink].config.is_whole())
+    }
+
     /// The node of that id.
     pub fn node(&self, id: &str) -> Option<&Node> {
         self.nodes.iter().find(|node| node.id == id)

@@ -23,6 +23,7 @@ pub use layout::MANIFEST;
 pub use manifest::{ColumnInfo, Compression, FORMAT, Manifest, PartInfo, TensorInfo};
 pub use map::{Access, allow_open_files};
 pub use reader::{Part, ReadOptions, RowRef, ShardSet};
+pub(crate) use rejects::write_rejects;
 pub use rows::TensorRows;
 pub use stats::Moments;
 pub use verify::{Damage, VerifyReport, verify};

@@ -1,7 +1,7 @@
 //! `crop`: a window of a clip, or all its windows one after another. Only what is needed is decoded.
 
 use ajepa_ops::OpError;
-use ajepa_ops::crop::{Crop, CropConfig, SlidingWindows};
+use ajepa_ops::crop::{Crop, CropConfig, CropTail, SlidingWindows};
 
 use super::waveform::waveform;
 use crate::engine::MapCx;
@@ -58,15 +58,24 @@ impl CropMap {
 }
 
 /// Gives on one window after another, each before the next is decoded.
-fn slide(crop: &Crop, row: &Row, audio: Audio, cx: &mut MapCx<'_>) -> Result<(), MapError> {
+///
+/// # Errors
+/// [`OpError::Empty`] for a clip without samples.
+fn slide(crop: &Crop, keeps_tail: bool, row: &Row, audio: Audio, cx: &mut MapCx<'_>) -> Result<(), MapError> {
     let (rate_hz, channels) = (audio.rate_hz(), audio.channels());
     let mut windows = SlidingWindows::with_buffer(crop, audio.into_stream(), cx.buffer());
+    let mut n = 0;
     while let Some((window, values)) = windows.next_window()? {
         let mut copy = cx.buffer();
         copy.extend_from_slice(values);
         let mut part = row.sibling();
         lay(&mut part, row.f64("offset_s"), window.start, Samples { values: copy, rate_hz, channels });
         cx.emit(part)?;
+        n += 1;
+    }
+    // Only a tail that is to be dropped may be all of a clip: without one, a clip without windows is one without samples.
+    if n == 0 && keeps_tail {
+        return Err(OpError::Empty.into());
     }
     cx.recycle(windows.into_parts().1);
     Ok(())
@@ -101,7 +110,7 @@ impl Map for CropMap {
         let audio = row.take_audio()?;
         let crop = self.crop(audio.rate_hz())?;
         if crop.is_sliding() {
-            return slide(&crop, &row, audio, cx);
+            return slide(&crop, self.config.tail != CropTail::Drop, &row, audio, cx);
         }
         let (rate_hz, channels) = (audio.rate_hz(), audio.channels());
         let max_frames = cx.clip_cap_bytes() / 4 / channels.max(1) as u64;

@@ -6,6 +6,8 @@ pub mod concat;
 mod crop;
 mod decode;
 mod downmix;
+#[cfg(feature = "train")]
+pub mod encoder;
 pub mod filter;
 mod gain;
 pub mod interleave;
@@ -19,11 +21,13 @@ mod picture;
 mod resample;
 mod row_merge;
 pub mod shuffle;
+pub mod sink_embeddings;
 pub mod sink_null;
 pub mod sink_shards;
 #[cfg(feature = "train")]
 pub mod sink_train;
 pub mod sink_webdataset;
+pub mod source_files;
 pub mod source_folder;
 pub mod source_manifest;
 pub mod source_shards;
@@ -133,11 +137,17 @@ impl fmt::Debug for Registry {
 pub fn builtin() -> Registry {
     let registry = of_data();
     #[cfg(feature = "train")]
-    let registry = registry.with::<sink_train::SinkTrainConfig>(
-        "sink_train",
-        StageKind::Sink,
-        "{ type: sink_train, path: out/model, model: { preset: tiny }, steps: 2000, batch_clips: 16 }",
-    );
+    let registry = registry
+        .with::<encoder::EncoderStageConfig>(
+            "encoder",
+            StageKind::Map,
+            "{ type: encoder, checkpoint: out/model/checkpoints/best, width: 192, output: frames }",
+        )
+        .with::<sink_train::SinkTrainConfig>(
+            "sink_train",
+            StageKind::Sink,
+            "{ type: sink_train, path: out/model, model: { preset: tiny }, steps: 2000, batch_clips: 16 }",
+        );
     registry
 }
 
@@ -154,6 +164,11 @@ fn of_data() -> Registry {
             "source_manifest",
             Source,
             "{ id: clips, type: source_manifest, path: audioset/balanced.parquet, root: /data/audioset }",
+        )
+        .with::<source_files::SourceFilesConfig>(
+            "source_files",
+            Source,
+            "{ id: clips, type: source_files, paths: [a.wav, b.flac, field/recordings, more.csv] }",
         )
         .with::<source_webdataset::SourceWebdatasetConfig>(
             "source_webdataset",
@@ -201,6 +216,11 @@ fn of_data() -> Registry {
             "sink_webdataset",
             Sink,
             "{ type: sink_webdataset, path: out/tars, content: audio, sample_format: int16 }",
+        )
+        .with::<sink_embeddings::SinkEmbeddingsConfig>(
+            "sink_embeddings",
+            Sink,
+            "{ type: sink_embeddings, path: out/embeddings.parquet, rows: clip }",
         )
         .with::<sink_null::SinkNullConfig>("sink_null", Sink, "{ type: sink_null }")
 }

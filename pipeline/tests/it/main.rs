@@ -3,12 +3,18 @@
 mod apart;
 mod bad;
 mod bottleneck;
+#[cfg(feature = "train")]
+mod checkpoint;
 mod describe;
+#[cfg(feature = "train")]
+mod embed;
 mod explain;
 mod feed;
 mod graph;
 mod inspect;
 mod memory;
+#[cfg(feature = "train")]
+mod models;
 mod mutate;
 mod overrides;
 mod program;

@@ -67,6 +67,11 @@ fn what_does_not_fit_is_refused_in_words() {
         "inspect out --png d --patch 16",
         "inspect out --png d --patch 0x16",
         "inspect out --png d --clips 3 --clip a",
+        "embed --checkpoint c --out e.csv a.wav",
+        "embed --checkpoint c --out e.npy",
+        "embed --checkpoint c --out e.npy --frames --tokens a.wav",
+        "embed --checkpoint c --out e.npy --hop 0 a.wav",
+        "checkpoint show",
         "rum a.yaml",
     ];
     let mut transcript = String::new();
@@ -104,5 +109,16 @@ fn every_help_page() {
         let text = error.to_string();
         assert!(text.contains("Examples:") && text.contains(&format!("ajepa-pipe {name}")), "{name} teaches nothing");
         insta::assert_snapshot!(format!("help_{name}"), text);
+        for inner in verb.get_subcommands() {
+            let inner = inner.get_name();
+            let words = ["ajepa-pipe", &name, inner, "--help"];
+            let error = Cli::command().term_width(100).try_get_matches_from(words).unwrap_err();
+            let text = error.to_string();
+            assert!(
+                text.contains(&format!("ajepa-pipe {name} {inner}")) && text.contains("Examples:"),
+                "{name} {inner}"
+            );
+            insta::assert_snapshot!(format!("help_{name}_{inner}"), text);
+        }
     }
 }

@@ -9,6 +9,22 @@ pub(super) fn at_least_one(text: &str) -> Result<NonZeroUsize, String> {
     text.parse().map_err(|_| "it must be a whole number, at least 1".to_owned())
 }
 
+/// A length of time that is more than nothing.
+pub(super) fn seconds(text: &str) -> Result<f64, String> {
+    let found = text.parse::<f64>().ok().filter(|s| s.is_finite() && *s > 0.0);
+    found.ok_or_else(|| "it must be a number of seconds, more than 0".to_owned())
+}
+
+/// A file of embeddings, by its extension.
+pub(super) fn embeddings_file(text: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(text);
+    let extension = path.extension().map(|e| e.to_string_lossy().to_ascii_lowercase());
+    match extension.as_deref() {
+        Some("parquet" | "pq" | "npy") => Ok(path),
+        _ => Err("it must end in .parquet or .npy".to_owned()),
+    }
+}
+
 /// `--set stages.mel.n_mels=96`: where in the YAML, and what to put there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Override {

@@ -9,7 +9,7 @@ use ajepa_ops::seed;
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::UInt32Type;
 
-use super::{fail, print};
+use super::{checkpoint, embeddings, fail, print};
 use crate::cli::args::{InspectArgs, PatchSize};
 use crate::cli::exit::Exit;
 use crate::cli::format::{bytes, counted};
@@ -20,6 +20,9 @@ use crate::shard::{Manifest, RowRef, ShardSet, TensorInfo};
 
 /// Prints what the manifest says; draws clips when asked to.
 pub fn inspect(args: &InspectArgs) -> Exit {
+    if let Some(exit) = checkpoint::inspect(&args.path).or_else(|| embeddings::inspect(&args.path)) {
+        return exit;
+    }
     if args.path.is_file() {
         let is_graph = args.path.extension().is_some_and(|e| e == "yaml" || e == "yml");
         let cure = if is_graph { "`explain` shows a graph" } else { "name the folder it is in" };

@@ -3,11 +3,21 @@
 pub mod bench;
 mod bench_feed;
 pub mod check;
+#[cfg(feature = "train")]
+pub mod checkpoint;
+#[cfg(feature = "train")]
+pub mod embed;
+mod embeddings;
 pub mod explain;
 pub mod inspect;
 pub mod run;
 pub mod stages;
 pub mod verify;
+#[cfg(not(feature = "train"))]
+mod without_models;
+
+#[cfg(not(feature = "train"))]
+pub use without_models::{checkpoint, embed};
 
 use std::fmt::Display;
 use std::io::{IsTerminal, Write};

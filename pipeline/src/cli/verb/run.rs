@@ -5,13 +5,13 @@ use std::path::Path;
 
 use super::{fail, load, print};
 use crate::cli::args::{ReportFile, ReportFormat, RunArgs};
-use crate::cli::exit::{Exit, StopWatch};
+use crate::cli::exit::{Exit, STOPPING, STOPPING_WHOLE, StopWatch};
 use crate::cli::format::{bytes, count, counted, duration, percent, rate};
-use crate::cli::progress::Progress;
+use crate::cli::progress::{Progress, ProgressMode};
 use crate::cli::report_html;
 use crate::engine::RunError;
 use crate::job::{self, Event, JobError, JobOptions};
-use crate::plan::explain;
+use crate::plan::{Graph, explain};
 use crate::report::{RunReport, TrainingReport};
 use crate::stage::BuildError;
 use crate::stages::Registry;
@@ -22,18 +22,24 @@ pub fn run(args: &RunArgs, registry: &Registry) -> Exit {
         Ok(graph) => graph,
         Err(exit) => return exit,
     };
-    let watch = match StopWatch::start() {
-        Ok(watch) => watch,
-        Err(error) => return fail(format!("cannot listen for signals: {error}")),
-    };
     let options = JobOptions {
         jobs: args.jobs.map(std::num::NonZero::get),
         part: args.part.map(|part| (part.index, part.of)),
         fresh: args.fresh,
     };
+    execute(&graph, options, args.progress, &args.reports)
+}
+
+/// Runs a graph that is proven, with everything around it: signals, progress, reports, the last word.
+pub(super) fn execute(graph: &Graph, options: JobOptions, progress: ProgressMode, reports: &[ReportFile]) -> Exit {
+    let words = if graph.is_whole() { STOPPING_WHOLE } else { STOPPING };
+    let watch = match StopWatch::start_saying(words) {
+        Ok(watch) => watch,
+        Err(error) => return fail(format!("cannot listen for signals: {error}")),
+    };
     quiet_workers();
-    let mut progress = Progress::new(args.progress);
-    let (mut report, result) = job::run(&graph, options, watch.stops(), &mut |event| match event {
+    let mut progress = Progress::new(progress);
+    let (mut report, result) = job::run(graph, options, watch.stops(), &mut |event| match event {
         Event::Running(snapshot) => progress.update(snapshot),
         #[cfg(feature = "train")]
         Event::Training { moment, .. } => {
@@ -46,15 +52,19 @@ pub fn run(args: &RunArgs, registry: &Registry) -> Exit {
         }
     });
     progress.finish(&report.end);
-    report.graph_svg = Some(explain::svg(&explain::explain(&graph)));
-    let exit = conclude(&report, result);
-    for file in &args.reports {
+    report.graph_svg = Some(explain::svg(&explain::explain(graph)));
+    let kept = if graph.is_whole() { NOTHING_KEPT.to_owned() } else { done_so_far(&report) };
+    let exit = conclude(&report, result, &kept);
+    for file in reports {
         if let Err(error) = write_report(file, &report) {
             return fail(format!("cannot write the report {}: {error}", file.path.display()));
         }
     }
     exit
 }
+
+/// What is left of a run that writes one file at its end and did not come to it.
+const NOTHING_KEPT: &str = "nothing was written; the same command begins again";
 
 /// A panic in a worker is reported as the reject it becomes; its trace would only tear the progress line.
 fn quiet_workers() {
@@ -66,7 +76,7 @@ fn quiet_workers() {
     }));
 }
 
-fn conclude(report: &RunReport, result: Result<(), JobError>) -> Exit {
+fn conclude(report: &RunReport, result: Result<(), JobError>, kept: &str) -> Exit {
     match result {
         Ok(()) => print(&summary(report)),
         Err(JobError::Build { stage, line, source }) => build_fault(&stage, line, &source),
@@ -78,7 +88,7 @@ fn conclude(report: &RunReport, result: Result<(), JobError>) -> Exit {
         Err(JobError::Run(RunError::Interrupted(signal))) => {
             match report.trainings.last() {
                 Some(training) => eprintln!("stopped; {}; the same command goes on from there", trained(training)),
-                None => eprintln!("stopped; {}", done_so_far(report)),
+                None => eprintln!("stopped; {kept}"),
             }
             Exit::Stopped(signal)
         }
@@ -94,7 +104,7 @@ fn conclude(report: &RunReport, result: Result<(), JobError>) -> Exit {
             if matches!(error, RunError::BadClip(_)) {
                 eprintln!("  help: on_error: {{ policy: quarantine }} would put it aside and go on");
             }
-            eprintln!("  {}", done_so_far(report));
+            eprintln!("  {kept}");
             exit
         }
     }
@@ -133,13 +143,11 @@ fn summary(report: &RunReport) -> String {
     for (id, sink) in &report.sinks {
         let place = sink.path.as_deref().map_or_else(|| id.clone(), |path| path.display().to_string());
         let state = if sink.complete { "complete" } else { "not complete: other parts are to come" };
-        let _ = writeln!(
-            out,
-            "{place}: {} in {}, {}, {state}",
-            counted(sink.rows, "row"),
-            counted(sink.units, "shard"),
-            bytes(sink.bytes)
-        );
+        let (rows, size) = (counted(sink.rows, "row"), bytes(sink.bytes));
+        let _ = match sink.units {
+            0 => writeln!(out, "{place}: {rows}, {size}, {state}"),
+            n => writeln!(out, "{place}: {rows} in {}, {size}, {state}", counted(n, "shard")),
+        };
         for note in &sink.notes {
             let _ = writeln!(out, "  {note}");
         }
@@ -155,7 +163,7 @@ fn summary(report: &RunReport) -> String {
     }
     if end.clips_done == 0 {
         let _ = writeln!(out, "nothing to do: {} done by earlier runs", counted(end.clips_kept, "clip"));
-        if let Some(path) = report.sinks.iter().find_map(|(_, sink)| sink.path.as_ref()) {
+        if let Some(path) = report.sinks.iter().find_map(|(_, sink)| sink.path.as_ref().filter(|_| sink.units > 0)) {
             let _ =
                 writeln!(out, "their sizes were checked, not their bits: ajepa-pipe verify {} does", path.display());
         }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{fail, print};
+use super::{checkpoint, fail, print};
 use crate::cli::args::VerifyArgs;
 use crate::cli::exit::Exit;
 use crate::cli::format::{bytes, counted};
@@ -10,6 +10,9 @@ use crate::shard::{self, Damage};
 
 /// Names each damaged shard and clip on stdout; exit 1 when there is damage.
 pub fn verify(args: &VerifyArgs) -> Exit {
+    if let Some(exit) = checkpoint::verify(&args.path) {
+        return exit;
+    }
     match shard::verify(&args.path) {
         Ok(report) => {
             let mut out = String::new();

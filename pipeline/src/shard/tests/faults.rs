@@ -10,7 +10,7 @@ use ajepa_store::{Fs, FsFile, RealFs};
 
 /// The files of this machine, with one operation that fails, and perhaps all after it.
 #[derive(Debug, Clone)]
-struct FaultyFs {
+pub struct FaultyFs {
     count: Arc<AtomicU64>,
     fail_at: u64,
     how: How,
@@ -31,6 +31,12 @@ struct FaultyFile {
 }
 
 impl FaultyFs {
+    /// A disk that is full from operation `fail_at` on.
+    pub fn full_from(fail_at: u64) -> Self {
+        let how = How { errno: libc::ENOSPC, for_good: true, short: false };
+        Self { count: Arc::default(), fail_at, how }
+    }
+
     fn step(&self) -> io::Result<()> {
         let n = self.count.fetch_add(1, Ordering::SeqCst);
         let fails = n == self.fail_at || (self.how.for_good && n > self.fail_at);
@@ -57,6 +63,10 @@ impl Write for FaultyFile {
 }
 
 impl FsFile for FaultyFile {
+    fn rewrite_head(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.fs.step().and_then(|()| self.inner.rewrite_head(bytes))
+    }
+
     fn sync(&mut self) -> io::Result<()> {
         self.fs.step()?;
         self.inner.sync()

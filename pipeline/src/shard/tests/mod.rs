@@ -1,6 +1,6 @@
 //! Promises R1, R2, R3, R4, R6 and R9 on real folders, with rows like those of a log-mel front end.
 
-mod faults;
+pub mod faults;
 mod figures;
 mod generations;
 mod hostile;

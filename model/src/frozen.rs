@@ -1,0 +1,168 @@
+//! An encoder alone, as a checkpoint has it: for embeddings of new pictures. No predictor, no moments, nothing to train.
+
+use ajepa_ops::patch::Patchify;
+use burn::tensor::{Device, Tensor, TensorData};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::ModelError;
+use crate::batch::{Pictures, TrainBatch};
+use crate::checkpoint::{Checkpoint, CheckpointError};
+use crate::encoder::{Encoder, Tokens};
+use crate::jepa::{Jepa, encoder_of};
+use crate::params::{Compute, Params};
+use crate::positions::PositionTable;
+
+/// Which of a checkpoint's encoders.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum EncoderChoice {
+    /// The moving average of the context encoder, which training aimed at.
+    Target,
+    /// The encoder that was trained.
+    Context,
+}
+
+impl EncoderChoice {
+    /// Its file in a checkpoint.
+    pub fn file(self) -> &'static str {
+        match self {
+            Self::Target => "target.safetensors",
+            Self::Context => "encoder.safetensors",
+        }
+    }
+
+    /// What is taken when nobody says: the moving average where there is one.
+    pub fn usual(checkpoint: &Checkpoint) -> Self {
+        if checkpoint.has(Self::Target.file()) { Self::Target } else { Self::Context }
+    }
+}
+
+/// An encoder with its parameters, ready for pictures of one shape. Clones share the parameters.
+///
+/// Products are computed in f32, whatever they were in training.
+#[derive(Debug, Clone)]
+pub struct FrozenEncoder {
+    encoder: Encoder,
+    params: Params,
+    patchify: Patchify,
+    table: PositionTable,
+    device: Device,
+}
+
+impl FrozenEncoder {
+    /// Loads one encoder of `checkpoint`, for pictures of [rows, cols] = `picture`: any that divides into the recipe's patches.
+    ///
+    /// Only the file of that encoder is read, every page verified first.
+    ///
+    /// # Errors
+    /// [`CheckpointError::Damaged`] naming file and bytes; [`CheckpointError::Mismatch`] for tensors of another model, for
+    /// numbers that are not finite, and for an encoder that the checkpoint does not have.
+    pub fn load(
+        checkpoint: &Checkpoint,
+        which: EncoderChoice,
+        picture: [usize; 2],
+        device: &Device,
+    ) -> Result<Self, CheckpointError> {
+        let recipe = &checkpoint.card().recipe;
+        recipe.check()?;
+        let fault = |fault| ModelError::Config { faults: vec![fault] };
+        let patchify = recipe.patch.build(picture, recipe.time_axis).map_err(fault)?;
+        let (encoder, layout) = encoder_of(recipe, patchify.patch_shape());
+        let tensors = checkpoint.tensors(which.file())?;
+        let path = checkpoint.dir().join(which.file());
+        let (n_there, n_wanted) = (tensors.names()?.len(), layout.n_tensors());
+        if n_there != n_wanted {
+            let problem = format!("it has {n_there} tensors, the encoder of its checkpoint's recipe {n_wanted}");
+            return Err(CheckpointError::mismatch(&path, problem));
+        }
+        let params = layout.fill(Compute::F32, device, |spec| {
+            let numbers = tensors.numbers(&spec.name, &spec.shape)?;
+            if numbers.iter().all(|x| x.is_finite()) {
+                return Ok(numbers);
+            }
+            let problem = format!(
+                "{} holds a number that is not finite: the training had diverged; take an earlier checkpoint",
+                spec.name
+            );
+            Err(CheckpointError::mismatch(&path, problem))
+        })?;
+        let table = encoder.positions(patchify.grid(), device);
+        Ok(Self { encoder, params, patchify, table, device: device.clone() })
+    }
+
+    /// One encoder of a model as it stands, for pictures of [rows, cols] = `picture`; the parameters are shared until training changes them.
+    ///
+    /// # Errors
+    /// [`ModelError::Config`] for a picture that does not divide, [`ModelError::Parameter`] where there is no moving average.
+    pub fn of(model: &Jepa, which: EncoderChoice, picture: [usize; 2]) -> Result<Self, ModelError> {
+        let recipe = model.recipe();
+        let fault = |fault| ModelError::Config { faults: vec![fault] };
+        let patchify = recipe.patch.build(picture, recipe.time_axis).map_err(fault)?;
+        let params = match which {
+            EncoderChoice::Context => Some(&model.weights.encoder),
+            EncoderChoice::Target => model.average.as_ref(),
+        };
+        let missing = || ModelError::Parameter {
+            name: "target_encoder".to_owned(),
+            problem: "a model whose targets are codes has no moving average".to_owned(),
+        };
+        let (encoder, device) = (model.encoder().clone(), model.device().clone());
+        let table = encoder.positions(patchify.grid(), &device);
+        Ok(Self { params: params.ok_or_else(missing)?.clone(), encoder, patchify, table, device })
+    }
+
+    /// Numbers in a token's vector.
+    pub fn width(&self) -> usize {
+        self.encoder.width()
+    }
+
+    /// How pictures are cut: the grid of tokens, and which of its axes is time.
+    pub fn patchify(&self) -> &Patchify {
+        &self.patchify
+    }
+
+    /// Names, shapes and numbers.
+    pub fn params(&self) -> &Params {
+        &self.params
+    }
+
+    /// What the encoder makes of whole pictures, end to end: as [`Jepa::latents`](crate::Jepa::latents).
+    ///
+    /// # Shapes
+    /// `pictures` [clips, rows, cols] -> [clips, tokens, width], tokens row-major over the grid.
+    ///
+    /// # Errors
+    /// [`ModelError::Shape`] for pictures that are not whole, [`ModelError::Picture`] for a number that is not finite.
+    ///
+    /// # Panics
+    /// When the device cannot hand the numbers back.
+    pub fn embed(&self, pictures: Pictures<'_>) -> Result<Vec<f32>, ModelError> {
+        let latents = latents(&self.encoder, &self.params, &self.table, &self.patchify, pictures, &self.device)?;
+        Ok(latents.into_data().try_into_vec::<f32>().expect("the final norm gives f32"))
+    }
+}
+
+/// Latent vectors of whole pictures, [clips * tokens, width].
+pub(crate) fn latents(
+    encoder: &Encoder,
+    params: &Params,
+    table: &PositionTable,
+    patchify: &Patchify,
+    pictures: Pictures<'_>,
+    device: &Device,
+) -> Result<Tensor<2>, ModelError> {
+    let n_numbers = match pictures {
+        Pictures::F32(data) => data.len(),
+        Pictures::F16(data) => data.len(),
+    };
+    let n_clips = n_numbers / patchify.picture_shape().into_iter().product::<usize>();
+    // One token stands in for the masks that a batch of training has.
+    let nobody = vec![0; n_clips];
+    let batch = TrainBatch { pictures, context: &nobody, target: &nobody, n_clips, n_masks: 1, n_blocks: 1 };
+    let counts = batch.counts(patchify)?;
+    let cut = TensorData::new(batch.patches(patchify)?, [n_clips * counts.n_tokens, patchify.token_len()]);
+    let patches = Tensor::from_data(cut, device);
+    let tokens = Tokens { patches, places: counts.all_places(device), n_tokens: counts.n_tokens };
+    Ok(encoder.forward(params, table, tokens))
+}

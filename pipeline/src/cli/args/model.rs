@@ -1,0 +1,173 @@
+//! The verbs that need a model: `embed` and `checkpoint`.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum};
+
+use super::value;
+use super::{ProgressMode, ReportFile};
+
+/// `embed --checkpoint C --out FILE AUDIO...`.
+#[derive(Debug, Clone, PartialEq, Args)]
+#[command(after_help = "\
+Examples:
+  ajepa-pipe embed -c out/model/checkpoints/best -o birds.parquet recordings/
+  ajepa-pipe embed -c best -o esc50.parquet esc50.csv         labels and folds travel along
+  ajepa-pipe embed -c best -o long.npy --frames night.flac    a vector per frame of tokens
+  ajepa-pipe embed -c best -o dense.parquet --windows --hop 1 *.wav
+
+The front end of the checkpoint is replayed: resampling, level and log-mel as in training, without
+what varied or chose clips. Long recordings are cut into windows as long as a training picture; the
+last is filled up with silence, which is left out of every mean. The file says what made it.
+
+  polars:  pl.read_parquet('birds.parquet')['embedding'].to_numpy()
+  numpy:   np.load('long.npy'), with a row of long.csv for each of its rows
+
+All or nothing: a run that is stopped begins again. Files that cannot be read are in FILE.rejects.parquet.")]
+pub struct EmbedArgs {
+    /// The checkpoint, a folder
+    #[arg(long, short, value_name = "DIR")]
+    pub checkpoint: PathBuf,
+
+    /// The file to write: .parquet, or .npy with a .csv and a .json beside it
+    #[arg(long, short, value_name = "FILE", value_parser = value::embeddings_file)]
+    pub out: PathBuf,
+
+    /// Audio files, folders of them, and tables of clips (.csv, .tsv, .jsonl, .parquet with a column `path`)
+    #[arg(value_name = "AUDIO", required = true)]
+    pub audio: Vec<PathBuf>,
+
+    /// Which encoder [default: the target where there is one]
+    #[arg(long, value_enum, value_name = "WHICH")]
+    pub encoder: Option<Encoder>,
+
+    /// A row per window instead of one per clip
+    #[arg(long, conflicts_with_all = ["frames", "tokens"])]
+    pub windows: bool,
+
+    /// A row per frame of tokens, the mean over frequency: what X-ARES takes
+    #[arg(long, conflicts_with = "tokens")]
+    pub frames: bool,
+
+    /// A row per window with all its tokens
+    #[arg(long)]
+    pub tokens: bool,
+
+    /// Seconds from the start of one window to the start of the next [default: the length of a window]
+    #[arg(long, value_name = "S", value_parser = value::seconds)]
+    pub hop: Option<f64>,
+
+    /// Worker threads [default: one per core]
+    #[arg(long, short, value_name = "N", value_parser = value::at_least_one)]
+    pub jobs: Option<NonZeroUsize>,
+
+    /// Write the run report as a page (.html) or as data (.json); may be given several times
+    #[arg(long = "report", value_name = "FILE")]
+    pub reports: Vec<ReportFile>,
+
+    /// How to show progress on stderr
+    #[arg(long, value_enum, value_name = "HOW", default_value_t)]
+    pub progress: ProgressMode,
+}
+
+/// Which encoder of a checkpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Encoder {
+    /// The moving average, which training aimed at
+    Target,
+    /// The one that was trained
+    Context,
+}
+
+/// `checkpoint show|diff|export`.
+#[derive(Debug, Clone, PartialEq, Args)]
+#[command(after_help = "\
+Examples:
+  ajepa-pipe checkpoint show out/model/checkpoints/best
+  ajepa-pipe checkpoint diff step-00010000 step-00020000
+  ajepa-pipe checkpoint export best --out encoder      safetensors, config.json, a model card")]
+pub struct CheckpointArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: CheckpointVerb,
+}
+
+/// What to do with checkpoints.
+#[derive(Debug, Clone, PartialEq, Subcommand)]
+pub enum CheckpointVerb {
+    /// Say what a checkpoint is: model, front end, step, scores, files
+    Show(ShowArgs),
+    /// Say where two checkpoints differ: recipe, and each tensor
+    Diff(DiffArgs),
+    /// Write one encoder for other programs: model.safetensors, config.json, README.md
+    Export(ExportArgs),
+}
+
+/// `checkpoint show C`.
+#[derive(Debug, Clone, PartialEq, Args)]
+#[command(after_help = "\
+Examples:
+  ajepa-pipe checkpoint show out/model/checkpoints/best
+  ajepa-pipe checkpoint show best --verify            every checksum; exit 1 when one does not match
+  ajepa-pipe checkpoint show best --json | jq .recipe.encoder")]
+pub struct ShowArgs {
+    /// The checkpoint, a folder
+    #[arg(value_name = "DIR")]
+    pub path: PathBuf,
+
+    /// Print everything that it says of itself as JSON
+    #[arg(long)]
+    pub json: bool,
+
+    /// Check every checksum too
+    #[arg(long)]
+    pub verify: bool,
+}
+
+/// `checkpoint diff A B`.
+#[derive(Debug, Clone, PartialEq, Args)]
+#[command(after_help = "\
+Examples:
+  ajepa-pipe checkpoint diff step-00010000 step-00020000
+  ajepa-pipe checkpoint diff a b --top 1000           every tensor
+
+Relative is the length of the difference over the length of the first. Exit 0, whether they differ or not.")]
+pub struct DiffArgs {
+    /// The one
+    #[arg(value_name = "A")]
+    pub one: PathBuf,
+
+    /// The other
+    #[arg(value_name = "B")]
+    pub other: PathBuf,
+
+    /// How many tensors to list, those that differ most first
+    #[arg(long, value_name = "N", default_value = "20", value_parser = value::at_least_one)]
+    pub top: NonZeroUsize,
+}
+
+/// `checkpoint export C --out DIR`.
+#[derive(Debug, Clone, PartialEq, Args)]
+#[command(after_help = "\
+Examples:
+  ajepa-pipe checkpoint export best --out encoder
+  ajepa-pipe checkpoint export best --out encoder --encoder context
+
+  python:  safetensors.torch.load_file('encoder/model.safetensors')
+
+Names and shapes are those of a PyTorch ViT; config.json has sizes and front end, README.md says
+how to use it.")]
+pub struct ExportArgs {
+    /// The checkpoint, a folder
+    #[arg(value_name = "DIR")]
+    pub path: PathBuf,
+
+    /// The folder to make
+    #[arg(long, short, value_name = "DIR")]
+    pub out: PathBuf,
+
+    /// Which encoder [default: the target where there is one]
+    #[arg(long, value_enum, value_name = "WHICH")]
+    pub encoder: Option<Encoder>,
+}

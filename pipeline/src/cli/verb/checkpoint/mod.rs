@@ -1,0 +1,63 @@
+//! `checkpoint`: what one is, where two differ, and one encoder for other programs.
+
+mod diff;
+mod export;
+mod show;
+
+use std::path::Path;
+
+use ajepa_model::checkpoint::{CARD, Checkpoint};
+use serde_json::Value;
+
+use super::fail;
+use crate::cli::args::{CheckpointArgs, CheckpointVerb, ShowArgs};
+use crate::cli::exit::Exit;
+
+/// Does what is asked.
+pub fn checkpoint(args: &CheckpointArgs) -> Exit {
+    match &args.verb {
+        CheckpointVerb::Show(args) => show::show(args),
+        CheckpointVerb::Diff(args) => diff::diff(args),
+        CheckpointVerb::Export(args) => export::export(args),
+    }
+}
+
+/// `inspect` of a checkpoint; `None` for what is none.
+pub fn inspect(path: &Path) -> Option<Exit> {
+    let args = ShowArgs { path: path.to_owned(), json: false, verify: false };
+    path.join(CARD).exists().then(|| show::show(&args))
+}
+
+/// `verify` of a checkpoint; `None` for what is none.
+pub fn verify(path: &Path) -> Option<Exit> {
+    path.join(CARD).exists().then(|| match open(path) {
+        Ok(checkpoint) => show::verify(&checkpoint),
+        Err(exit) => exit,
+    })
+}
+
+/// The checkpoint at `path`; why there is none is on stderr.
+fn open(path: &Path) -> Result<Checkpoint, Exit> {
+    Checkpoint::open(path).map_err(|error| {
+        let exit = fail(error);
+        eprintln!("  help: name the folder of a checkpoint, such as out/model/checkpoints/best; one that is damaged cannot be mended");
+        exit
+    })
+}
+
+/// Every value that differs between two documents, by its path.
+fn differences<'a>(key: &str, one: &'a Value, other: &'a Value, found: &mut Vec<(String, &'a Value, &'a Value)>) {
+    match (one, other) {
+        (one, other) if one == other => {}
+        (Value::Object(a), Value::Object(b)) => {
+            let mut names: Vec<&String> = a.keys().chain(b.keys()).collect();
+            names.sort_unstable();
+            names.dedup();
+            for name in names {
+                let inner = if key.is_empty() { name.clone() } else { format!("{key}.{name}") };
+                differences(&inner, a.get(name).unwrap_or(&Value::Null), b.get(name).unwrap_or(&Value::Null), found);
+            }
+        }
+        _ => found.push((key.to_owned(), one, other)),
+    }
+}

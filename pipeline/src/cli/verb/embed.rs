@@ -1,0 +1,52 @@
+//! `embed`: frozen features of new audio.
+
+use ajepa_model::EncoderChoice;
+use ajepa_model::checkpoint::Checkpoint;
+
+use super::fail;
+use super::run::execute;
+use crate::cli::args::{EmbedArgs, Encoder};
+use crate::cli::exit::Exit;
+use crate::embed::{EmbedGraph, Rows, embed_graph};
+use crate::job::JobOptions;
+use crate::stages::Registry;
+
+/// Replays the checkpoint's front end over the audio; exits as `run` does.
+pub fn embed(args: &EmbedArgs, registry: &Registry) -> Exit {
+    let checkpoint = match Checkpoint::open(&args.checkpoint) {
+        Ok(checkpoint) => checkpoint,
+        Err(error) => return fail(error),
+    };
+    let rows = match (args.windows, args.frames, args.tokens) {
+        (true, ..) => Rows::Windows,
+        (_, true, _) => Rows::Frames,
+        (.., true) => Rows::Tokens,
+        _ => Rows::Clips,
+    };
+    let wanted = EmbedGraph {
+        audio: args.audio.clone(),
+        out: args.out.clone(),
+        encoder: args.encoder.map(EncoderChoice::from),
+        rows,
+        hop_s: args.hop,
+    };
+    match embed_graph(&checkpoint, &wanted, registry) {
+        Ok(graph) => {
+            let options = JobOptions { jobs: args.jobs.map(std::num::NonZero::get), ..JobOptions::default() };
+            execute(&graph, options, args.progress, &args.reports)
+        }
+        Err(error) => {
+            eprintln!("error: {error}");
+            Exit::Usage
+        }
+    }
+}
+
+impl From<Encoder> for EncoderChoice {
+    fn from(encoder: Encoder) -> Self {
+        match encoder {
+            Encoder::Target => Self::Target,
+            Encoder::Context => Self::Context,
+        }
+    }
+}

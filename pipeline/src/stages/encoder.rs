@@ -1,0 +1,229 @@
+//! `encoder`: what a trained encoder makes of a picture.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use ajepa_model::checkpoint::{Card, Checkpoint};
+use ajepa_model::{Device, EncoderChoice, FrozenEncoder, ModelError, Pictures};
+use ajepa_ops::patch::PatchifyConfig;
+use arrow::datatypes::DataType;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::picture::{Picture, picture};
+use crate::embed::{Pooling, digest, mean};
+use crate::engine::MapCx;
+use crate::front_end::{FrontEnd, frame_s};
+use crate::row::{Cell, Row};
+use crate::schema::{ColumnType, Dtype, Schema, TensorType};
+use crate::stage::{
+    BuildCx, BuildError, ClipError, Map, MapError, PlanError, Stage, StageConfig, StageError, StageKind, StagePlan,
+};
+
+/// The picture becomes what a trained encoder makes of it: a tensor column `embedding` in its place.
+///
+/// The plan of a graph opens no file, so the encoder's width is said here; `ajepa-pipe checkpoint show` prints the whole
+/// stage. Before the first row is read, the checkpoint is compared with it, and its front end with the one before this stage.
+/// `n_frames` becomes the number of frames of tokens that hold sound; the others are padding.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EncoderStageConfig {
+    /// The folder of the checkpoint.
+    pub checkpoint: PathBuf,
+    /// Numbers in a vector, as `checkpoint show` has it; 4 or more.
+    pub width: usize,
+    /// Which encoder: `target` is the moving average, `context` the one that was trained. Default: target where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encoder: Option<EncoderChoice>,
+    /// What a row holds: `clip` one vector, the mean over the frames that hold sound; `frames` a vector per frame of
+    /// tokens, the mean over frequency; `tokens` all of them. Default: clip.
+    #[serde(default)]
+    pub output: EncoderOutput,
+    /// Patches of the encoder; they decide how many frames and tokens there are. Default: 16 frames x 16 mels.
+    #[serde(default)]
+    pub patch: PatchifyConfig,
+    /// The checkpoint's digest, as `checkpoint show` has it: another checkpoint in that place is refused, and enters
+    /// the graph's fingerprint. Default: whatever is there is taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+}
+
+/// What a row holds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum EncoderOutput {
+    /// [width].
+    #[default]
+    Clip,
+    /// [frames, width].
+    Frames,
+    /// [tokens, width].
+    Tokens,
+}
+
+impl EncoderStageConfig {
+    fn embedding(&self, picture: &Picture) -> Result<TensorType, PlanError> {
+        let patchify = self.patch.build(picture.shape(), picture.time_axis())?;
+        let pooling = Pooling::new(&patchify, self.width);
+        let (shape, axes) = match self.output {
+            EncoderOutput::Clip => (vec![self.width], vec!["width"]),
+            EncoderOutput::Frames => (vec![pooling.n_times(), self.width], vec!["frames", "width"]),
+            EncoderOutput::Tokens => (vec![patchify.n_tokens(), self.width], vec!["tokens", "width"]),
+        };
+        let [n_frames, _] = picture.time_axis().time_mel(picture.shape());
+        let window_s = frame_s(&picture.tensor.front_end).map(|frame_s| frame_s * n_frames as f64);
+        let front_end = json!({
+            "encoder": self,
+            "window_s": window_s,
+            "hop_s": window_s.map(|window_s| window_s / pooling.n_times() as f64),
+            "picture": picture.tensor.front_end,
+            "picture_shape": picture.shape(),
+            "picture_axes": picture.tensor.axes,
+        });
+        let axes = axes.into_iter().map(str::to_owned).collect();
+        Ok(TensorType { dtype: Dtype::F32, shape, axes, front_end })
+    }
+
+    /// Compares what the config says of the checkpoint with what lies there.
+    fn check(&self, card: &Card, picture: &Picture) -> Result<(), BuildError> {
+        let shown = self.checkpoint.display();
+        let there = digest(card);
+        let recipe = &card.recipe;
+        let help = stage_words(&self.checkpoint, card);
+        let fault = |problem: String| Err(BuildError::new(problem, help.clone()));
+        if recipe.encoder.width != self.width {
+            return fault(format!("{shown}: its encoder is {} wide, not {}", recipe.encoder.width, self.width));
+        }
+        if recipe.patch != self.patch {
+            let words = |patch: &PatchifyConfig| format!("{} x {}", patch.patch_frames, patch.patch_mels);
+            return fault(format!("{shown}: its patches are {}, not {}", words(&recipe.patch), words(&self.patch)));
+        }
+        if let Some(wanted) = self.digest.as_ref().filter(|wanted| **wanted != there) {
+            return fault(format!("{shown}: its digest is {there}, not {wanted}: it is another checkpoint"));
+        }
+        if recipe.time_axis != picture.time_axis() {
+            let problem = format!("{shown}: time is another axis of its pictures than of {}", picture.tensor);
+            return Err(BuildError::new(
+                problem,
+                "make them by the checkpoint's front end: `checkpoint show` prints it",
+            ));
+        }
+        let Ok(front_end) = serde_json::from_value::<FrontEnd>(card.front_end.clone()) else { return Ok(()) };
+        let differences = front_end.differences(&picture.tensor);
+        if differences.is_empty() {
+            return Ok(());
+        }
+        let problem = format!("{shown} was trained on other pictures: {}", differences.join("; "));
+        Err(BuildError::new(problem, "use the checkpoint's front end: `checkpoint show` prints it, `embed` replays it"))
+    }
+}
+
+/// The stage that fits a checkpoint, as a graph has it.
+pub fn stage_words(path: &Path, card: &Card) -> String {
+    let patch = &card.recipe.patch;
+    let patch = if *patch == PatchifyConfig::default() {
+        String::new()
+    } else {
+        format!("patch: {{ patch_frames: {}, patch_mels: {} }}, ", patch.patch_frames, patch.patch_mels)
+    };
+    let (path, width, digest) = (path.display(), card.recipe.encoder.width, digest(card));
+    format!("{{ type: encoder, checkpoint: {path}, width: {width}, {patch}digest: \"{digest}\" }}")
+}
+
+impl StageConfig for EncoderStageConfig {
+    fn plan(&self, inputs: &[Schema]) -> Result<StagePlan, PlanError> {
+        self.validate()?;
+        let picture = picture(inputs)?;
+        let embedding = self.embedding(&picture)?;
+        let output = inputs[0]
+            .clone()
+            .without(&picture.column)
+            .with("n_frames", ColumnType::Plain(DataType::UInt32))
+            .with("embedding", ColumnType::Tensor(embedding));
+        Ok(StagePlan::new(StageKind::Map, output))
+    }
+
+    fn validate(&self) -> Result<(), PlanError> {
+        if self.checkpoint.as_os_str().is_empty() {
+            return Err(PlanError::field(
+                "checkpoint",
+                "it is empty",
+                "name a folder, such as out/model/checkpoints/best",
+            ));
+        }
+        super::checks::at_least_one("width", self.width)
+    }
+
+    fn build(&self, cx: &BuildCx<'_>) -> Result<Stage, BuildError> {
+        let picture = picture(cx.inputs)?;
+        let unusable = |error: ajepa_model::checkpoint::CheckpointError| {
+            let help = "name the folder of a whole checkpoint; `ajepa-pipe checkpoint show --verify` checks one";
+            BuildError::new(error.to_string(), help)
+        };
+        let checkpoint = Checkpoint::open(&self.checkpoint).map_err(unusable)?;
+        self.check(checkpoint.card(), &picture)?;
+        let choice = self.encoder.unwrap_or_else(|| EncoderChoice::usual(&checkpoint));
+        let encoder =
+            FrozenEncoder::load(&checkpoint, choice, picture.shape(), &Device::default()).map_err(unusable)?;
+        let [n_frames, _] = picture.time_axis().time_mel(picture.shape());
+        Ok(Stage::Map(Box::new(EncoderMap {
+            pooling: Pooling::new(encoder.patchify(), encoder.width()),
+            encoder: Arc::new(encoder),
+            column: picture.column.into(),
+            window_s: frame_s(&picture.tensor.front_end).map(|frame_s| frame_s * n_frames as f64),
+            n_frames,
+            output: self.output,
+        })))
+    }
+}
+
+/// All forks share the weights. One clip at a time: a row's vector is a function of the row alone, to the last bit, and the
+/// products of a clip's tokens are large enough for every core.
+#[derive(Clone)]
+struct EncoderMap {
+    encoder: Arc<FrozenEncoder>,
+    pooling: Pooling,
+    column: Arc<str>,
+    /// Seconds that fill a picture, where the front end says it.
+    window_s: Option<f64>,
+    /// Frames of a picture.
+    n_frames: usize,
+    output: EncoderOutput,
+}
+
+impl EncoderMap {
+    /// The share of the window that holds sound; all of it when nothing says.
+    fn share(&self, row: &Row) -> f64 {
+        let by_time = self.window_s.and_then(|window_s| Some(row.f64("duration_s")? / window_s));
+        let by_frames = || row.u32("n_frames").map(|n| f64::from(n) / self.n_frames as f64);
+        by_time.or_else(by_frames).unwrap_or(1.0)
+    }
+}
+
+impl Map for EncoderMap {
+    fn fork(&self) -> Box<dyn Map> {
+        Box::new(self.clone())
+    }
+
+    fn map(&mut self, mut row: Row, cx: &mut MapCx<'_>) -> Result<(), MapError> {
+        let picture = row.take_tensor(&self.column)?;
+        let tokens = self.encoder.embed(Pictures::F32(&picture)).map_err(|error| match error {
+            ModelError::Picture { .. } => {
+                MapError::Clip(ClipError::new("non_finite", "the picture holds a number that is not finite"))
+            }
+            other => MapError::Stage(StageError::Other(other.to_string())),
+        })?;
+        cx.recycle(picture);
+        let n_valid = self.pooling.n_valid(self.share(&row));
+        let width = self.encoder.width();
+        let embedding = match self.output {
+            EncoderOutput::Tokens => tokens,
+            EncoderOutput::Frames => self.pooling.frames(&tokens),
+            EncoderOutput::Clip => mean(&self.pooling.frames(&tokens)[..n_valid * width], width),
+        };
+        row.set("n_frames", Cell::U32(n_valid as u32));
+        row.set("embedding", Cell::Tensor(embedding));
+        cx.emit(row)
+    }
+}
