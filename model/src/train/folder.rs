@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use super::error::TrainError;
 use super::log::{self, Log};
-use crate::checkpoint::{About, Checkpoint};
+use crate::checkpoint::{About, Checkpoint, CheckpointError};
 use crate::step::Learner;
 use crate::telemetry::Record;
 
@@ -119,13 +119,15 @@ impl RunFolder {
     /// Steps of the checkpoints that are there, ascending.
     ///
     /// # Errors
-    /// [`TrainError::Store`].
-    pub fn checkpoints(&self) -> Result<Vec<u64>, TrainError> {
+    /// [`StoreError`].
+    pub fn checkpoints(&self) -> Result<Vec<u64>, StoreError> {
         let dir = self.dir.join(CHECKPOINTS);
         let names = match self.fs.list(&dir) {
             Ok(names) => names,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
-            Err(error) => return Err(StoreError::io("list", &dir, error).into()),
+            // A file, of which nothing is in it either.
+            Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => Vec::new(),
+            Err(error) => return Err(StoreError::io("list", &dir, error)),
         };
         let mut steps: Vec<u64> = names.iter().filter_map(|name| name.strip_prefix("step-")?.parse().ok()).collect();
         steps.sort_unstable();
@@ -140,10 +142,10 @@ impl RunFolder {
     /// The newest checkpoint.
     ///
     /// # Errors
-    /// [`TrainError::Checkpoint`] when it cannot be read; it is not passed over in silence.
-    pub fn newest(&self) -> Result<Option<Checkpoint>, TrainError> {
+    /// [`CheckpointError`] when it cannot be read; it is not passed over in silence.
+    pub fn newest(&self) -> Result<Option<Checkpoint>, CheckpointError> {
         match self.checkpoints()?.last() {
-            Some(&step) => Ok(Some(Checkpoint::open(&self.checkpoint(step))?)),
+            Some(&step) => Checkpoint::open(&self.checkpoint(step)).map(Some),
             None => Ok(None),
         }
     }
@@ -180,12 +182,12 @@ impl RunFolder {
 /// The checkpoint `path`, or of the run `path` the best one, or the newest where none was probed.
 ///
 /// # Errors
-/// [`TrainError::Checkpoint`] when there is none, or it cannot be read.
-pub fn find_checkpoint(path: &Path) -> Result<Checkpoint, TrainError> {
+/// [`CheckpointError`] when there is none, or it cannot be read.
+pub fn find_checkpoint(path: &Path) -> Result<Checkpoint, CheckpointError> {
     let folder = RunFolder::new(path);
-    let Some(newest) = folder.newest()? else { return Ok(Checkpoint::open(path)?) };
+    let Some(newest) = folder.newest()? else { return Checkpoint::open(path) };
     match newest.card().notes["best"]["step"].as_u64() {
-        Some(best) if best != newest.card().steps => Ok(Checkpoint::open(&folder.checkpoint(best))?),
+        Some(best) if best != newest.card().steps => Checkpoint::open(&folder.checkpoint(best)),
         _ => Ok(newest),
     }
 }

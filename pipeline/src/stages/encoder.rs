@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ajepa_model::checkpoint::{Card, Checkpoint};
+use ajepa_model::checkpoint::Card;
+use ajepa_model::train::find_checkpoint;
 use ajepa_model::{Device, EncoderChoice, FrozenEncoder, ModelError, Pictures};
 use ajepa_ops::patch::PatchifyConfig;
 use arrow::datatypes::DataType;
@@ -29,7 +30,7 @@ use crate::stage::{
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EncoderStageConfig {
-    /// The folder of the checkpoint.
+    /// The folder of a checkpoint, or of a run: its best checkpoint by probe, else its newest.
     pub checkpoint: PathBuf,
     /// Numbers in a vector, as `checkpoint show` has it; 4 or more.
     pub width: usize,
@@ -146,11 +147,7 @@ impl StageConfig for EncoderStageConfig {
 
     fn validate(&self) -> Result<(), PlanError> {
         if self.checkpoint.as_os_str().is_empty() {
-            return Err(PlanError::field(
-                "checkpoint",
-                "it is empty",
-                "name a folder, such as out/model/checkpoints/best",
-            ));
+            return Err(PlanError::field("checkpoint", "it is empty", "name a folder, such as out/model"));
         }
         super::checks::at_least_one("width", self.width)
     }
@@ -161,7 +158,7 @@ impl StageConfig for EncoderStageConfig {
             let help = "name the folder of a whole checkpoint; `ajepa-pipe checkpoint show --verify` checks one";
             BuildError::new(error.to_string(), help)
         };
-        let checkpoint = Checkpoint::open(&self.checkpoint).map_err(unusable)?;
+        let checkpoint = find_checkpoint(&self.checkpoint).map_err(unusable)?;
         self.check(checkpoint.card(), &picture)?;
         let choice = self.encoder.unwrap_or_else(|| EncoderChoice::usual(&checkpoint));
         let encoder =

@@ -141,7 +141,7 @@ pub fn builtin() -> Registry {
         .with::<encoder::EncoderStageConfig>(
             "encoder",
             StageKind::Map,
-            "{ type: encoder, checkpoint: out/model/checkpoints/best, width: 192, output: frames }",
+            "{ type: encoder, checkpoint: out/model, width: 192, output: frames }",
         )
         .with::<sink_train::SinkTrainConfig>(
             "sink_train",

@@ -12,10 +12,10 @@ use super::{ProgressMode, ReportFile};
 #[derive(Debug, Clone, PartialEq, Args)]
 #[command(after_help = "\
 Examples:
-  ajepa-pipe embed -c out/model/checkpoints/best -o birds.parquet recordings/
-  ajepa-pipe embed -c best -o esc50.parquet esc50.csv         labels and folds travel along
-  ajepa-pipe embed -c best -o long.npy --frames night.flac    a vector per frame of tokens
-  ajepa-pipe embed -c best -o dense.parquet --windows --hop 1 *.wav
+  ajepa-pipe embed -c out/model -o birds.parquet recordings/
+  ajepa-pipe embed -c out/model -o esc50.parquet esc50.csv         labels and folds travel along
+  ajepa-pipe embed -c out/model -o long.npy --frames night.flac    a vector per frame of tokens
+  ajepa-pipe embed -c out/model -o dense.parquet --windows --hop 1 *.wav
 
 The front end of the checkpoint is replayed: resampling, level and log-mel as in training, without
 what varied or chose clips. Long recordings are cut into windows as long as a training picture; the
@@ -26,7 +26,7 @@ last is filled up with silence, which is left out of every mean. The file says w
 
 All or nothing: a run that is stopped begins again. Files that cannot be read are in FILE.rejects.parquet.")]
 pub struct EmbedArgs {
-    /// The checkpoint, a folder
+    /// The folder of a checkpoint, or of a run: its best checkpoint by probe, else its newest
     #[arg(long, short, value_name = "DIR")]
     pub checkpoint: PathBuf,
 
@@ -84,9 +84,9 @@ pub enum Encoder {
 #[derive(Debug, Clone, PartialEq, Args)]
 #[command(after_help = "\
 Examples:
-  ajepa-pipe checkpoint show out/model/checkpoints/best
+  ajepa-pipe checkpoint show out/model
   ajepa-pipe checkpoint diff step-00010000 step-00020000
-  ajepa-pipe checkpoint export best --out encoder      safetensors, config.json, a model card")]
+  ajepa-pipe checkpoint export out/model --out encoder      safetensors, config.json, a model card")]
 pub struct CheckpointArgs {
     /// What to do.
     #[command(subcommand)]
@@ -108,11 +108,11 @@ pub enum CheckpointVerb {
 #[derive(Debug, Clone, PartialEq, Args)]
 #[command(after_help = "\
 Examples:
-  ajepa-pipe checkpoint show out/model/checkpoints/best
-  ajepa-pipe checkpoint show best --verify            every checksum; exit 1 when one does not match
-  ajepa-pipe checkpoint show best --json | jq .recipe.encoder")]
+  ajepa-pipe checkpoint show out/model
+  ajepa-pipe checkpoint show out/model --verify            every checksum; exit 1 when one does not match
+  ajepa-pipe checkpoint show out/model --json | jq .recipe.encoder")]
 pub struct ShowArgs {
-    /// The checkpoint, a folder
+    /// The folder of a checkpoint, or of a run: its best checkpoint by probe, else its newest
     #[arg(value_name = "DIR")]
     pub path: PathBuf,
 
@@ -151,15 +151,15 @@ pub struct DiffArgs {
 #[derive(Debug, Clone, PartialEq, Args)]
 #[command(after_help = "\
 Examples:
-  ajepa-pipe checkpoint export best --out encoder
-  ajepa-pipe checkpoint export best --out encoder --encoder context
+  ajepa-pipe checkpoint export out/model --out encoder
+  ajepa-pipe checkpoint export out/model --out encoder --encoder context
 
   python:  safetensors.torch.load_file('encoder/model.safetensors')
 
 Names and shapes are those of a PyTorch ViT; config.json has sizes and front end, README.md says
 how to use it.")]
 pub struct ExportArgs {
-    /// The checkpoint, a folder
+    /// The folder of a checkpoint, or of a run: its best checkpoint by probe, else its newest
     #[arg(value_name = "DIR")]
     pub path: PathBuf,
 

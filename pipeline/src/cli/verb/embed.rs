@@ -1,7 +1,7 @@
 //! `embed`: frozen features of new audio.
 
 use ajepa_model::EncoderChoice;
-use ajepa_model::checkpoint::Checkpoint;
+use ajepa_model::train::find_checkpoint;
 
 use super::fail;
 use super::run::execute;
@@ -13,7 +13,7 @@ use crate::stages::Registry;
 
 /// Replays the checkpoint's front end over the audio; exits as `run` does.
 pub fn embed(args: &EmbedArgs, registry: &Registry) -> Exit {
-    let checkpoint = match Checkpoint::open(&args.checkpoint) {
+    let checkpoint = match find_checkpoint(&args.checkpoint) {
         Ok(checkpoint) => checkpoint,
         Err(error) => return fail(error),
     };

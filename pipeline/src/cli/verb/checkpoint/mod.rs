@@ -7,6 +7,7 @@ mod show;
 use std::path::Path;
 
 use ajepa_model::checkpoint::{CARD, Checkpoint};
+use ajepa_model::train::{RUN, find_checkpoint};
 use serde_json::Value;
 
 use super::fail;
@@ -25,22 +26,27 @@ pub fn checkpoint(args: &CheckpointArgs) -> Exit {
 /// `inspect` of a checkpoint; `None` for what is none.
 pub fn inspect(path: &Path) -> Option<Exit> {
     let args = ShowArgs { path: path.to_owned(), json: false, verify: false };
-    path.join(CARD).exists().then(|| show::show(&args))
+    is_one(path).then(|| show::show(&args))
 }
 
 /// `verify` of a checkpoint; `None` for what is none.
 pub fn verify(path: &Path) -> Option<Exit> {
-    path.join(CARD).exists().then(|| match open(path) {
+    is_one(path).then(|| match open(path) {
         Ok(checkpoint) => show::verify(&checkpoint),
         Err(exit) => exit,
     })
 }
 
+/// Whether it is a checkpoint, or the folder of a training.
+fn is_one(path: &Path) -> bool {
+    path.join(CARD).exists() || path.join(RUN).exists()
+}
+
 /// The checkpoint at `path`; why there is none is on stderr.
 fn open(path: &Path) -> Result<Checkpoint, Exit> {
-    Checkpoint::open(path).map_err(|error| {
+    find_checkpoint(path).map_err(|error| {
         let exit = fail(error);
-        eprintln!("  help: name the folder of a checkpoint, such as out/model/checkpoints/best; one that is damaged cannot be mended");
+        eprintln!("  help: name the folder of a run or of a checkpoint; one that is damaged cannot be mended");
         exit
     })
 }
