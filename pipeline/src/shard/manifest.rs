@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::error::ShardError;
 use super::layout;
 use super::stats::Moments;
-use crate::schema::Dtype;
+use crate::schema::{Dtype, TensorType};
 use crate::stage::UnitTally;
 
 /// Version of the manifest, the records and the parts.
@@ -90,6 +90,14 @@ pub struct TensorInfo {
     pub mean: Vec<f64>,
     /// Population variance of each bin.
     pub variance: Vec<f64>,
+}
+
+impl TensorInfo {
+    /// What an edge of a graph would say of it.
+    pub fn tensor_type(&self) -> TensorType {
+        let Self { dtype, shape, axes, front_end, .. } = self.clone();
+        TensorType { dtype, shape, axes, front_end }
+    }
 }
 
 /// One part file.

@@ -16,6 +16,7 @@ use crate::shard::Compression;
 use crate::stage::{
     BuildCx, BuildError, PlanError, RunInfo, Sink, SinkReport, Stage, StageConfig, StageError, StagePlan, UnitTally,
 };
+use crate::train::ProbeConfig;
 
 /// Trains Audio-JEPA on the log-mel pictures that arrive, and keeps checkpoints, metrics and a report in a folder.
 ///
@@ -46,6 +47,10 @@ pub struct SinkTrainConfig {
     /// cool-down, or other data. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from_checkpoint: Option<PathBuf>,
+    /// Labelled clips whose neighbours are asked for while training; the best checkpoint is chosen by them, never by loss. Default:
+    /// none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probe: Option<ProbeConfig>,
     /// Threads that fill batches beside the arithmetic; with 0 it fills them itself. Default 1.
     #[serde(default = "one")]
     pub workers: usize,
@@ -122,10 +127,10 @@ impl SinkTrainConfig {
             accumulate: self.accumulate,
             log_every: self.log_every,
             health_every: self.health_every,
+            probe_every: self.probe.as_ref().map_or(self.log_every, |probe| probe.every),
             save_every: self.save_every,
             keep: self.keep,
             keep_every: self.keep_every,
-            ..TrainConfig::default()
         }
     }
 
@@ -163,7 +168,7 @@ impl StageConfig for SinkTrainConfig {
         let recipe = self.recipe(inputs)?;
         self.train_config(&recipe).check().map_err(|error| {
             let mut error = in_plan(error);
-            error.field = error.field.map(|field| field.trim_start_matches("model.").to_owned());
+            error.field = error.field.map(|field| field.trim_start_matches("model.").replace("probe_every", "probe.every"));
             error
         })?;
         self.masks(&recipe).masker(inputs)?;

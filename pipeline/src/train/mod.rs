@@ -1,17 +1,19 @@
 //! Training in a graph: what a `sink_train` asks for, done with the shards that its rows lie in.
 
 mod fed;
+mod probe;
 
 use std::path::{Path, PathBuf};
 
 use ajepa_model::checkpoint::Checkpoint;
 use ajepa_model::telemetry::Moment;
-use ajepa_model::train::{Ended, Origin, RunFolder, TrainConfig, TrainError, Trainer};
+use ajepa_model::train::{Ended, Origin, Probe, RunFolder, TrainConfig, TrainError, Trainer};
 use ajepa_model::{Device, Recipe};
 use crossbeam::channel::Receiver;
 use serde_json::{Value, json};
 
 pub use fed::{Fed, Lent};
+pub use probe::{ProbeConfig, ShardProbe};
 
 use crate::engine::StopSignal;
 use crate::feed::{Feed, FeedConfig, FeedPlace, PageMemory};
@@ -110,7 +112,10 @@ impl Training<'_> {
         let mut trainer = Trainer::begin(folder, origin, config.clone(), &Device::default())?;
         let mut fed = Fed(self.feed(&tensor, trainer.place(), &config)?);
         let mut stopped = None;
-        let ended = trainer.run(&mut fed, None, &mut |moment| {
+        let probe = self.config.probe.as_ref();
+        let mut probe = probe.map(|probe| ShardProbe::open(probe, &tensor)).transpose()?;
+        let probe = probe.as_mut().map(|probe| -> &mut dyn Probe { probe });
+        let ended = trainer.run(&mut fed, probe, &mut |moment| {
             observe(moment);
             stopped = stopped.or_else(|| stop.try_recv().ok());
             stopped.is_none()
@@ -195,13 +200,13 @@ pub fn find_checkpoint(path: &Path) -> Result<Checkpoint, TrainingFault> {
 
 /// Refuses to go on from a checkpoint that saw other pictures.
 fn same_front_end(from: &Checkpoint, here: &FrontEnd) -> Result<(), TrainingFault> {
-    let there = &from.card().front_end["tensor"]["front_end"];
-    if there.is_null() || *there == here.tensor.front_end {
+    let Ok(there) = serde_json::from_value::<FrontEnd>(from.card().front_end.clone()) else { return Ok(()) };
+    let differences = there.differences(&here.tensor.tensor_type());
+    if differences.is_empty() {
         return Ok(());
     }
-    let lines = differences(there, &here.tensor.front_end, SHOWN_DIFFERENCES);
     Err(TrainingFault::usage(
-        format!("{} was trained on pictures of another front end: {}", from.dir().display(), lines.join("; ")),
+        format!("{} was trained on pictures of another front end: {}", from.dir().display(), differences.join("; ")),
         "make shards with the checkpoint's front end; `ajepa-pipe checkpoint show` prints it",
     ))
 }

@@ -1,0 +1,214 @@
+//! What the neighbours of labelled clips say, asked while training: the score by which the best checkpoint is chosen.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use ajepa_model::probe::{Features, KnnConfig, Labelled, Labels};
+use ajepa_model::telemetry::ProbeScores;
+use ajepa_model::train::Probe;
+use ajepa_model::{EncoderChoice, FrozenEncoder, Jepa, Pictures};
+use arrow::array::{Array, AsArray};
+use half::f16;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use zerocopy::FromBytes;
+
+use super::TrainingFault;
+use crate::embed::Pooling;
+use crate::front_end::FrontEnd;
+use crate::schema::Dtype;
+use crate::shard::{ShardError, ShardSet, TensorInfo};
+
+/// Pictures that are encoded at a time.
+const BATCH: usize = 32;
+
+/// Labelled clips to ask about.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ProbeConfig {
+    /// Shards of labelled clips, made by the same front end as the pictures that are trained on. Windows of one clip are
+    /// taken together.
+    pub shards: PathBuf,
+    /// Shards of the clips to be asked about, while those of `shards` are the neighbours. Default: each clip of `shards` is
+    /// asked about, all others being its neighbours; choose other recordings for `test_shards` where clips are cut from one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test_shards: Option<PathBuf>,
+    /// Steps between two probes; a multiple of `log_every`. Default 500.
+    #[serde(default = "every")]
+    pub every: u64,
+    /// Neighbours that vote. Default 10.
+    #[serde(default = "neighbours")]
+    pub k: usize,
+    /// At most this many rows of each set are looked at, evenly chosen. Default 2000.
+    #[serde(default = "max_rows")]
+    pub max_rows: u64,
+}
+
+fn every() -> u64 {
+    500
+}
+
+fn neighbours() -> usize {
+    10
+}
+
+fn max_rows() -> u64 {
+    2000
+}
+
+/// Pictures of labelled clips, kept in memory.
+struct Clips {
+    /// Halves, end to end.
+    pictures: Vec<f16>,
+    /// Of each picture the clip it belongs to, and the share of it that holds sound.
+    rows: Vec<(usize, f64)>,
+    /// Labels of each clip.
+    labels: Vec<Vec<String>>,
+}
+
+/// Asks the neighbours.
+pub struct ShardProbe {
+    clips: Clips,
+    test: Option<Clips>,
+    /// [rows, cols].
+    picture: [usize; 2],
+    knn: KnnConfig,
+}
+
+impl ShardProbe {
+    /// Reads what `config` names; its pictures must be as `tensor`.
+    ///
+    /// # Errors
+    /// [`TrainingFault`] for shards that cannot be read, hold other pictures or no labels.
+    pub fn open(config: &ProbeConfig, tensor: &TensorInfo) -> Result<Self, TrainingFault> {
+        let clips = Clips::read(&config.shards, tensor, config.max_rows)?;
+        let test = config.test_shards.as_ref().map(|dir| Clips::read(dir, tensor, config.max_rows)).transpose()?;
+        let knn = KnnConfig { k: config.k, ..KnnConfig::default() };
+        let [rows, cols] = tensor.shape[..] else {
+            return Err(TrainingFault::usage("the pictures have not two axes", "see `ajepa-pipe inspect`"));
+        };
+        Ok(Self { clips, test, picture: [rows, cols], knn })
+    }
+}
+
+impl Clips {
+    fn read(dir: &std::path::Path, like: &TensorInfo, max_rows: u64) -> Result<Self, TrainingFault> {
+        let shown = dir.display();
+        let unreadable = |error: ShardError| {
+            TrainingFault::usage(format!("probe: {shown}: {error}"), "name a folder that a `sink_shards` has finished")
+        };
+        let set = ShardSet::open(dir).map_err(unreadable)?;
+        let same = set.manifest().tensors.iter().find(|there| there.shape == like.shape && there.axes == like.axes);
+        let differs = |what: &str| {
+            let problem = format!("probe: {shown}: its pictures are other ones than those that are trained on: {what}");
+            TrainingFault::usage(problem, "make them with the same stages, from the manifest of the labelled clips")
+        };
+        let tensor = same.ok_or_else(|| differs("there is no tensor of that shape"))?;
+        let differences = FrontEnd::new(set.manifest(), like).differences(&tensor.tensor_type());
+        if !differences.is_empty() {
+            return Err(differs(&differences.join("; ")));
+        }
+        let step = set.n_rows().div_ceil(max_rows.max(1)).max(1);
+        let n_frames = tensor.axes.iter().position(|axis| axis == "frames").map_or(1, |at| tensor.shape[at]);
+        let mut clips = Self { pictures: Vec::new(), rows: Vec::new(), labels: Vec::new() };
+        let mut known: BTreeMap<String, usize> = BTreeMap::new();
+        for row in (0..set.n_rows()).step_by(step as usize) {
+            let part = set.part(part_of(&set, row)).map_err(unreadable)?;
+            let at = row - set.first_row(part_of(&set, row));
+            let batch_rows = part.info().batch_rows.max(1);
+            let beside = ["clip_id", "labels", "n_frames"];
+            let (tensors, columns) =
+                part.tensor_rows((at / batch_rows) as usize, &tensor.column, &beside).map_err(unreadable)?;
+            let inside = (at % batch_rows) as usize;
+            let bytes = part.tensor_row(&tensors, inside as u64).map_err(unreadable)?;
+            clips.push_picture(&bytes, tensor.dtype);
+            part.check().map_err(unreadable)?;
+            let text = |name: &str| {
+                let column = columns.column_by_name(name)?.as_string_opt::<i32>()?;
+                column.is_valid(inside).then(|| column.value(inside).to_owned())
+            };
+            let id = text("clip_id").unwrap_or_else(|| format!("row {row}"));
+            let clip = *known.entry(id).or_insert_with(|| {
+                clips.labels.push(labels_of(&columns, inside));
+                clips.labels.len() - 1
+            });
+            let valid = columns
+                .column_by_name("n_frames")
+                .and_then(|c| Some(c.as_primitive_opt::<arrow::datatypes::UInt32Type>()?.value(inside)));
+            clips.rows.push((clip, valid.map_or(1.0, |valid| f64::from(valid) / n_frames as f64)));
+        }
+        if clips.labels.iter().all(Vec::is_empty) {
+            let problem = format!("probe: {shown}: none of its clips has a label");
+            return Err(TrainingFault::usage(problem, "give the source of those shards labels"));
+        }
+        Ok(clips)
+    }
+
+    fn push_picture(&mut self, bytes: &[u8], dtype: Dtype) {
+        match dtype {
+            Dtype::F16 => self.pictures.extend_from_slice(<[f16]>::ref_from_bytes(bytes).unwrap_or_default()),
+            Dtype::F32 => {
+                let singles = <[f32]>::ref_from_bytes(bytes).unwrap_or_default();
+                self.pictures.extend(singles.iter().map(|&x| f16::from_f32(x)));
+            }
+        }
+    }
+
+    /// A vector for each clip: the mean over all its frames that hold sound.
+    fn features(&self, encoder: &FrozenEncoder, len: usize) -> Result<Vec<f32>, String> {
+        let width = encoder.width();
+        let pooling = Pooling::new(encoder.patchify(), width);
+        let mut sums = vec![0.0_f64; self.labels.len() * width];
+        let mut counts = vec![0_usize; self.labels.len()];
+        for (pictures, rows) in self.pictures.chunks(BATCH * len).zip(self.rows.chunks(BATCH)) {
+            let tokens = encoder.embed(Pictures::F16(pictures)).map_err(|error| error.to_string())?;
+            for (tokens, &(clip, share)) in tokens.chunks_exact(tokens.len() / rows.len()).zip(rows) {
+                let n_valid = pooling.n_valid(share);
+                let frames = pooling.frames(tokens);
+                for frame in frames.chunks_exact(width).take(n_valid) {
+                    let sum = &mut sums[clip * width..(clip + 1) * width];
+                    sum.iter_mut().zip(frame).for_each(|(sum, &x)| *sum += f64::from(x));
+                }
+                counts[clip] += n_valid;
+            }
+        }
+        let mean = |(i, sum): (usize, f64)| (sum / counts[i / width].max(1) as f64) as f32;
+        Ok(sums.into_iter().enumerate().map(mean).collect())
+    }
+}
+
+fn part_of(set: &ShardSet, row: u64) -> usize {
+    (0..set.n_parts()).rfind(|&part| set.first_row(part) <= row).unwrap_or(0)
+}
+
+fn labels_of(columns: &arrow::array::RecordBatch, row: usize) -> Vec<String> {
+    let lists = columns.column_by_name("labels").and_then(|column| column.as_list_opt::<i32>());
+    let Some(lists) = lists.filter(|lists| lists.is_valid(row)) else { return Vec::new() };
+    let names = lists.value(row);
+    names.as_string_opt::<i32>().map_or_else(Vec::new, |names| names.iter().flatten().map(str::to_owned).collect())
+}
+
+impl Probe for ShardProbe {
+    fn score(&mut self, model: &Jepa) -> Result<ProbeScores, String> {
+        let which = if model.average.is_some() { EncoderChoice::Target } else { EncoderChoice::Context };
+        let encoder = FrozenEncoder::of(model, which, self.picture).map_err(|error| error.to_string())?;
+        let len = self.picture[0] * self.picture[1];
+        let words = |error: ajepa_model::probe::ProbeError| error.to_string();
+        let all: Vec<Vec<String>> =
+            self.clips.labels.iter().chain(self.test.iter().flat_map(|test| &test.labels)).cloned().collect();
+        let (mut labels, _) = Labels::by_name(&all);
+        let test_labels = labels.split_off(self.clips.labels.len());
+        let width = encoder.width();
+        let train = self.clips.features(&encoder, len)?;
+        let train = Labelled::new(Features::new(width, &train).map_err(words)?, &labels).map_err(words)?;
+        let scores = match &self.test {
+            None => self.knn.leave_one_out(train),
+            Some(test) => {
+                let test = test.features(&encoder, len)?;
+                let test = Labelled::new(Features::new(width, &test).map_err(words)?, &test_labels).map_err(words)?;
+                self.knn.score(train, test)
+            }
+        };
+        Ok(ProbeScores { knn: scores.map_err(words)?.main() })
+    }
+}
