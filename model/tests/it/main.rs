@@ -12,4 +12,5 @@ mod health;
 mod objective;
 mod parity;
 mod probe;
+mod tensorboard;
 mod tidy;
