@@ -78,9 +78,9 @@ impl EventWriter {
     /// # Errors
     /// When the file cannot be written.
     pub fn scalars(&mut self, step: u64, wall_time_s: f64, values: &[(&str, f64)]) -> Result<(), StoreError> {
-        let summary = values.iter().fold(Message::default(), |summary, (tag, value)| {
-            summary.message(1, &tagged(tag).float(2, *value as f32))
-        });
+        let summary = values
+            .iter()
+            .fold(Message::default(), |summary, (tag, value)| summary.message(1, &tagged(tag).float(2, *value as f32)));
         self.append(&event(step, wall_time_s).message(SUMMARY, &summary))
     }
 

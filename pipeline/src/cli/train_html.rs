@@ -69,7 +69,8 @@ impl Picture {
         // Two stand side by side on the page: as large as they are shown there, so that the letters can be read.
         let scale = (420 / clip.n_frames.max(1)).clamp(1, 6);
         let options = PictureOptions { scale, range: None, patch: Some(patch), roles: Some(roles) };
-        let caption = if clip.note.is_empty() { clip.title.to_owned() } else { format!("{}: {}", clip.title, clip.note) };
+        let caption =
+            if clip.note.is_empty() { clip.title.to_owned() } else { format!("{}: {}", clip.title, clip.note) };
         Ok(Self { png: draw(clip, &options)?.to_png()?, caption })
     }
 }

@@ -93,9 +93,12 @@ impl Chart<'_> {
 
     /// The title, the unit, and for each curve its sample, its name and its last number.
     fn caption(&self, html: &mut Html) {
-        let _ = write!(html.0, "<figcaption><b>{}</b>", self.title);
+        html.raw("<figcaption>");
+        if !self.title.is_empty() {
+            let _ = write!(html.0, "<b>{}</b>", self.title);
+        }
         if !self.unit.is_empty() {
-            let _ = write!(html.0, " <small>{}</small>", self.unit);
+            let _ = write!(html.0, "<small>{}</small>", self.unit);
         }
         for (i, curve) in self.curves.iter().enumerate() {
             let last = curve.points.last().map(|p| scale::reading(p.1)).unwrap_or_default();
@@ -171,18 +174,17 @@ impl Chart<'_> {
         for (curve, thin) in self.curves.iter().zip(thin) {
             for &at in thin.holes.iter().take(MAX_HOLES) {
                 let title = format!("{}: no number to draw, {}", curve.name, self.across.name(at));
-                let _ =
-                    write!(html.0, "<path class=\"hole\" d=\"M{:.1} {HEIGHT}v-14\"><title>{title}</title></path>", px(at));
+                let _ = write!(
+                    html.0,
+                    "<path class=\"hole\" d=\"M{:.1} {HEIGHT}v-14\"><title>{title}</title></path>",
+                    px(at)
+                );
             }
         }
     }
 }
 
-fn path(
-    points: impl Iterator<Item = (f64, f64)>,
-    px: impl Fn(f64) -> f64,
-    py: impl Fn(f64) -> f64,
-) -> String {
+fn path(points: impl Iterator<Item = (f64, f64)>, px: impl Fn(f64) -> f64, py: impl Fn(f64) -> f64) -> String {
     let mut d = String::new();
     for (i, p) in points.enumerate() {
         let _ = write!(d, "{}{:.1} {:.1}", if i == 0 { 'M' } else { 'L' }, px(p.0), py(p.1));

@@ -63,9 +63,11 @@ impl Thin {
         let far = |p: &(f64, f64)| (p.0 - x).abs();
         let of_piece = |piece: &Vec<(f64, f64)>| {
             let at = piece.partition_point(|p| p.0 < x);
-            [at.checked_sub(1), Some(at)].into_iter().flatten().filter_map(|i| piece.get(i).copied()).min_by(
-                |a, b| far(a).total_cmp(&far(b)),
-            )
+            [at.checked_sub(1), Some(at)]
+                .into_iter()
+                .flatten()
+                .filter_map(|i| piece.get(i).copied())
+                .min_by(|a, b| far(a).total_cmp(&far(b)))
         };
         self.lines.iter().filter_map(of_piece).min_by(|a, b| far(a).total_cmp(&far(b)))
     }
@@ -102,7 +104,8 @@ mod tests {
 
     #[test]
     fn a_curve_breaks_where_there_is_no_number() {
-        let points = [(1.0, 1.0), (2.0, f64::NAN), (3.0, 2.0), (4.0, f64::INFINITY), (5.0, 1e300), (6.0, 3.0), (7.0, -1.0)];
+        let points =
+            [(1.0, 1.0), (2.0, f64::NAN), (3.0, 2.0), (4.0, f64::INFINITY), (5.0, 1e300), (6.0, 3.0), (7.0, -1.0)];
         let thin = Thin::new(&points, |v| v > 0.0);
         assert_eq!(thin.lines, [vec![(1.0, 1.0)], vec![(3.0, 2.0)], vec![(6.0, 3.0)]]);
         assert_eq!(thin.holes, [2.0, 4.0, 5.0, 7.0]);

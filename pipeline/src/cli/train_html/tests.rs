@@ -8,7 +8,8 @@ use crate::cli::picture::{FrequencyAxis, Layout};
 
 /// Noise that is the same on every machine, from -1 to 1.
 fn noise(step: u64, salt: u64) -> f64 {
-    let mixed = (step.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ salt.wrapping_mul(0xd1b5_4a32_d192_ed03)).wrapping_mul(0x2545_f491_4f6c_dd1d);
+    let mixed = (step.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ salt.wrapping_mul(0xd1b5_4a32_d192_ed03))
+        .wrapping_mul(0x2545_f491_4f6c_dd1d);
     (mixed >> 11) as f64 / (1_u64 << 52) as f64 - 1.0
 }
 
@@ -168,10 +169,12 @@ fn a_hundred_thousand_records_stay_small() {
 fn alarms_and_what_is_no_number_are_shown() {
     let mut records = training(2_000, 10);
     for record in &mut records[120..] {
-        let health = record.health.get_or_insert_default();
-        (health.rank_me, health.r2, health.context_spread) = (1.02, f64::NEG_INFINITY, 1e-7);
+        if let Some(health) = &mut record.health {
+            (health.rank_me, health.r2, health.context_spread, health.between_clips) = (1.02, -3.0, 1e-7, 1e-9);
+        }
         record.loss = 1e-6;
     }
+    records[144].health.as_mut().unwrap().r2 = f64::NEG_INFINITY;
     records[150].loss = f32::NAN;
     records[151].grad_norm = f64::INFINITY;
     records[152].grad_norm = 0.0;
@@ -180,7 +183,8 @@ fn alarms_and_what_is_no_number_are_shown() {
     let alarms = [Alarm {
         step: 1_210,
         what: "the representation collapses: RankMe is 1.0 of 768".to_owned(),
-        cure: "Go back to the checkpoint of step 1,000; raise tau, or add a variance-covariance regulariser.".to_owned(),
+        cure: "Go back to the checkpoint of step 1,000; raise tau, or add a variance-covariance regulariser."
+            .to_owned(),
     }];
     let facts = facts();
     let html = checked(&TrainPage {
@@ -190,7 +194,13 @@ fn alarms_and_what_is_no_number_are_shown() {
         alarms: &alarms,
         ..page(&records, &facts)
     });
-    for text in ["Step 1,210:", "RankMe is 1.0 of 768", "raise tau", "minimised: no number to draw, step 1,510", "class=\"alarm\""] {
+    for text in [
+        "Step 1,210:",
+        "RankMe is 1.0 of 768",
+        "raise tau",
+        "minimised: no number to draw, step 1,510",
+        "class=\"alarm\"",
+    ] {
         assert!(html.contains(text), "{text:?} is missing");
     }
     show("collapsed", &html);

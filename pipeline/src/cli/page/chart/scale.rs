@@ -147,6 +147,8 @@ pub(super) fn reading(value: f64) -> String {
     let text = match value.abs() {
         0.0 => "0".to_owned(),
         v if !(1e-3..1e6).contains(&v) => format!("{v:.2e}").replace('-', "\u{2212}"),
+        // A moving average that keeps nearly all differs from one that keeps all.
+        v if (0.99..1.0).contains(&v) => format!("{v:.6}"),
         v if v >= 1e4 => format::count(v.round() as u64),
         v => format!("{v:.*}", (3.0 - v.log10().floor()).clamp(0.0, 5.0) as usize),
     };
@@ -199,7 +201,10 @@ mod tests {
 
     #[test]
     fn readings_have_four_digits() {
-        let readings = [0.312_44, 12.345, 2.5e-5, 123_456.0, -0.5, 0.0, f64::NAN].map(reading);
-        assert_eq!(readings, ["0.3124", "12.35", "2.50e\u{2212}5", "123,456", "\u{2212}0.5000", "0", format::NO_NUMBER]);
+        let readings = [0.312_44, 0.999_987, 12.345, 2.5e-5, 123_456.0, -0.5, 0.0, f64::NAN].map(reading);
+        assert_eq!(
+            readings,
+            ["0.3124", "0.999987", "12.35", "2.50e\u{2212}5", "123,456", "\u{2212}0.5000", "0", format::NO_NUMBER]
+        );
     }
 }
