@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use ajepa_model::telemetry::{Moment, Phase};
 
-use self::seen::Seen;
+use self::seen::{Seen, alarm_line};
 use self::strip::Strip;
 use super::progress::{PLAIN_EVERY_S, ProgressMode};
 
@@ -86,7 +86,7 @@ impl TrainView {
         let probed = now.record.is_some_and(|record| record.probe.is_some());
         match &mut self.face {
             Face::Live { strip, next_s } => {
-                if let Some(line) = self.seen.alarm_line(now) {
+                if let Some(line) = alarm_line(now) {
                     strip.say(&line);
                 }
                 if turned || elapsed_s >= *next_s {
@@ -95,7 +95,7 @@ impl TrainView {
                 }
             }
             Face::Plain { to, next_s } => {
-                if let Some(line) = self.seen.alarm_line(now) {
+                if let Some(line) = alarm_line(now) {
                     say(to.as_mut(), &line);
                 }
                 if now.phase != Phase::Ended && (probed || elapsed_s >= *next_s) {

@@ -30,17 +30,17 @@ impl Widget for &Seen {
         rule(self).render(lines(0, 1), buffer);
         bar(self, lines(1, 1), buffer);
         loss(self, lines(2, 2), buffer);
-        let pace = vec![format::rate(self.clips_per_s), format!("data wait {}", format::percent(self.data_wait))];
-        row("pace", pace, Style::new()).render(lines(4, 1), buffer);
-        row("health", or_not_yet(self.health_words()), Style::new()).render(lines(5, 1), buffer);
-        row("probe", or_not_yet(self.probe_words()), Style::new()).render(lines(6, 1), buffer);
+        let pace = [format::rate(self.clips_per_s), format!("data wait {}", format::percent(self.data_wait))];
+        row("pace", &pace, Style::new()).render(lines(4, 1), buffer);
+        row("health", &or_not_yet(self.health_words()), Style::new()).render(lines(5, 1), buffer);
+        row("probe", &or_not_yet(self.probe_words()), Style::new()).render(lines(6, 1), buffer);
         match &self.alarm {
             Some((step, what)) => {
                 let count = if self.n_alarms > 1 { format!("{} so far, ", self.n_alarms) } else { String::new() };
-                let words = vec![format!("{count}step {}: {what}", format::count(*step))];
-                row("alarm", words, BAD).render(lines(7, 1), buffer);
+                let words = [format!("{count}step {}: {what}", format::count(*step))];
+                row("alarm", &words, BAD).render(lines(7, 1), buffer);
             }
-            None => row("alarm", vec!["none".to_owned()], SOFT).render(lines(7, 1), buffer),
+            None => row("alarm", &["none".to_owned()], SOFT).render(lines(7, 1), buffer),
         }
     }
 }
@@ -79,7 +79,7 @@ fn bar(seen: &Seen, area: Rect, buffer: &mut Buffer) {
 
 fn loss(seen: &Seen, area: Rect, buffer: &mut Buffer) {
     let lower = area.intersection(Rect { y: area.y + 1, height: 1, ..area });
-    row("loss", vec![format::quantity(f64::from(seen.loss))], Style::new()).render(lower, buffer);
+    row("loss", &[format::quantity(f64::from(seen.loss))], Style::new()).render(lower, buffer);
     let mut spark = columns(area, NAMES + NUMBER);
     spark.width = spark.width.saturating_sub(1);
     // The lowest is still to be seen.
@@ -93,7 +93,7 @@ fn columns(area: Rect, n: u16) -> Rect {
     Rect { x: area.x + n, width: area.width - n, ..area }
 }
 
-fn row(name: &'static str, words: Vec<String>, style: Style) -> Line<'static> {
+fn row(name: &'static str, words: &[String], style: Style) -> Line<'static> {
     let name = format!(" {name:<width$}", width = NAMES as usize - 1);
     Line::from(vec![Span::styled(name, SOFT), Span::styled(words.join(" \u{b7} "), style)])
 }

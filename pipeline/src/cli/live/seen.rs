@@ -108,11 +108,6 @@ impl Seen {
         [words(probe)].into_iter().chain(best.map(|best| format!("best {}", words(best)))).collect()
     }
 
-    /// The alarm that has just been raised.
-    pub(super) fn alarm_line(&self, now: &Moment<'_>) -> Option<String> {
-        Some(format!("alarm at step {}: {}", format::count(now.step), now.alarm?))
-    }
-
     /// All of it in one line.
     pub(super) fn plain_line(&self) -> String {
         let mut parts = vec![
@@ -132,21 +127,25 @@ impl Seen {
     /// `5,000 steps in 1 h 32 min, loss 0.412, best probe 0.464 at step 4,500, 2 alarms`.
     pub(super) fn last_line(&self, elapsed_s: f64) -> String {
         let done = format::counted(self.step.saturating_sub(self.steps_before), "step");
-        let mut line = format!("{done} in {}", format::duration(elapsed_s));
+        let mut parts = vec![format!("{done} in {}", format::duration(elapsed_s))];
         if self.step < self.steps {
-            line += &format!(", stopped at step {} of {}", format::count(self.step), format::count(self.steps));
+            parts.push(format!("stopped at step {} of {}", format::count(self.step), format::count(self.steps)));
         } else if self.steps_before > 0 {
-            line += &format!(", {} in all", format::count(self.steps));
+            parts.push(format!("{} in all", format::count(self.steps)));
         }
-        line += &format!(", loss {}", format::quantity(f64::from(self.loss)));
-        if let Some((step, score)) = self.best {
-            line += &format!(", best probe {} at step {}", format::quantity(score), format::count(step));
-        }
+        parts.push(format!("loss {}", format::quantity(f64::from(self.loss))));
+        let best = |(step, score)| format!("best probe {} at step {}", format::quantity(score), format::count(step));
+        parts.extend(self.best.map(best));
         if self.n_alarms > 0 {
-            line += &format!(", {}", format::counted(self.n_alarms, "alarm"));
+            parts.push(format::counted(self.n_alarms, "alarm"));
         }
-        line
+        parts.join(", ")
     }
+}
+
+/// The alarm that has just been raised.
+pub(super) fn alarm_line(now: &Moment<'_>) -> Option<String> {
+    Some(format!("alarm at step {}: {}", format::count(now.step), now.alarm?))
 }
 
 fn signed(x: f64) -> String {

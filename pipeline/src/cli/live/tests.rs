@@ -48,23 +48,23 @@ fn moment(step: u64) -> Moment<'static> {
 fn record(step: u64) -> Record {
     Record {
         step,
-        health: (step % 50 == 0).then(|| Health {
+        health: step.is_multiple_of(50).then(|| Health {
             target_spread: 0.951,
             prediction_spread: 0.744,
             rank_me: 129.8,
             r2: -0.0512,
             ..Health::default()
         }),
-        probe: (step % 100 == 0).then(|| ProbeScores { knn: 0.5 - (step as f64 - 1_100.0).abs() / 1e4 }),
+        probe: step.is_multiple_of(100).then(|| ProbeScores { knn: 0.5 - (step as f64 - 1_100.0).abs() / 1e4 }),
         ..Record::default()
     }
 }
 
 /// Steps 1001 to 1240 at ten a second, a record every ten, an alarm at the 1205th, then a checkpoint.
 fn run(view: &mut TrainView) {
-    for step in 1_001..=1_240 {
+    for step in 1_001..=1_240_u64 {
         let elapsed_s = (step - 1_000) as f64 * 0.1;
-        let record = (step % 10 == 0).then(|| record(step));
+        let record = step.is_multiple_of(10).then(|| record(step));
         let alarm = (step == 1_205).then_some("the representation collapses: RankMe is 1.0 of 768; raise tau\u{1b}[2J");
         if record.as_ref().is_some_and(|record| record.probe.is_some()) {
             view.update_at(&Moment { phase: Phase::Probing, ..moment(step) }, elapsed_s - 0.05);

@@ -5,6 +5,7 @@ mod scale;
 
 use std::fmt::Write;
 
+use self::scale::Axis;
 pub(in crate::cli) use self::scale::{Across, Up};
 use super::thin::Thin;
 use super::{Html, css_percent};
@@ -66,14 +67,15 @@ impl Chart<'_> {
         self.caption(&mut html);
         html.raw("<div class=\"pane\">");
         let x = |v: f64| v / end;
-        self.drawing(&mut html, &thin, x, |v| axis.place(v));
+        self.drawing(&mut html, &thin, end, &axis);
         for (value, label) in &axis.ticks {
             let _ = write!(html.0, "<i class=\"y\" style=\"bottom:{}%\">{label}</i>", css_percent(axis.place(*value)));
         }
-        for (value, label) in self.across.ticks(end, self.large) {
-            // A label at the very end would stick out.
-            let class = if x(value) > 0.93 { "x last" } else { "x" };
-            let _ = write!(html.0, "<i class=\"{class}\" style=\"left:{}%\">{label}</i>", css_percent(x(value)));
+        for (i, (value, label)) in self.across.ticks(end, self.large).into_iter().enumerate() {
+            // A label at the very end would stick out; on a phone there is room for every other one.
+            let end = if x(value) > 0.93 { " last" } else { "" };
+            let odd = if i % 2 == 1 { " odd" } else { "" };
+            let _ = write!(html.0, "<i class=\"x{end}{odd}\" style=\"left:{}%\">{label}</i>", css_percent(x(value)));
         }
         for mark in &self.marks {
             if let Mark::Point(at, value, name) = mark {
@@ -107,11 +109,10 @@ impl Chart<'_> {
         html.raw("</figcaption>");
     }
 
-    fn drawing(&self, html: &mut Html, thin: &[Thin], x: impl Fn(f64) -> f64, up: impl Fn(f64) -> f64) {
-        let (px, py) = (|v: f64| x(v).clamp(0.0, 1.0) * WIDTH, |v: f64| (1.0 - up(v).clamp(0.0, 1.0)) * HEIGHT);
+    fn drawing(&self, html: &mut Html, thin: &[Thin], end: f64, axis: &Axis) {
+        let px = |v: f64| (v / end).clamp(0.0, 1.0) * WIDTH;
+        let py = |v: f64| (1.0 - axis.place(v).clamp(0.0, 1.0)) * HEIGHT;
         let _ = write!(html.0, "<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" preserveAspectRatio=\"none\" role=\"img\">");
-        let range = thin.iter().filter_map(Thin::range).reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)));
-        let axis = self.up.axis(range.unwrap_or((0.0, 1.0)));
         for (value, _) in &axis.ticks {
             let _ = write!(html.0, "<path class=\"grid\" d=\"M0 {:.1}H{WIDTH}\"/>", py(*value));
         }
@@ -119,13 +120,13 @@ impl Chart<'_> {
             for band in &curve.bands {
                 let there = band.iter().map(|b| (b.0, b.2));
                 let back = band.iter().rev().map(|b| (b.0, b.1));
-                let d = path(there.chain(back), &px, &py);
+                let d = path(there.chain(back), px, py);
                 let _ = write!(html.0, "<path class=\"band l{}\" d=\"{d}Z\"/>", i % 4);
             }
         }
         for (i, curve) in thin.iter().enumerate() {
             for line in &curve.lines {
-                let mut d = path(line.iter().copied(), &px, &py);
+                let mut d = path(line.iter().copied(), px, py);
                 if line.len() == 1 {
                     // A point alone has no length: with round ends it is a dot.
                     d.push_str("h0");
@@ -139,8 +140,8 @@ impl Chart<'_> {
                 html.text(name).raw("</title></path>");
             }
         }
-        self.readings(html, thin, &px);
-        self.holes(html, thin, &px);
+        self.readings(html, thin, px);
+        self.holes(html, thin, px);
         html.raw("</svg>");
     }
 

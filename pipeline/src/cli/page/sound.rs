@@ -3,8 +3,12 @@
 /// Nothing is left open, no number is none, nothing is asked of anybody and nothing runs.
 pub(in crate::cli) fn assert_sound(page: &str) {
     assert_well_nested(page);
+    // Pictures may spell anything.
+    let text = |piece: &str| piece.split_once('"').map_or(piece, |(_, text)| text).to_owned();
+    let text: String =
+        page.split("base64,").enumerate().map(|(i, p)| if i == 0 { p.to_owned() } else { text(p) }).collect();
     for word in ["NaN", "inf%", " inf", "=\"-inf"] {
-        assert!(!page.contains(word), "{word:?} is on the page");
+        assert!(!text.contains(word), "{word:?} is on the page");
     }
     assert!(!page.contains("http://") && !page.contains("https://") && !page.contains("<script"));
 }

@@ -29,7 +29,7 @@ fn record(step: u64, steps: u64, every: u64) -> Record {
         lr: 5e-4 * warm * (0.5 + 0.5 * (std::f64::consts::PI * t).cos()),
         weight_decay: 0.04 + 0.36 * t,
         tau: 0.996 + 0.004 * t,
-        health: (step % (every * 5) == 0).then(|| Health {
+        health: step.is_multiple_of(every * 5).then(|| Health {
             target_spread: 0.55 + 0.4 * learned + 0.01 * jitter(4),
             prediction_spread: 0.1 + 0.65 * learned + 0.01 * jitter(5),
             context_spread: 0.9 - 0.1 * learned + 0.02 * jitter(6),
@@ -40,7 +40,8 @@ fn record(step: u64, steps: u64, every: u64) -> Record {
             between_positions: 0.5 - 0.35 * learned + 0.01 * jitter(10),
             r2: -0.2 + 0.8 * learned + 0.01 * jitter(11),
         }),
-        probe: (step % (every * 25) == 0)
+        probe: step
+            .is_multiple_of(every * 25)
             .then(|| ProbeScores { knn: 0.12 + 0.35 * learned - 0.1 * (t - 0.7).max(0.0) + 0.01 * jitter(12) }),
         speed: Some(Speed {
             clips_per_s: 410.0 * (1.0 - if (0.4..0.5).contains(&t) { 0.35 } else { 0.0 }) + 12.0 * jitter(13),
