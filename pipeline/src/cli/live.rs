@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use ajepa_model::telemetry::{Moment, Phase};
 
-use self::seen::{Seen, alarm_line};
+use self::seen::{Seen, alarm_lines};
 use self::strip::Strip;
 use super::progress::{PLAIN_EVERY_S, ProgressMode};
 
@@ -37,7 +37,7 @@ const LIVE_EVERY_S: f64 = 0.125;
 ///         clips_per_s: 40.0,
 ///         data_wait: 0.01,
 ///         record: None,
-///         alarm: None,
+///         alarms: &[],
 ///     });
 /// }
 /// view.finish();
@@ -86,7 +86,7 @@ impl TrainView {
         let probed = now.record.is_some_and(|record| record.probe.is_some());
         match &mut self.face {
             Face::Live { strip, next_s } => {
-                if let Some(line) = alarm_line(now) {
+                for line in alarm_lines(now) {
                     strip.say(&line);
                 }
                 if turned || elapsed_s >= *next_s {
@@ -95,7 +95,7 @@ impl TrainView {
                 }
             }
             Face::Plain { to, next_s } => {
-                if let Some(line) = alarm_line(now) {
+                for line in alarm_lines(now) {
                     say(to.as_mut(), &line);
                 }
                 if now.phase != Phase::Ended && (probed || elapsed_s >= *next_s) {
@@ -104,7 +104,8 @@ impl TrainView {
                     say(to.as_mut(), &self.seen.plain_line());
                 }
             }
-            Face::Off => {}
+            // What is off is progress, not warnings.
+            Face::Off => alarm_lines(now).for_each(|line| say(&mut std::io::stderr(), &line)),
         }
     }
 

@@ -11,6 +11,7 @@ mod page;
 pub mod picture;
 pub mod progress;
 pub mod report_html;
+pub mod shown;
 #[cfg(feature = "train")]
 pub mod train_html;
 pub mod verb;

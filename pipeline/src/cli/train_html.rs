@@ -5,7 +5,7 @@
 mod curves;
 mod sections;
 
-use ajepa_model::telemetry::Record;
+use ajepa_model::telemetry::{Alarm, Record};
 
 use super::args::PatchSize;
 use super::page;
@@ -38,17 +38,6 @@ pub struct TrainPage<'a> {
     pub facts: &'a [(String, String)],
     /// Version of the program.
     pub program: &'a str,
-}
-
-/// Something is wrong with the training.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Alarm {
-    /// When it was raised.
-    pub step: u64,
-    /// What was seen.
-    pub what: String,
-    /// What to do about it.
-    pub cure: String,
 }
 
 /// A picture on the page.

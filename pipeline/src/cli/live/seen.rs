@@ -49,9 +49,9 @@ impl Seen {
                 }
             }
         }
-        if let Some(alarm) = now.alarm {
-            self.alarm = Some((now.step, alarm.to_owned()));
-            self.n_alarms += 1;
+        if let Some(alarm) = now.alarms.last() {
+            self.alarm = Some((alarm.step, alarm.text.clone()));
+            self.n_alarms += now.alarms.len() as u64;
         }
         if self.counted_s.is_none_or(|s| elapsed_s - s >= COUNT_EVERY_S) {
             self.counted_s = Some(elapsed_s);
@@ -143,9 +143,9 @@ impl Seen {
     }
 }
 
-/// The alarm that has just been raised.
-pub(super) fn alarm_line(now: &Moment<'_>) -> Option<String> {
-    Some(format!("alarm at step {}: {}", format::count(now.step), now.alarm?))
+/// The alarms that have just been raised, a line each.
+pub(super) fn alarm_lines(now: &Moment<'_>) -> impl Iterator<Item = String> {
+    now.alarms.iter().map(|alarm| format!("alarm at step {}: {}", format::count(alarm.step), alarm.text))
 }
 
 fn signed(x: f64) -> String {

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
 
-use ajepa_model::telemetry::{Health, ProbeScores, Record};
+use ajepa_model::telemetry::{Alarm, AlarmKind, Health, ProbeScores, Record};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 
@@ -41,7 +41,7 @@ fn moment(step: u64) -> Moment<'static> {
         clips_per_s: 412.0,
         data_wait: 0.004,
         record: None,
-        alarm: None,
+        alarms: &[],
     }
 }
 
@@ -65,11 +65,13 @@ fn run(view: &mut TrainView) {
     for step in 1_001..=1_240_u64 {
         let elapsed_s = (step - 1_000) as f64 * 0.1;
         let record = step.is_multiple_of(10).then(|| record(step));
-        let alarm = (step == 1_205).then_some("the representation collapses: RankMe is 1.0 of 768; raise tau\u{1b}[2J");
+        let text = "the representation collapses: RankMe is 1.0 of 768; raise tau\u{1b}[2J".to_owned();
+        let alarms = [Alarm { kind: AlarmKind::Collapse, step, text }];
+        let alarms = if step == 1_205 { &alarms[..] } else { &[] };
         if record.as_ref().is_some_and(|record| record.probe.is_some()) {
             view.update_at(&Moment { phase: Phase::Probing, ..moment(step) }, elapsed_s - 0.05);
         }
-        view.update_at(&Moment { record: record.as_ref(), alarm, ..moment(step) }, elapsed_s);
+        view.update_at(&Moment { record: record.as_ref(), alarms, ..moment(step) }, elapsed_s);
     }
     view.update_at(&Moment { phase: Phase::Saving, ..moment(1_240) }, 24.1);
 }

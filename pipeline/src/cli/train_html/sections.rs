@@ -106,10 +106,7 @@ fn alarms(page: &TrainPage<'_>) -> Option<Section> {
     let mut body = Html::new();
     for alarm in page.alarms.iter().take(MAX_ALARMS) {
         let _ = write!(body.0, "<div class=\"callout alarmed\"><p><b>Step {}:</b> ", number::count(alarm.step));
-        body.text(&alarm.what).raw("</p>");
-        if !alarm.cure.is_empty() {
-            body.raw("<p>").text(&alarm.cure).raw("</p>");
-        }
+        body.text(&alarm.text).raw("</p>");
         body.raw("</div>");
     }
     if let Some(more) = page.alarms.len().checked_sub(MAX_ALARMS).filter(|more| *more > 0) {
@@ -128,7 +125,7 @@ struct Charts<'a> {
 impl<'a> Charts<'a> {
     fn chart(&self, title: &'static str, unit: &'static str, curves: Vec<Curve>, up: Up) -> Chart<'a> {
         let alarms = self.page.alarms.iter().take(MAX_ALARMS);
-        let marks = alarms.map(|alarm| Mark::Alarm(alarm.step as f64, &alarm.what)).collect();
+        let marks = alarms.map(|alarm| Mark::Alarm(alarm.step as f64, &alarm.text)).collect();
         Chart { title, unit, curves, across: Across::Steps, end: self.end, up, marks, large: false }
     }
 

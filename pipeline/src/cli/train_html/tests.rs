@@ -1,6 +1,6 @@
 //! The page over made-up trainings, from none at all to broken ones.
 
-use ajepa_model::telemetry::{Health, ProbeScores, Speed};
+use ajepa_model::telemetry::{AlarmKind, Health, ProbeScores, Speed};
 
 use super::*;
 use crate::cli::page::sound::assert_sound;
@@ -48,6 +48,7 @@ fn record(step: u64, steps: u64, every: u64) -> Record {
             data_wait: (0.004 + if (0.4..0.5).contains(&t) { 0.34 } else { 0.0 } + 0.003 * jitter(14)).max(0.0),
             step_s: 128.0 / 410.0,
         }),
+        ..Record::default()
     }
 }
 
@@ -181,12 +182,9 @@ fn alarms_and_what_is_no_number_are_shown() {
     records[152].grad_norm = 0.0;
     records[153].probe = Some(ProbeScores { knn: f64::NAN });
     records[154].speed = Some(Speed { clips_per_s: f64::NAN, data_wait: f64::INFINITY, step_s: -1.0 });
-    let alarms = [Alarm {
-        step: 1_210,
-        what: "the representation collapses: RankMe is 1.0 of 768".to_owned(),
-        cure: "Go back to the checkpoint of step 1,000; raise tau, or add a variance-covariance regulariser."
-            .to_owned(),
-    }];
+    let text =
+        "the representation collapses: RankMe is 1.0 of 768; raise tau, or add a variance-covariance regulariser";
+    let alarms = [Alarm { kind: AlarmKind::Collapse, step: 1_210, text: text.to_owned() }];
     let facts = facts();
     let html = checked(&TrainPage {
         outcome: "failed",
@@ -258,7 +256,7 @@ fn time_is_the_clips_over_their_pace() {
 fn nothing_from_outside_becomes_markup() {
     let evil = "<script>alert(1)</script>\"'&\u{0}\u{1b}[31m";
     let (records, facts) = (training(200, 10), vec![(evil.to_owned(), evil.to_owned())]);
-    let alarms = [Alarm { step: 1, what: evil.to_owned(), cure: evil.to_owned() }];
+    let alarms = [Alarm { kind: AlarmKind::Gradient, step: 1, text: evil.to_owned() }];
     let pictures = [Picture { png: evil.into(), caption: evil.to_owned() }];
     let html = checked(&TrainPage {
         title: evil,

@@ -7,10 +7,10 @@ use super::{fail, load, print};
 use crate::cli::args::{ReportFile, ReportFormat, RunArgs};
 use crate::cli::exit::{Exit, StopWatch};
 use crate::cli::format::{bytes, count, counted, duration, percent, rate};
-use crate::cli::progress::Progress;
 use crate::cli::report_html;
+use crate::cli::shown::Shown;
 use crate::engine::RunError;
-use crate::job::{self, Event, JobError, JobOptions};
+use crate::job::{self, JobError, JobOptions};
 use crate::plan::explain;
 use crate::report::{RunReport, TrainingReport};
 use crate::stage::BuildError;
@@ -32,20 +32,9 @@ pub fn run(args: &RunArgs, registry: &Registry) -> Exit {
         fresh: args.fresh,
     };
     quiet_workers();
-    let mut progress = Progress::new(args.progress);
-    let (mut report, result) = job::run(&graph, options, watch.stops(), &mut |event| match event {
-        Event::Running(snapshot) => progress.update(snapshot),
-        #[cfg(feature = "train")]
-        Event::Training { moment, .. } => {
-            for alarm in moment.alarms {
-                progress.say(&format!("alarm at step {}: {}", alarm.step, alarm.text));
-            }
-            if let Some(record) = moment.record {
-                progress.say(&format!("step {} of {}: loss {:.4}", record.step, moment.steps, record.loss));
-            }
-        }
-    });
-    progress.finish(&report.end);
+    let mut shown = Shown::new(args.progress);
+    let (mut report, result) = job::run(&graph, options, watch.stops(), &mut |event| shown.update(event));
+    shown.finish();
     report.graph_svg = Some(explain::svg(&explain::explain(&graph)));
     let exit = conclude(&report, result);
     for file in &args.reports {
