@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# All tests. The ones that read shards with pyarrow, polars and DuckDB make a Python environment of their own.
+# All tests. The ones that read with pyarrow, polars, DuckDB and TensorBoard make a Python environment of their own.
 cd "$(dirname "$0")/.."
 . scripts/setup.sh
 if [ -z "${AJEPA_PYTHON:-}" ] && command -v python3 >/dev/null; then
@@ -7,8 +7,8 @@ if [ -z "${AJEPA_PYTHON:-}" ] && command -v python3 >/dev/null; then
     if [ ! -x "$venv/bin/python" ]; then
         python3 -m venv "$venv"
     fi
-    "$venv/bin/python" -c 'import pyarrow, polars, duckdb, numpy' 2>/dev/null ||
-        "$venv/bin/python" -m pip install --quiet 'pyarrow>=26' 'polars>=2.1' 'duckdb>=2.0' numpy
+    "$venv/bin/python" -c 'import pyarrow, polars, duckdb, numpy, tensorboard' 2>/dev/null ||
+        "$venv/bin/python" -m pip install --quiet 'pyarrow>=26' 'polars>=2.1' 'duckdb>=2.0' numpy 'tensorboard>=2.20'
     export AJEPA_PYTHON=$venv/bin/python
 fi
 if cargo nextest --version >/dev/null 2>&1; then

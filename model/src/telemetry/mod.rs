@@ -7,8 +7,10 @@ mod health;
 mod moment;
 mod record;
 mod table;
+mod tensorboard;
 
 pub use alarms::{Alarm, AlarmKind, Alarms};
 pub use health::health;
 pub use moment::{Moment, Phase};
 pub use record::{Health, ProbeScores, Record, Speed};
+pub use tensorboard::{EventWriter, scalars_of};

@@ -13,4 +13,5 @@ mod health;
 mod objective;
 mod parity;
 mod probe;
+mod tensorboard;
 mod tidy;

@@ -128,8 +128,10 @@ pub fn draw(clip: &MelClip<'_>, options: &PictureOptions<'_>) -> Result<Canvas, 
     let (width, height) = (clip.n_frames.saturating_mul(scale), clip.n_mels.saturating_mul(scale));
     let bottom = if options.roles.is_some() { BOTTOM + LEGEND } else { BOTTOM };
     let range = options.range.unwrap_or_else(|| spread(clip));
-    let mut canvas =
-        Canvas::new(width.saturating_add(LEFT + RIGHT).max(420), height.saturating_add(TOP + bottom), PAPER)?;
+    let legend = legend(options.roles.unwrap_or_default());
+    let least = LEFT + legend.iter().map(|(_, text)| legend_step(text)).sum::<usize>();
+    let across = width.saturating_add(LEFT + RIGHT).max(420).max(least);
+    let mut canvas = Canvas::new(across, height.saturating_add(TOP + bottom), PAPER)?;
     if n_values == 0 {
         return Err(PictureError::Empty);
     }
@@ -143,7 +145,7 @@ pub fn draw(clip: &MelClip<'_>, options: &PictureOptions<'_>) -> Result<Canvas, 
         }
     }
     caption(&mut canvas, clip);
-    legend(&mut canvas, TOP + height + BOTTOM, options.roles.unwrap_or_default());
+    draw_legend(&mut canvas, TOP + height + BOTTOM, &legend);
     axes(&mut canvas, clip, scale);
     colour_bar(&mut canvas, LEFT + width + 16, height, range);
     Ok(canvas)
@@ -261,23 +263,32 @@ fn caption(canvas: &mut Canvas, clip: &MelClip<'_>) {
 }
 
 /// What the mask's colours mean, and how many patches have each.
-fn legend(canvas: &mut Canvas, y: usize, roles: &[PatchRole]) {
-    let mut x = LEFT;
+fn legend(roles: &[PatchRole]) -> Vec<(PatchRole, String)> {
     let kinds = [(PatchRole::Context, "context"), (PatchRole::Target, "target"), (PatchRole::Unused, "unused")];
-    for (role, name) in kinds {
+    let entry = |(role, name)| {
         let n = roles.iter().filter(|r| **r == role).count();
-        if n > 0 {
-            let text = format!("{name} {n}/{}", roles.len());
-            // As in the picture: all colours of the map, seen through the veil of the role.
-            for at in 0..14 {
-                canvas.fill((x + at, y), (1, 14), magma((at as f32 + 0.5) / 14.0));
-            }
-            if let Some((colour, share)) = veil(role) {
-                canvas.blend((x, y), (14, 14), colour, share);
-            }
-            canvas.text((x + 20, y), &text, SOFT, TEXT);
-            x += 20 + text_width(&text, TEXT) + 24;
+        (n > 0).then(|| (role, format!("{name} {n}/{}", roles.len())))
+    };
+    kinds.into_iter().filter_map(entry).collect()
+}
+
+/// Pixels from one entry of the legend to the next.
+fn legend_step(text: &str) -> usize {
+    20 + text_width(text, TEXT) + 24
+}
+
+fn draw_legend(canvas: &mut Canvas, y: usize, entries: &[(PatchRole, String)]) {
+    let mut x = LEFT;
+    for (role, text) in entries {
+        // As in the picture: all colours of the map, seen through the veil of the role.
+        for at in 0..14 {
+            canvas.fill((x + at, y), (1, 14), magma((at as f32 + 0.5) / 14.0));
         }
+        if let Some((colour, share)) = veil(*role) {
+            canvas.blend((x, y), (14, 14), colour, share);
+        }
+        canvas.text((x + 20, y), text, SOFT, TEXT);
+        x += legend_step(text);
     }
 }
 

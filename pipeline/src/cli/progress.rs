@@ -1,6 +1,7 @@
 //! Progress of a run on stderr: a live bar, plain lines, or nothing.
 
 mod pace;
+mod rate;
 
 use std::io::{IsTerminal, Write};
 
@@ -8,6 +9,8 @@ use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use self::pace::Pace;
+#[cfg(feature = "train")]
+pub(super) use self::rate::Rate;
 use super::format;
 use crate::engine::Snapshot;
 
@@ -24,7 +27,7 @@ pub enum ProgressMode {
 }
 
 /// Seconds between plain lines.
-const PLAIN_EVERY_S: f64 = 5.0;
+pub(super) const PLAIN_EVERY_S: f64 = 5.0;
 
 /// Shows a run on stderr while it goes.
 #[derive(Debug)]

@@ -168,7 +168,8 @@ impl StageConfig for SinkTrainConfig {
         let recipe = self.recipe(inputs)?;
         self.train_config(&recipe).check().map_err(|error| {
             let mut error = in_plan(error);
-            error.field = error.field.map(|field| field.trim_start_matches("model.").replace("probe_every", "probe.every"));
+            error.field =
+                error.field.map(|field| field.trim_start_matches("model.").replace("probe_every", "probe.every"));
             error
         })?;
         self.masks(&recipe).masker(inputs)?;

@@ -1,5 +1,7 @@
 //! Where the ticks of a mel picture go.
 
+use crate::front_end::find;
+
 /// How mel bins lie over frequency.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum FrequencyAxis {
@@ -22,6 +24,17 @@ pub enum FrequencyAxis {
 }
 
 impl FrequencyAxis {
+    /// By what a front end says of itself: the edges of the filter bank from its centres, which are evenly spaced in mel.
+    pub fn of_front_end(front_end: &serde_json::Value) -> Self {
+        let centres = find(front_end, "mel_centres_hz").and_then(serde_json::Value::as_array);
+        let centres: Vec<f64> = centres.into_iter().flatten().filter_map(serde_json::Value::as_f64).collect();
+        let [first, second, .., last] = centres[..] else { return Self::Bins };
+        let mel = |hz: f64| 1127.0 * (hz / 700.0).ln_1p();
+        let hz = |mel: f64| 700.0 * (mel / 1127.0).exp_m1();
+        let step = mel(second) - mel(first);
+        Self::Htk { min_hz: hz(mel(first) - step).max(0.0), max_hz: hz(mel(last) + step) }
+    }
+
     /// Ticks in order of their importance: where (in bins; the centre of bin k is at k) and what it says.
     pub(super) fn ticks(self, n_mels: usize) -> Vec<(f64, String)> {
         let (min_hz, max_hz, to_mel): (f64, f64, fn(f64) -> f64) = match self {

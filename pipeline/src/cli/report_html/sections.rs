@@ -2,20 +2,11 @@
 
 use std::fmt::Write;
 
-use super::plot::{Unit, area, bar, strip};
 use super::series;
-use super::{Html, css_percent, number};
+use crate::cli::page::plot::{Unit, area, bar, strip};
+use crate::cli::page::{Html, Section, css_percent, number};
 use crate::engine::{Snapshot, StageSnapshot};
 use crate::report::RunReport;
-
-/// One section; without a title it stands as it is.
-#[derive(Debug, Default)]
-pub(super) struct Section {
-    pub(super) title: &'static str,
-    /// A sentence below the title: what is to be seen. Markup of ours.
-    pub(super) aside: &'static str,
-    pub(super) body: Html,
-}
 
 /// Those that have something to show.
 pub(super) fn all(report: &RunReport) -> Vec<Section> {

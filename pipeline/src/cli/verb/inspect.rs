@@ -278,8 +278,8 @@ impl Style {
         Ok(Self {
             layout: if time_axis == TimeAxis::Rows { Layout::FramesMels } else { Layout::MelsFrames },
             picture,
-            hop_s: find(&tensor.front_end, "frame_s").and_then(serde_json::Value::as_f64).unwrap_or(1.0),
-            frequency: frequency(&tensor.front_end),
+            hop_s: frame_s(&tensor.front_end).unwrap_or(1.0),
+            frequency: FrequencyAxis::of_front_end(&tensor.front_end),
             patch,
             grid,
             mask,
@@ -361,21 +361,4 @@ fn labels(row: &RowRef) -> String {
     };
     let texts = list.as_string_opt::<i32>();
     texts.map_or_else(String::new, |texts| texts.iter().flatten().collect::<Vec<_>>().join(", "))
-}
-
-/// A field of the front end, however many stages have wrapped it.
-fn find<'a>(front_end: &'a serde_json::Value, key: &str) -> Option<&'a serde_json::Value> {
-    let map = front_end.as_object()?;
-    map.get(key).or_else(|| map.values().find_map(|inner| find(inner, key)))
-}
-
-/// The edges of the filter bank from its centres, which are evenly spaced in mel.
-fn frequency(front_end: &serde_json::Value) -> FrequencyAxis {
-    let centres = find(front_end, "mel_centres_hz").and_then(serde_json::Value::as_array);
-    let centres: Vec<f64> = centres.into_iter().flatten().filter_map(serde_json::Value::as_f64).collect();
-    let [first, second, .., last] = centres[..] else { return FrequencyAxis::Bins };
-    let mel = |hz: f64| 1127.0 * (hz / 700.0).ln_1p();
-    let hz = |mel: f64| 700.0 * (mel / 1127.0).exp_m1();
-    let step = mel(second) - mel(first);
-    FrequencyAxis::Htk { min_hz: hz(mel(first) - step).max(0.0), max_hz: hz(mel(last) + step) }
 }

@@ -7,10 +7,11 @@ use super::{fail, load, print};
 use crate::cli::args::{ReportFile, ReportFormat, RunArgs};
 use crate::cli::exit::{Exit, STOPPING, STOPPING_WHOLE, StopWatch};
 use crate::cli::format::{bytes, count, counted, duration, percent, rate};
-use crate::cli::progress::{Progress, ProgressMode};
+use crate::cli::progress::ProgressMode;
 use crate::cli::report_html;
+use crate::cli::shown::Shown;
 use crate::engine::RunError;
-use crate::job::{self, Event, JobError, JobOptions};
+use crate::job::{self, JobError, JobOptions};
 use crate::plan::{Graph, explain};
 use crate::report::{RunReport, TrainingReport};
 use crate::stage::BuildError;
@@ -38,20 +39,9 @@ pub(super) fn execute(graph: &Graph, options: JobOptions, progress: ProgressMode
         Err(error) => return fail(format!("cannot listen for signals: {error}")),
     };
     quiet_workers();
-    let mut progress = Progress::new(progress);
-    let (mut report, result) = job::run(graph, options, watch.stops(), &mut |event| match event {
-        Event::Running(snapshot) => progress.update(snapshot),
-        #[cfg(feature = "train")]
-        Event::Training { moment, .. } => {
-            for alarm in moment.alarms {
-                progress.say(&format!("alarm at step {}: {}", alarm.step, alarm.text));
-            }
-            if let Some(record) = moment.record {
-                progress.say(&format!("step {} of {}: loss {:.4}", record.step, moment.steps, record.loss));
-            }
-        }
-    });
-    progress.finish(&report.end);
+    let mut shown = Shown::new(progress);
+    let (mut report, result) = job::run(graph, options, watch.stops(), &mut |event| shown.update(event));
+    shown.finish();
     report.graph_svg = Some(explain::svg(&explain::explain(graph)));
     let kept = if graph.is_whole() { NOTHING_KEPT.to_owned() } else { done_so_far(&report) };
     let exit = conclude(&report, result, &kept);

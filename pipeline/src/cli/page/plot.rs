@@ -13,7 +13,7 @@ const HEIGHT: f64 = 170.0;
 
 /// How a plot names its values.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Unit {
+pub(in crate::cli) enum Unit {
     /// `12.3 clips/s`
     ClipsPerS,
     /// `1.2 GiB`
@@ -47,14 +47,19 @@ impl Unit {
         if matches!(self, Self::Bytes) {
             return rough.log2().ceil().exp2();
         }
-        let power = 10_f64.powf(rough.log10().floor());
-        let times = [1.0, 2.0, 5.0, 10.0].into_iter().find(|t| t * power >= rough * 0.999);
-        times.unwrap_or(10.0) * power
+        round_step(rough)
     }
 }
 
+/// The least of 1, 2 or 5 times a power of ten that is no smaller than `rough`.
+pub(in crate::cli) fn round_step(rough: f64) -> f64 {
+    let power = 10_f64.powf(rough.log10().floor());
+    let times = [1.0, 2.0, 5.0, 10.0].into_iter().find(|t| t * power >= rough * 0.999);
+    times.unwrap_or(10.0) * power
+}
+
 /// A line with the area below it; a dashed line at `mark`, if given, with its name.
-pub(super) fn area(points: &[(f64, f64)], end_s: f64, unit: Unit, mark: Option<(f64, &str)>) -> Html {
+pub(in crate::cli) fn area(points: &[(f64, f64)], end_s: f64, unit: Unit, mark: Option<(f64, &str)>) -> Html {
     let mut svg = Html::new();
     let top = points.iter().map(|p| p.1).chain(mark.map(|m| m.0)).fold(0.0_f64, f64::max);
     if points.len() < 2 || end_s <= 0.0 || !end_s.is_finite() {
@@ -128,7 +133,7 @@ fn hover(svg: &mut Html, points: &[(f64, f64)], x: impl Fn(f64) -> f64, y: impl 
 }
 
 /// A small area without axes, of shares from 0 to 1.
-pub(super) fn strip(points: &[(f64, f64)], end_s: f64) -> Html {
+pub(in crate::cli) fn strip(points: &[(f64, f64)], end_s: f64) -> Html {
     let mut svg = Html::new();
     if points.len() < 2 || end_s <= 0.0 || !end_s.is_finite() {
         svg.raw("<span class=\"none\">too short for a line</span>");
@@ -152,7 +157,7 @@ pub(super) fn strip(points: &[(f64, f64)], end_s: f64) -> Html {
 }
 
 /// A bar of a table, from the left.
-pub(super) fn bar(share: f64, class: &str, title: &str) -> String {
+pub(in crate::cli) fn bar(share: f64, class: &str, title: &str) -> String {
     format!(
         "<span class=\"bar {class}\" title=\"{}\"><i style=\"width:{}%\"></i></span>",
         Html::escape(title),
@@ -161,7 +166,7 @@ pub(super) fn bar(share: f64, class: &str, title: &str) -> String {
 }
 
 /// Four to eight round moments from zero on, named so that they stay short.
-fn time_ticks(end_s: f64) -> Vec<(f64, String)> {
+pub(in crate::cli) fn time_ticks(end_s: f64) -> Vec<(f64, String)> {
     const STEPS_S: [f64; 21] = [
         0.01, 0.05, 0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 900.0, 1_800.0, 3_600.0,
         7_200.0, 10_800.0, 21_600.0, 43_200.0,
