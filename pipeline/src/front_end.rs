@@ -56,11 +56,15 @@ impl FrontEnd {
     }
 }
 
-/// Seconds from one frame to the next, however many stages have wrapped the front end that says it.
+/// Seconds from one frame to the next, where the front end says it.
 pub fn frame_s(front_end: &Value) -> Option<f64> {
+    find(front_end, "frame_s").and_then(Value::as_f64)
+}
+
+/// A field of a front end, however many stages have wrapped it.
+pub fn find<'a>(front_end: &'a Value, key: &str) -> Option<&'a Value> {
     let map = front_end.as_object()?;
-    let here = map.get("frame_s").and_then(Value::as_f64);
-    here.or_else(|| map.values().find_map(frame_s))
+    map.get(key).or_else(|| map.values().find_map(|inner| find(inner, key)))
 }
 
 /// Equal, but for the last bits of numbers: JSON's reader does not keep them.

@@ -4,6 +4,7 @@
 //! run.json             what the run is: recipe, seed, data, batches; a run of another kind is refused
 //! metrics.jsonl        a record a line
 //! checkpoints/step-00001000/
+//! events.out.tfevents.* the same for TensorBoard, and report.html, where whoever trains writes them
 //! earlier-1/           what `fresh` put aside
 //! ```
 

@@ -29,11 +29,12 @@ fn read(fs: &dyn Fs, path: &Path, last: u64) -> Result<(Vec<Record>, u64), Store
     let mut records = Vec::new();
     let mut kept = 0;
     for line in bytes.split_inclusive(|&byte| byte == b'\n') {
-        let whole = line.ends_with(b"\n");
-        match serde_json::from_slice::<Record>(line) {
-            Ok(record) if whole && record.step <= last => records.push(record),
-            _ => break,
+        // A line with a number that JSON has no word for is a line all the same, and keeps its place.
+        let step = serde_json::from_slice::<serde_json::Value>(line).ok().and_then(|record| record["step"].as_u64());
+        if !line.ends_with(b"\n") || step.is_none_or(|step| step > last) {
+            break;
         }
+        records.extend(serde_json::from_slice::<Record>(line));
         kept += line.len() as u64;
     }
     Ok((records, kept))

@@ -39,7 +39,6 @@ fn record(step: u64, life: u64) -> Record {
         alarms: Vec::new(),
         probe: step.is_multiple_of(10).then_some(ProbeScores { knn: 0.125 + x * 1e-5 }),
         speed: Some(Speed { clips_per_s: 1_234.5, data_wait: 0.004, step_s: 0.25 }),
-        ..Record::default()
     }
 }
 

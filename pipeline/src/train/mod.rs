@@ -2,18 +2,22 @@
 
 mod fed;
 mod probe;
+mod telling;
 
 use std::path::{Path, PathBuf};
 
 use ajepa_model::checkpoint::Checkpoint;
 use ajepa_model::telemetry::Moment;
-use ajepa_model::train::{Ended, Origin, Probe, RunFolder, TrainConfig, TrainError, Trainer};
+use ajepa_model::train::{Batches, Ended, Origin, Probe, RunFolder, TrainConfig, TrainError, Trainer};
 use ajepa_model::{Device, Recipe};
 use crossbeam::channel::Receiver;
 use serde_json::{Value, json};
 
 pub use fed::{Fed, Lent};
 pub use probe::{ProbeConfig, ShardProbe};
+pub use telling::PAGE;
+
+use telling::Telling;
 
 use crate::engine::StopSignal;
 use crate::feed::{Feed, FeedConfig, FeedPlace, PageMemory};
@@ -111,15 +115,22 @@ impl Training<'_> {
         ajepa_model::keep_pages();
         let mut trainer = Trainer::begin(folder, origin, config.clone(), &Device::default())?;
         let mut fed = Fed(self.feed(&tensor, trainer.place(), &config)?);
-        let mut stopped = None;
         let probe = self.config.probe.as_ref();
         let mut probe = probe.map(|probe| ShardProbe::open(probe, &tensor)).transpose()?;
         let probe = probe.as_mut().map(|probe| -> &mut dyn Probe { probe });
-        let ended = trainer.run(&mut fed, probe, &mut |moment| {
+        let mut telling = Telling::new(self, &trainer, config.steps);
+        self.draw_first(&mut telling, &tensor, &config);
+        let mut stopped = None;
+        let ran = trainer.run(&mut fed, probe, &mut |moment| {
+            telling.see(moment);
             observe(moment);
             stopped = stopped.or_else(|| stop.try_recv().ok());
             stopped.is_none()
-        })?;
+        });
+        let ran = ran.map_err(TrainingFault::from);
+        telling.page(outcome(&ran), ran.as_ref().err());
+        notes.append(&mut telling.notes);
+        let ended = ran?;
         let report = TrainingReport {
             stage: self.stage.to_owned(),
             path: self.config.path.clone(),
@@ -130,6 +141,17 @@ impl Training<'_> {
             notes,
         };
         Ok((report, stopped.filter(|_| ended == Ended::Stopped)))
+    }
+
+    /// Shows the clips of the very first batch on the page; whatever is wrong with them, the run will say.
+    fn draw_first(&self, telling: &mut Telling<'_>, tensor: &TensorInfo, config: &TrainConfig) {
+        let first = self.feed(tensor, &Value::Null, config).ok().map(Fed);
+        if let Some(mut fed) = first
+            && let Ok(Some(lent)) = fed.next()
+        {
+            let names = fed.clips(&lent);
+            telling.draw(&lent, &names, tensor);
+        }
     }
 
     /// What the run is made from, and the tensor that it is fed.
@@ -177,6 +199,14 @@ impl Training<'_> {
         feed.open_at(&[&self.shards], place, &PageMemory).map_err(|error| {
             TrainingFault::usage(error.to_string(), "`batch_clips` is at most the number of clips in the shards")
         })
+    }
+}
+
+fn outcome(ran: &Result<Ended, TrainingFault>) -> &'static str {
+    match ran {
+        Ok(Ended::Done | Ended::OutOfData) => "done",
+        Ok(Ended::Stopped) => "stopped",
+        Err(_) => "failed",
     }
 }
 

@@ -16,6 +16,7 @@ use crate::cli::format::{bytes, counted};
 use crate::cli::picture::{Canvas, FrequencyAxis, Layout, MelClip, PatchRole, PictureOptions, contact_sheet, draw};
 use crate::columns::tensor_values;
 use crate::config;
+use crate::front_end::frame_s;
 use crate::shard::{Manifest, RowRef, ShardSet, TensorInfo};
 
 /// Prints what the manifest says; draws clips when asked to.
