@@ -79,6 +79,7 @@ fn an_export_holds_the_encoder_to_the_last_bit() {
     let config: serde_json::Value = serde_json::from_slice(&out["config.json"]).expect("saved");
     assert_eq!((config["hidden_size"].as_u64(), config["encoder"].as_str()), (Some(WIDTH as u64), Some("target")));
     assert_eq!(config["front_end"]["tensor"]["axes"][0], "frames");
+    assert_eq!(config["front_end"]["stages"][0]["type"], "decode", "places stay at home");
     let page = String::from_utf8(out["README.md"].clone()).expect("saved");
     assert!(page.contains("16000") && page.contains("blocks.0.attn.Wqkv.weight"), "{page}");
     place.done("checkpoint export best --out context --encoder context");

@@ -76,9 +76,19 @@ fn config(card: &Card, choice: EncoderChoice) -> Result<Value, String> {
         "encoder": choice,
         "steps": card.steps,
         "digest": digest(card),
-        "front_end": card.front_end,
+        "front_end": front_end(card),
         "program": format!("ajepa-pipe {}", card.code_version),
     }))
+}
+
+/// The front end without where its clips lay and where they went: a folder at home is nobody's business.
+fn front_end(card: &Card) -> Value {
+    let mut front_end = card.front_end.clone();
+    if let Some(stages) = front_end.get_mut("stages").and_then(Value::as_array_mut) {
+        let is_place = |name: &str| name.starts_with("source_") || name.starts_with("sink_");
+        stages.retain(|stage| !stage["type"].as_str().is_some_and(is_place));
+    }
+    front_end
 }
 
 /// The model card: facts of the checkpoint alone.
@@ -102,7 +112,7 @@ fn page(card: &Card, config: &Value, names: &[(String, Vec<usize>)]) -> String {
         let _ = writeln!(out, "| {key} | `{}` |", config[key].to_string().trim_matches('"'));
     }
     let _ = writeln!(out, "\n## Input\n\nA picture is made by these stages, in order:\n\n```yaml");
-    let stages = card.front_end.get("stages").and_then(Value::as_array);
+    let stages = config["front_end"]["stages"].as_array();
     for stage in stages.into_iter().flatten() {
         let _ = writeln!(out, "- {{ \"type\": {}, \"config\": {} }}", stage["type"], stage["config"]);
     }
