@@ -188,7 +188,7 @@ Examples:
   ajepa-pipe inspect out/mel --png look --clip Y1a2b3c --clip Yx9y8z7
   ajepa-pipe inspect out/mel --png look --clips 4 --mask 'ratio: [0.4, 0.6]' --seed 7
   ajepa-pipe inspect birds.parquet                 what made these embeddings
-  ajepa-pipe inspect out/model    as `checkpoint show`")]
+  ajepa-pipe inspect out/model                     as `checkpoint show`")]
 pub struct InspectArgs {
     /// A folder of shards, a checkpoint, or a file of embeddings
     #[arg(value_name = "PATH")]

@@ -12,7 +12,9 @@ use crate::program::{Ended, Place, clip_ids, files, has_extension, root, sample,
 #[test]
 fn every_example_runs_and_verifies() {
     let examples = files(&root().join("examples"));
-    let graphs: Vec<&String> = examples.keys().filter(|name| has_extension(name, "yaml")).collect();
+    // `learn.yaml` needs a corpus and half an hour.
+    let is_graph = |name: &&String| has_extension(name, "yaml") && *name != "learn.yaml";
+    let graphs: Vec<&String> = examples.keys().filter(is_graph).collect();
     assert!(graphs.len() >= 4, "{graphs:?}");
     for name in graphs {
         let place = Place::new();
@@ -28,7 +30,12 @@ fn every_example_runs_and_verifies() {
             assert_eq!(clip_ids(&place.path(&path.to_string())).len() as u64, sink.rows, "{name}: {id}");
         }
         let again = place.done(&format!("run graph.yaml {on_sample}"));
-        assert!(again.out.contains("nothing to do: 45 clips done by earlier runs"), "{name}: {}", again.out);
+        let nothing = if report.trainings.is_empty() {
+            "nothing to do: 45 clips done by earlier runs"
+        } else {
+            "40 of 40 steps done"
+        };
+        assert!(again.out.contains(nothing), "{name}: {}", again.out);
     }
 }
 

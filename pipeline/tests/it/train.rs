@@ -102,22 +102,25 @@ fn stopped_behind_any_of_forty_steps_it_ends_with_the_same_bytes() {
 #[test]
 fn killed_at_any_time_it_ends_with_the_same_bytes() {
     let place = place();
-    place.done("run graph.yaml --progress off --set stages.sink_train.path=whole");
-    let whole = state(&place.path("whole"), 40);
+    let run = "run graph.yaml --progress off --set stages.sink_train.steps=200 --set stages.sink_train.path=";
+    let begun = Instant::now();
+    place.done(&format!("{run}whole"));
+    let all = begun.elapsed();
+    let whole = state(&place.path("whole"), 200);
     let mut n_kills = 0;
-    for round in 0..6_u64 {
-        // Later and later; each round goes on with what the kill before it left.
-        let mut child = place.command("run graph.yaml --progress off").spawn().expect("start");
-        std::thread::sleep(Duration::from_millis(60 + 130 * round));
+    for round in 0..6 {
+        // Each round goes on with what the kill before it left.
+        let mut child = place.command(&format!("{run}out")).spawn().expect("start");
+        std::thread::sleep(all / 5 + all * round / 50);
         n_kills += u32::from(child.try_wait().expect("wait").is_none());
         let _ = child.kill();
         child.wait().expect("wait");
     }
     assert!(n_kills > 2, "{n_kills}");
-    place.done("run graph.yaml --progress off");
-    assert!(state(&place.path("out"), 40) == whole);
-    let again = place.done("run graph.yaml --progress off");
-    assert!(again.out.contains("40 of 40 steps done"), "{}", again.out);
+    place.done(&format!("{run}out"));
+    assert!(state(&place.path("out"), 200) == whole);
+    let again = place.done(&format!("{run}out"));
+    assert!(again.out.contains("200 of 200 steps done"), "{}", again.out);
 }
 
 #[test]
