@@ -50,16 +50,8 @@ pub trait AudioRead: Send {
     /// # Errors
     /// [`OpError::TooLong`] when more than `max_frames` are left; otherwise as [`AudioRead::read`].
     fn read_to_end(&mut self, out: &mut Vec<f32>, max_frames: u64) -> Result<usize, OpError> {
-        const BLOCK: usize = 16_384;
         let channels = self.channels();
-        let too_long = |rate_hz: u32| OpError::TooLong { max_s: max_frames as f64 / f64::from(rate_hz) };
-        let expected = self.n_frames_left();
-        if expected.is_some_and(|n| n > max_frames) {
-            return Err(too_long(self.rate_hz()));
-        }
-        // The header's word is trusted for a reservation of at most one minute; growth does the rest.
-        let reserve = expected.unwrap_or(0).min(60 * u64::from(self.rate_hz())) as usize;
-        out.reserve(reserve * channels);
+        reserve(self, out, max_frames)?;
         let start = out.len();
         loop {
             let at = out.len();
@@ -74,13 +66,32 @@ pub trait AudioRead: Send {
             out.truncate(at + got * channels);
             let n = (out.len() - start) / channels;
             if n as u64 > max_frames {
-                return Err(too_long(self.rate_hz()));
+                return Err(too_long(self.rate_hz(), max_frames));
             }
             if got == 0 {
                 return Ok(n);
             }
         }
     }
+}
+
+/// Frames that [`AudioRead::read_to_end`] asks for at a time.
+pub(crate) const BLOCK: usize = 16_384;
+
+pub(crate) fn too_long(rate_hz: u32, max_frames: u64) -> OpError {
+    OpError::TooLong { max_s: max_frames as f64 / f64::from(rate_hz) }
+}
+
+/// Makes room in `out` for what a stream says is left of it; refuses one that says it is too long.
+pub(crate) fn reserve<R: AudioRead + ?Sized>(stream: &R, out: &mut Vec<f32>, max_frames: u64) -> Result<(), OpError> {
+    let expected = stream.n_frames_left();
+    if expected.is_some_and(|n| n > max_frames) {
+        return Err(too_long(stream.rate_hz(), max_frames));
+    }
+    // The header's word is trusted for a reservation of at most one minute; growth does the rest.
+    let n = expected.unwrap_or(0).min(60 * u64::from(stream.rate_hz())) as usize;
+    out.reserve(n * stream.channels());
+    Ok(())
 }
 
 macro_rules! forward_audio_read {

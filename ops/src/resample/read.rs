@@ -1,6 +1,7 @@
 //! A stream at another rate.
 
 use super::Resampler;
+use crate::audio::{BLOCK, reserve, too_long};
 use crate::{AudioRead, OpError};
 
 /// Seeks go at most here in one step, so that frame counts times a ratio stay far below 2^64; reading does the rest.
@@ -42,17 +43,26 @@ impl<R: AudioRead> Resampled<R> {
 
     /// Converts more of the inner stream into `ready`, which is used up, as `wanted` frames ask for; false at the end.
     fn refill(&mut self, wanted: u64) -> Result<bool, OpError> {
-        self.ready.clear();
+        let mut ready = std::mem::take(&mut self.ready);
+        ready.clear();
         self.at = 0;
+        let converted = self.convert(wanted, &mut ready);
+        self.ready = ready;
+        converted
+    }
+
+    /// Appends more of the inner stream to `out`, as `wanted` frames ask for; false at the end.
+    fn convert(&mut self, wanted: u64, out: &mut Vec<f32>) -> Result<bool, OpError> {
         self.resampler.aim(wanted);
-        while self.ready.is_empty() {
+        let start = out.len();
+        while out.len() == start {
             if self.ended {
-                return Ok(self.resampler.drain(&mut self.ready));
+                return Ok(self.resampler.drain(out));
             }
             let space = self.resampler.space();
             let wanted = space.len() / self.inner.channels();
             let got = self.inner.read(space)?;
-            self.resampler.advance(got, &mut self.ready);
+            self.resampler.advance(got, out);
             self.ended = got < wanted;
         }
         Ok(true)
@@ -103,6 +113,31 @@ impl<R: AudioRead> AudioRead for Resampled<R> {
             self.at += n;
         }
         Ok(done / channels)
+    }
+
+    /// As the default, without the blocks between: what is converted lands where it is wanted.
+    fn read_to_end(&mut self, out: &mut Vec<f32>, max_frames: u64) -> Result<usize, OpError> {
+        if self.is_identity() {
+            return self.inner.read_to_end(out, max_frames);
+        }
+        reserve(self, out, max_frames)?;
+        let (start, channels) = (out.len(), self.channels());
+        out.extend_from_slice(&self.ready[self.at..]);
+        self.at = self.ready.len();
+        loop {
+            let (kept, n) = (out.len(), (out.len() - start) / channels);
+            if n as u64 > max_frames {
+                return Err(too_long(self.rate_hz(), max_frames));
+            }
+            match self.convert(BLOCK as u64, out) {
+                Ok(true) => {}
+                Ok(false) => return Ok(n),
+                Err(error) => {
+                    out.truncate(kept);
+                    return Err(error);
+                }
+            }
+        }
     }
 
     fn skip(&mut self, n: u64) -> Result<u64, OpError> {

@@ -382,4 +382,8 @@ impl AudioRead for Timed {
     fn skip(&mut self, n: u64) -> Result<u64, OpError> {
         self.on_clock(|inner| inner.skip(n))
     }
+
+    fn read_to_end(&mut self, out: &mut Vec<f32>, max_frames: u64) -> Result<usize, OpError> {
+        self.on_clock(|inner| inner.read_to_end(out, max_frames))
+    }
 }

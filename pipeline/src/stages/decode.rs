@@ -1,7 +1,7 @@
 //! `decode`: encoded bytes to a waveform, pulled as it is needed.
 
 use std::fs::File;
-use std::io::{BufReader, ErrorKind, Read, Seek, SeekFrom};
+use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -166,11 +166,13 @@ fn read(place: &MediaPlace, buffer: &mut Vec<u8>) -> Result<Hashed, ClipError> {
         file.seek(SeekFrom::Start(offset)).map_err(io)?;
     }
     if len <= WHOLE_FILE_BYTES {
-        buffer.resize(len as usize, 0);
-        file.read_exact(buffer).map_err(|error| match error.kind() {
-            ErrorKind::UnexpectedEof => ClipError::new("truncated", format!("{} shrank while it was read", place.path)),
-            _ => io(error),
-        })?;
+        // Not into zeros: they would be written only to be written over.
+        buffer.clear();
+        buffer.reserve_exact(len as usize);
+        file.take(len).read_to_end(buffer).map_err(io)?;
+        if (buffer.len() as u64) < len {
+            return Err(ClipError::new("truncated", format!("{} shrank while it was read", place.path)));
+        }
         return Ok(Hashed { hash: XxHash3_128::oneshot(buffer).to_be_bytes(), whole: true });
     }
     if place.bytes.is_some() {

@@ -99,4 +99,8 @@ impl AudioRead for Lent {
     fn skip(&mut self, n: u64) -> Result<u64, OpError> {
         self.stream.as_mut().map_or(Ok(0), |stream| stream.skip(n))
     }
+
+    fn read_to_end(&mut self, out: &mut Vec<f32>, max_frames: u64) -> Result<usize, OpError> {
+        self.stream.as_mut().map_or(Ok(0), |stream| stream.read_to_end(out, max_frames))
+    }
 }
