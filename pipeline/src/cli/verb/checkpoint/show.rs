@@ -172,7 +172,9 @@ fn front_end_words(card: &Card) -> Vec<String> {
     let dims: Vec<String> = tensor.shape.iter().zip(&tensor.axes).map(|(n, axis)| format!("{n} {axis}")).collect();
     let mut words = vec![format!("{} {}", tensor.column, dims.join(" x "))];
     words.extend(front_end.frame_s().map(|frame_s| format!("a frame every {:.3} ms", 1e3 * frame_s)));
-    for stage in &front_end.stages {
+    // The sink came behind the pictures.
+    let is_before = |stage: &&Value| !stage["type"].as_str().is_some_and(|name| name.starts_with("sink_"));
+    for stage in front_end.stages.iter().filter(is_before) {
         let fields = brief(&stage["config"]);
         words.push(format!("{} {}", stage["type"].as_str().unwrap_or("?"), if fields == "{}" { "" } else { &fields }));
     }
@@ -184,5 +186,14 @@ fn scores(notes: &Value) -> Vec<String> {
     let mut found = Vec::new();
     differences("", &Value::Null, notes, &mut found);
     let Value::Object(map) = notes else { return found.into_iter().map(|(_, _, value)| brief(value)).collect() };
-    map.iter().map(|(key, value)| format!("{key}: {}", brief(value))).collect()
+    let words = |(key, value): (&String, &Value)| match (key.as_str(), &value["run"]["raised"]) {
+        // What alarms remember is for themselves; who raised one is for people.
+        ("alarms", Value::Array(raised)) if raised.is_empty() => "alarms: none".to_owned(),
+        ("alarms", Value::Array(raised)) => {
+            let names: Vec<&str> = raised.iter().filter_map(Value::as_str).collect();
+            format!("alarms: {}", names.join(", "))
+        }
+        _ => format!("{key}: {}", brief(value)),
+    };
+    map.iter().map(words).collect()
 }
