@@ -98,7 +98,7 @@ impl LinearProbe {
         self.weights.rows(0, self.mean.len()).iter().copied().collect()
     }
 
-    /// Intercepts, [classes].
+    /// Intercepts, one a class.
     pub fn intercepts(&self) -> Vec<f64> {
         self.weights.row(self.mean.len()).iter().copied().collect()
     }

@@ -54,7 +54,7 @@ pub struct EncoderStageConfig {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum EncoderOutput {
-    /// [width].
+    /// One vector: `width` numbers.
     #[default]
     Clip,
     /// [frames, width].
