@@ -106,7 +106,8 @@ fn train(
     for node in &graph.nodes {
         let Some(config) = node.config.training() else { continue };
         let made = report.sinks.iter_mut().find(|(id, _)| *id == node.id);
-        if let Some((_, made)) = made.filter(|(_, made)| !made.complete) {
+        let is_part = options.part.is_some_and(|(_, of)| of > 1);
+        if let Some((_, made)) = made.filter(|(_, made)| is_part || !made.complete) {
             made.notes.push("training begins when all parts are there: run once more without --part".to_owned());
             continue;
         }

@@ -8,11 +8,13 @@
 mod commit;
 mod error;
 mod fs;
+mod lock;
 mod page;
 mod sealed;
 
 pub use commit::{PendingFile, PendingFolder, commit_bytes, commit_bytes_new, discard_folder, sweep};
 pub use error::StoreError;
 pub use fs::{Fs, FsFile, RealFs, open_regular};
+pub use lock::FolderLock;
 pub use page::{PAGE_BYTES, PageHashes, PageWriter};
 pub use sealed::{checksum, seal, to_hex, unseal, words_from_hex, words_to_hex};

@@ -25,6 +25,12 @@ pub enum TrainError {
         /// What is asked for now.
         new: Box<Value>,
     },
+    /// A folder that another process trains in.
+    #[error("another process trains in {}", dir.display())]
+    Busy {
+        /// The folder.
+        dir: PathBuf,
+    },
     /// A checkpoint that cannot be written, or gone on from.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),

@@ -11,7 +11,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ajepa_store::{Fs, RealFs, StoreError, commit_bytes_new, discard_folder, seal, sweep, unseal};
+use ajepa_store::{
+    FolderLock, Fs, RealFs, StoreError, commit_bytes, commit_bytes_new, discard_folder, seal, sweep, unseal,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -25,6 +27,8 @@ use crate::telemetry::Record;
 pub const RUN: &str = "run.json";
 /// File name of the log.
 pub const METRICS: &str = "metrics.jsonl";
+/// Held by the process that trains.
+const LOCK: &str = "lock";
 /// Folder of the checkpoints.
 pub const CHECKPOINTS: &str = "checkpoints";
 
@@ -62,7 +66,17 @@ impl RunFolder {
         &self.dir
     }
 
-    /// Claims the folder for the run that `identity` describes: everything that decides what a step does.
+    /// Keeps other processes out of the folder, as long as what it returns lives.
+    ///
+    /// # Errors
+    /// [`TrainError::Busy`] when another process trains here.
+    pub fn lock(&self) -> Result<FolderLock, TrainError> {
+        self.fs.create_dir_all(&self.dir).map_err(|error| StoreError::io("create", &self.dir, error))?;
+        FolderLock::take(&self.dir.join(LOCK))?.ok_or_else(|| TrainError::Busy { dir: self.dir.clone() })
+    }
+
+    /// Claims the folder for the run that `identity` describes: everything that decides what a step does. A run that never came to
+    /// a checkpoint gives way.
     ///
     /// # Errors
     /// [`TrainError::Changed`] when it holds a run of another kind.
@@ -83,6 +97,9 @@ impl RunFolder {
         // Both through JSON, which may lose the last bit of a number.
         if found == unseal::<RunCard>(&json, FORMAT).map_err(damaged)?.identity {
             return Ok(());
+        }
+        if self.checkpoints()?.is_empty() {
+            return Ok(commit_bytes(&self.fs, path, &json)?);
         }
         Err(TrainError::Changed { dir: self.dir.clone(), old: Box::new(found), new: Box::new(identity.clone()) })
     }

@@ -18,8 +18,8 @@ pub struct Log {
     file: Box<dyn FsFile>,
 }
 
-/// The records of a log up to step `last`, and how many bytes they take. What lies behind them, whole or torn, belongs to steps
-/// that are done again.
+/// The records of a log up to step `last`, and the bytes up to the last of them. What lies behind, whole or torn, belongs to steps that
+/// are done again; a line before it that is no record, or holds a number that JSON has no word for, keeps its place.
 fn read(fs: &dyn Fs, path: &Path, last: u64) -> Result<(Vec<Record>, u64), StoreError> {
     let bytes = match fs.read(path, MAX_LOG_BYTES) {
         Ok(bytes) => bytes,
@@ -27,15 +27,14 @@ fn read(fs: &dyn Fs, path: &Path, last: u64) -> Result<(Vec<Record>, u64), Store
         Err(error) => return Err(StoreError::io("read", path, error)),
     };
     let mut records = Vec::new();
-    let mut kept = 0;
+    let (mut kept, mut at) = (0, 0);
     for line in bytes.split_inclusive(|&byte| byte == b'\n') {
-        // A line with a number that JSON has no word for is a line all the same, and keeps its place.
+        at += line.len() as u64;
         let step = serde_json::from_slice::<serde_json::Value>(line).ok().and_then(|record| record["step"].as_u64());
-        if !line.ends_with(b"\n") || step.is_none_or(|step| step > last) {
-            break;
+        if line.ends_with(b"\n") && step.is_some_and(|step| step <= last) {
+            kept = at;
+            records.extend(serde_json::from_slice::<Record>(line));
         }
-        records.extend(serde_json::from_slice::<Record>(line));
-        kept += line.len() as u64;
     }
     Ok((records, kept))
 }
@@ -53,6 +52,8 @@ impl Log {
     pub fn open(fs: &Arc<dyn Fs>, path: PathBuf, last: u64) -> Result<Self, TrainError> {
         let (_, kept) = read(fs.as_ref(), &path, last)?;
         let file = fs.append(&path, kept).map_err(|error| StoreError::io("open", &path, error))?;
+        let dir = path.parent().unwrap_or(Path::new("."));
+        fs.sync_dir(dir).map_err(|error| StoreError::io("sync", dir, error))?;
         Ok(Self { path, file })
     }
 

@@ -41,8 +41,11 @@ pub struct Origin {
     pub data_hash: Option<String>,
     /// How batches are drawn, in the words of whoever draws them: sizes, masks.
     pub batches: Value,
-    /// A checkpoint whose numbers and steps the run begins with; it may have been trained by another recipe, on other data.
+    /// A checkpoint whose numbers and steps the run begins with; it may have been trained by another recipe, on other data. Looked
+    /// at once: a run that has a checkpoint of its own goes on from that, whatever became of this one.
     pub from: Option<Checkpoint>,
+    /// What the user called `from`.
+    pub from_name: Option<String>,
 }
 
 /// Why [`Trainer::run`] came back.
@@ -100,6 +103,7 @@ impl Trainer {
         folder.claim(&identity(&origin, config.accumulate))?;
         let (mut place, mut notes) = (Value::Null, Notes::default());
         let learner = if let Some(newest) = folder.newest()? {
+            same_run(&folder, &newest, &origin)?;
             place = newest.card().place.clone();
             notes = serde_json::from_value(newest.card().notes.clone()).map_err(|error| TrainError::Damaged {
                 path: newest.dir().to_owned(),
@@ -170,7 +174,8 @@ impl Trainer {
 
             let step = self.learner.steps;
             let (last, epoch) = (parts[parts.len() - 1], lent[lent.len() - 1].epoch());
-            let mut record = self.is_due(self.config.log_every).then(|| self.record(&report, epoch));
+            let is_last = step == self.config.steps;
+            let mut record = (is_last || self.is_due(self.config.log_every)).then(|| self.record(&report, epoch));
             let mut is_best = false;
             let mut alarms = Vec::new();
             if let Some(record) = &mut record {
@@ -249,10 +254,12 @@ impl Trainer {
         self.folder.save(&self.learner, About { front_end, data_hash, place, notes })?;
         let TrainConfig { keep, keep_every, .. } = self.config;
         let best = self.notes.best.map(|best| best.step);
-        self.folder.prune(|steps, step| {
+        // What cannot be taken away now is tried again at the next checkpoint: this one is good.
+        let _ = self.folder.prune(|steps, step| {
             let is_new = steps.iter().rev().take(keep).any(|newest| *newest == step);
             is_new || best == Some(step) || keep_every.is_some_and(|every| step.is_multiple_of(every))
-        })
+        });
+        Ok(())
     }
 
     /// Names the clips that a step failed on.
@@ -268,15 +275,28 @@ impl Trainer {
     }
 }
 
+/// Refuses to go on from a checkpoint of another run, in a folder that does not say what its run is.
+fn same_run(folder: &RunFolder, newest: &Checkpoint, origin: &Origin) -> Result<(), TrainError> {
+    let card = newest.card();
+    // Through text, as the card came, which may lose the last bit of a number.
+    let text = serde_json::to_string(&origin.recipe).unwrap_or_default();
+    let recipe = serde_json::from_str(&text).unwrap_or_else(|_| origin.recipe.clone());
+    if (&card.recipe, card.seed, &card.data_hash) == (&recipe, origin.seed, &origin.data_hash) {
+        return Ok(());
+    }
+    let of = |recipe: &Recipe, seed: u64, data: &Option<String>| serde_json::json!({ "model": recipe, "seed": seed, "data": data });
+    let (old, new) = (of(&card.recipe, card.seed, &card.data_hash), of(&recipe, origin.seed, &origin.data_hash));
+    Err(TrainError::Changed { dir: folder.dir().to_owned(), old: Box::new(old), new: Box::new(new) })
+}
+
 /// What must be the same for a run to go on.
 fn identity(origin: &Origin, accumulate: usize) -> Value {
-    let from = origin.from.as_ref().map(|from| ajepa_store::checksum(from.card()));
     serde_json::json!({
         "model": origin.recipe,
         "seed": origin.seed,
         "data": origin.data_hash,
         "batches": origin.batches,
         "accumulate": accumulate,
-        "from": from,
+        "from": origin.from_name,
     })
 }

@@ -5,8 +5,9 @@
 use std::io::{self, Write as _};
 use std::process::{ExitCode, Termination};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use crossbeam::channel::{Receiver, bounded};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
@@ -72,9 +73,12 @@ pub const STOPPING: &str =
 pub const STOPPING_WHOLE: &str =
     "stopping: nothing is written, the same command begins again (once more to stop at once)";
 
+/// A signal that comes so soon after the first is the same wish.
+const ONE_WISH: Duration = Duration::from_millis(300);
+
 /// Listens for SIGINT, SIGTERM and SIGHUP from its making until it is dropped.
 ///
-/// The first signal arrives as a message on [`StopWatch::stops`]. The second one, of any kind, ends the process at once
+/// The first signal arrives as a message on [`StopWatch::stops`]. A second one, a moment later and of any kind, ends the process at once
 /// with 129, 130 or 143, from the signal handler itself, so that it works however stuck the program is. Nothing is torn by that:
 /// shards are committed by rename. After the drop signals are ignored until another watch is made.
 #[derive(Debug)]
@@ -108,19 +112,21 @@ impl StopWatch {
             heard.push((SIGHUP, 129));
         }
         for &(number, code) in &heard {
-            // Hooks run in the order they were made: the first signal finds the flag down and raises it, the second exits.
             hooks.push(signal_hook::flag::register_conditional_shutdown(number, code, Arc::clone(&asked))?);
-            hooks.push(signal_hook::flag::register(number, Arc::clone(&asked))?);
         }
         let mut signals = Signals::new(heard.iter().map(|(number, _)| number))?;
         let handle = signals.handle();
         let (to, stops) = bounded(1);
         let thread = std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
+            let mut is_told = false;
             for signal in signals.forever().filter_map(signal_of) {
-                // A full channel means that the stop is already asked for.
-                if to.try_send(signal).is_ok() {
+                if !is_told && to.try_send(signal).is_ok() {
+                    is_told = true;
                     // The terminal may be gone: nobody to tell is no reason to panic.
                     let _ = writeln!(io::stderr(), "{words}");
+                    // `timeout` and its like tell the process and then its group: the same wish twice is one.
+                    std::thread::sleep(ONE_WISH);
+                    asked.store(true, Ordering::SeqCst);
                 }
             }
         })?;
@@ -149,7 +155,6 @@ impl Drop for StopWatch {
 #[cfg(test)]
 mod tests {
     use std::process::{Command, Stdio};
-    use std::time::Duration;
 
     use super::*;
 
@@ -176,6 +181,9 @@ mod tests {
         if second == "none" {
             std::process::exit(i32::from(Exit::Stopped(first).code()));
         }
+        // At once it is the same wish.
+        signal_hook::low_level::raise(SIGINT).unwrap();
+        std::thread::sleep(2 * ONE_WISH);
         signal_hook::low_level::raise(SIGINT).unwrap();
         unreachable!("the second signal ends the process");
     }

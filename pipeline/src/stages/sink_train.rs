@@ -28,7 +28,8 @@ use crate::train::ProbeConfig;
 pub struct SinkTrainConfig {
     /// The folder of the run; made if it is not there.
     pub path: PathBuf,
-    /// What is trained: a preset, and the parts of it that are to be others. `picture` and `time_axis` are taken from what arrives.
+    /// What is trained: a preset, and the parts of it that are to be others; a part that is written here is whole, with the part's
+    /// own defaults and not the preset's. `picture` and `time_axis` are taken from what arrives.
     #[serde(default)]
     pub model: ModelConfig,
     /// What is hidden from the encoder; the reference's random 40 to 60 % by default.
@@ -43,8 +44,8 @@ pub struct SinkTrainConfig {
     /// Batches whose gradients are averaged into one step: as a batch so many times larger, in the memory of one. Default 1.
     #[serde(default = "one")]
     pub accumulate: usize,
-    /// A checkpoint, or the folder of a run, whose numbers, steps and moments to begin with, under this config's schedules: a
-    /// cool-down, or other data. Default: none.
+    /// A checkpoint, or the folder of a run (its best checkpoint by probe, else its newest), whose numbers, moments and steps to begin
+    /// with, under this config's schedules: a cool-down, or other data. `steps` and schedules count its steps too. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from_checkpoint: Option<PathBuf>,
     /// Labelled clips whose neighbours are asked for while training; the best checkpoint is chosen by them, never by loss. Default:
@@ -147,6 +148,9 @@ impl SinkTrainConfig {
     }
 }
 
+/// More batches than this for one step are a typing error.
+const MAX_ACCUMULATE: usize = 1000;
+
 /// Folder, in that of the run, of pictures that do not come from shards.
 pub const DATA: &str = "data";
 
@@ -154,7 +158,8 @@ fn in_plan(error: ModelError) -> PlanError {
     match error {
         ModelError::Config { faults } if !faults.is_empty() => {
             let mut first = PlanError::from(faults[0].clone());
-            first.field = first.field.map(|field| format!("model.{field}"));
+            let part = |field: &str| if field.starts_with("patch_") { "model.patch" } else { "model" };
+            first.field = first.field.map(|field| format!("{}.{field}", part(&field)));
             first
         }
         other => PlanError::new(other.to_string(), "see `ajepa-pipe stages sink_train`"),
@@ -172,13 +177,28 @@ impl StageConfig for SinkTrainConfig {
                 error.field.map(|field| field.trim_start_matches("model.").replace("probe_every", "probe.every"));
             error
         })?;
-        self.masks(&recipe).masker(inputs)?;
+        let masker = self.masks(&recipe).masker(inputs)?;
+        let counts = masker.batch_counts(0);
+        if counts.context.is_none() || counts.target_block.or(counts.target).is_none() {
+            let problem = "the clips of a batch would have masks of different sizes, which do not stack";
+            let help = "leave `size_per` at `batch`; for `multi_block` give `n_context`, such as half the tokens";
+            return Err(PlanError::field("mask", problem, help));
+        }
         self.data(inputs)?.plan(inputs)
     }
 
     fn validate(&self) -> Result<(), PlanError> {
         if self.path.as_os_str().is_empty() {
             return Err(PlanError::field("path", "it is empty", "name a folder, such as out/model"));
+        }
+        if self.accumulate > MAX_ACCUMULATE {
+            let problem = format!("{} batches for one step", self.accumulate);
+            return Err(PlanError::field("accumulate", problem, format!("1 to {MAX_ACCUMULATE}")));
+        }
+        if let Some(ProbeConfig { k, max_rows, .. }) = &self.probe
+            && (*k == 0 || *max_rows == 0)
+        {
+            return Err(PlanError::field("probe", "it has nobody to ask", "`k` and `max_rows` of 1 or more"));
         }
         if self.batch_clips == 0 {
             return Err(PlanError::field("batch_clips", "0 is too few", "1 or more; 16 to 256 are usual"));

@@ -6,10 +6,10 @@ mod telling;
 
 use std::path::{Path, PathBuf};
 
-use ajepa_model::checkpoint::Checkpoint;
+use ajepa_model::checkpoint::{Checkpoint, CheckpointError};
 use ajepa_model::telemetry::Moment;
 use ajepa_model::train::{Batches, Ended, Origin, Probe, RunFolder, TrainConfig, TrainError, Trainer};
-use ajepa_model::{Device, Recipe};
+use ajepa_model::{Device, ModelError, Recipe};
 use crossbeam::channel::Receiver;
 use serde_json::{Value, json};
 
@@ -23,7 +23,7 @@ use crate::engine::StopSignal;
 use crate::feed::{Feed, FeedConfig, FeedPlace, PageMemory};
 use crate::front_end::FrontEnd;
 use crate::report::TrainingReport;
-use crate::shard::{MANIFEST, Manifest, TensorInfo, differences};
+use crate::shard::{Manifest, TensorInfo, differences};
 use crate::stages::sink_train::SinkTrainConfig;
 
 /// Differences between two runs that are shown.
@@ -79,16 +79,38 @@ impl From<TrainError> for TrainingFault {
                 )
             }
             TrainError::Model(_) => Self::usage(problem, "see `ajepa-pipe stages sink_train`"),
-            TrainError::Checkpoint(_) | TrainError::Damaged { .. } => {
-                Self::new(problem, "move that folder away, and the run goes on from the checkpoint before it")
+            TrainError::Busy { .. } => Self::usage(problem, "wait for it, or give this one another `path`"),
+            TrainError::Checkpoint(CheckpointError::Mismatch { .. } | CheckpointError::Model(_)) => {
+                Self::usage(problem, "sizes and target of `model` must be those of the checkpoint that is gone on from")
             }
+            TrainError::Checkpoint(CheckpointError::Store(_)) | TrainError::Store(_) => Self::new(
+                problem,
+                "see to the disk (space, rights); the last checkpoint is good, and the same command goes on from it",
+            ),
+            TrainError::Checkpoint(_) => {
+                Self::new(problem, "move that checkpoint away, and the run goes on from the one before it")
+            }
+            TrainError::Damaged { .. } => Self::new(
+                problem,
+                "move it away: a run without that file is known by its newest checkpoint, without that checkpoint it goes on \
+                 from the one before it",
+            ),
+            TrainError::Batch { source: ModelError::Picture { .. }, .. } => Self::new(
+                problem,
+                "leave the clip out with `exclude` in the graph that made the shards; numbers beyond 65,504 are infinite in \
+                 half floats. The last checkpoint is good",
+            ),
             TrainError::Batch { .. } => Self::new(
                 problem,
-                "nothing of that step was applied, the last checkpoint is good; a smaller learning rate or a clip_norm where \
-                 it diverged, `exclude` in the graph that made the shards where a clip is at fault",
+                "nothing of that step was applied and the last checkpoint is good; begin again under another `path`, with a \
+                 smaller learning rate or a clip_norm, from that checkpoint (`from_checkpoint`) where there is one",
             ),
-            TrainError::Store(_) => Self::new(problem, "the last checkpoint is good; the same command goes on from it"),
-            _ => Self::new(problem, "the same command goes on from the last checkpoint"),
+            TrainError::Data(_) => Self::new(
+                problem,
+                "a damaged part under `data` is made again once it is deleted; the same command then goes on from the last \
+                 checkpoint",
+            ),
+            TrainError::Probe(_) => Self::new(problem, "see to `probe`; the last checkpoint is good"),
         }
     }
 }
@@ -106,17 +128,42 @@ impl Training<'_> {
         let config = self.config.train_config(&self.recipe);
         let folder = RunFolder::new(&self.config.path);
         let mut notes = Vec::new();
+        let _lock = folder.lock()?;
+        // All that can be at fault is tried before a run that is there is touched.
+        let (mut origin, tensor) = self.origin()?;
+        let probe = self.config.probe.as_ref();
+        let mut probe = probe.map(|probe| ShardProbe::open(probe, &tensor)).transpose()?;
+        self.feed(&tensor, &Value::Null, &config)?;
         if self.fresh
             && let Some(aside) = folder.put_aside()?
         {
             notes.push(format!("the run that was here is kept in {}", aside.display()));
         }
-        let (origin, tensor) = self.origin()?;
+        if let (Some(path), None) = (&self.config.from_checkpoint, folder.newest().map_err(TrainError::from)?) {
+            let from = beginning(path, &origin)?;
+            notes.push(format!("begins with step {} of {}", from.card().steps, from.dir().display()));
+            origin.from = Some(from);
+        }
         ajepa_model::keep_pages();
         let mut trainer = Trainer::begin(folder, origin, config.clone(), &Device::default())?;
+        let steps = trainer.learner().steps;
+        if steps > config.steps {
+            let problem = format!("{steps} steps are done, and `steps` asks for {} in all", config.steps);
+            return Err(TrainingFault::usage(problem, format!("steps: {} or more", steps + 1)));
+        }
+        let report = |trainer: &Trainer, data_wait, notes| TrainingReport {
+            stage: self.stage.to_owned(),
+            path: self.config.path.clone(),
+            steps: trainer.learner().steps,
+            steps_asked: config.steps,
+            best: trainer.best().map(|best| (best.step, best.knn)),
+            data_wait,
+            notes,
+        };
+        if steps == config.steps {
+            return Ok((report(&trainer, 0.0, notes), None));
+        }
         let mut fed = Fed(self.feed(&tensor, trainer.place(), &config)?);
-        let probe = self.config.probe.as_ref();
-        let mut probe = probe.map(|probe| ShardProbe::open(probe, &tensor)).transpose()?;
         let probe = probe.as_mut().map(|probe| -> &mut dyn Probe { probe });
         let mut telling = Telling::new(self, &trainer, config.steps);
         self.draw_first(&mut telling, &tensor, &config);
@@ -131,16 +178,8 @@ impl Training<'_> {
         telling.page(outcome(&ran), ran.as_ref().err());
         notes.append(&mut telling.notes);
         let ended = ran?;
-        let report = TrainingReport {
-            stage: self.stage.to_owned(),
-            path: self.config.path.clone(),
-            steps: trainer.learner().steps,
-            steps_asked: config.steps,
-            best: trainer.best().map(|best| (best.step, best.knn)),
-            data_wait: fed.0.metrics().wait_share(),
-            notes,
-        };
-        Ok((report, stopped.filter(|_| ended == Ended::Stopped)))
+        let done = report(&trainer, fed.0.metrics().wait_share(), notes);
+        Ok((done, stopped.filter(|_| ended == Ended::Stopped)))
     }
 
     /// Shows the clips of the very first batch on the page; whatever is wrong with them, the run will say.
@@ -158,8 +197,6 @@ impl Training<'_> {
     fn origin(&self) -> Result<(Origin, TensorInfo), TrainingFault> {
         let unreadable = |problem: String| TrainingFault::new(problem, "run the graph that makes the shards first");
         let manifest = Manifest::read(&self.shards).map_err(|error| unreadable(error.to_string()))?;
-        let path = self.shards.join(MANIFEST);
-        let bytes = std::fs::read(&path).map_err(|error| unreadable(format!("{}: {error}", path.display())))?;
         let is_picture = |tensor: &&TensorInfo| {
             tensor.shape.len() == 2 && tensor.shape == self.recipe.picture && tensor.axes.iter().any(|a| a == "frames")
         };
@@ -168,18 +205,15 @@ impl Training<'_> {
             unreadable(problem)
         })?;
         let front_end = FrontEnd::new(&manifest, &tensor);
-        let from = self.config.from_checkpoint.as_deref().map(find_checkpoint).transpose()?;
-        if let Some(from) = &from {
-            same_front_end(from, &front_end)?;
-        }
         let batches = json!({ "clips": self.config.batch_clips, "mask": self.config.mask });
         let origin = Origin {
             recipe: self.recipe.clone(),
             seed: self.seed,
             front_end: serde_json::to_value(front_end).unwrap_or_default(),
-            data_hash: Some(blake3::hash(&bytes).to_hex().to_string()),
+            data_hash: Some(data_hash(&manifest, &tensor)),
             batches,
-            from,
+            from: None,
+            from_name: self.config.from_checkpoint.as_ref().map(|path| path.display().to_string()),
         };
         Ok((origin, tensor))
     }
@@ -197,9 +231,22 @@ impl Training<'_> {
         };
         let place = if place.is_null() { FeedPlace::default() } else { read_place(place)? };
         feed.open_at(&[&self.shards], place, &PageMemory).map_err(|error| {
-            TrainingFault::usage(error.to_string(), "`batch_clips` is at most the number of clips in the shards")
+            TrainingFault::usage(error.to_string(), "`batch_clips` is at most the number of rows in the shards")
         })
     }
+}
+
+/// Names what is trained on: the pictures and what lies with them, whenever and wherever they were written.
+fn data_hash(manifest: &Manifest, tensor: &TensorInfo) -> String {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(format!("{} {:?} {:?} {:?}", tensor.column, tensor.dtype, tensor.shape, tensor.axes).as_bytes());
+    for part in &manifest.parts {
+        hasher.update(&part.rows.to_le_bytes());
+        part.pages.0.iter().for_each(|page| {
+            hasher.update(&page.to_le_bytes());
+        });
+    }
+    hasher.finalize().to_hex()[..32].to_owned()
 }
 
 fn outcome(ran: &Result<Ended, TrainingFault>) -> &'static str {
@@ -226,6 +273,15 @@ fn read_place(place: &Value) -> Result<FeedPlace, TrainingFault> {
 pub fn find_checkpoint(path: &Path) -> Result<Checkpoint, TrainingFault> {
     let help = "name a folder with checkpoint.json, or the folder of a run";
     ajepa_model::train::find_checkpoint(path).map_err(|error| TrainingFault::usage(error.to_string(), help))
+}
+
+/// The checkpoint to begin with.
+fn beginning(path: &Path, origin: &Origin) -> Result<Checkpoint, TrainingFault> {
+    let from = find_checkpoint(path)?;
+    if let Ok(here) = serde_json::from_value(origin.front_end.clone()) {
+        same_front_end(&from, &here)?;
+    }
+    Ok(from)
 }
 
 /// Refuses to go on from a checkpoint that saw other pictures.

@@ -256,10 +256,54 @@ fn damage_in_the_newest_checkpoint_is_told_and_not_passed_over() {
     let longer = "run graph.yaml --progress off --set stages.sink_train.log_every=1";
     let ended = place.run(longer);
     assert_eq!(ended.code, Some(1), "{ended:?}");
-    assert!(ended.err.contains("optimiser.safetensors") && ended.err.contains("goes on from the checkpoint before it"));
+    assert!(ended.err.contains("optimiser.safetensors") && ended.err.contains("goes on from the one before it"));
     std::fs::rename(place.path("out/checkpoints/step-00000040"), place.path("moved")).expect("move");
     place.done(longer);
     let moved = files(&place.path("moved"));
     let again = files(&place.path("out/checkpoints/step-00000040"));
     assert_eq!(moved["encoder.safetensors"], again["encoder.safetensors"]);
+}
+
+#[test]
+fn a_first_try_that_failed_gives_way_and_newer_files_are_the_same_data() {
+    let place = place();
+    let failed = place.run("run graph.yaml --progress off --set stages.sink_train.batch_clips=100000");
+    assert_eq!(failed.code, Some(2), "{failed:?}");
+    place.done("run graph.yaml --progress off");
+    for (name, content) in files(&place.path("audio")) {
+        std::fs::remove_file(place.path("audio").join(&name)).expect("remove");
+        place.write(&format!("audio/{name}"), content);
+    }
+    let again = place.done("run graph.yaml --progress off");
+    assert!(again.out.contains("40 of 40 steps done"), "{}", again.out);
+    let short = place.run("run graph.yaml --progress off --set stages.sink_train.seed=1");
+    assert_eq!(short.code, Some(2), "{short:?}");
+    // A typing error beside --fresh does not cost the run that is there.
+    let fresh = place.run("run graph.yaml --progress off --fresh --set stages.sink_train.batch_clips=100000");
+    assert_eq!(fresh.code, Some(2), "{fresh:?}");
+    assert!(!place.path("out/earlier-1").exists());
+    // Without its card a run is known by its checkpoint.
+    std::fs::remove_file(place.path("out/run.json")).expect("remove");
+    let other = place.run("run graph.yaml --progress off --set seed=6");
+    assert_eq!(other.code, Some(2), "{other:?}");
+    assert!(other.err.contains("seed: 5 -> 6"), "{}", other.err);
+}
+
+#[test]
+fn one_process_at_a_time_trains_in_a_folder() {
+    let place = place();
+    let args = "run graph.yaml --progress off --set stages.sink_train.steps=1000000 --set stages.sink_train.save_every=1000000";
+    let mut child = place.command(args).spawn().expect("start");
+    let log = place.path("out/metrics.jsonl");
+    let begun = Instant::now();
+    while std::fs::metadata(&log).map_or(0, |meta| meta.len()) == 0 {
+        assert!(begun.elapsed() < Duration::from_mins(1), "no step was made");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let second = place.run(args);
+    assert_eq!(second.code, Some(2), "{second:?}");
+    assert!(second.err.contains("another process trains in out"), "{}", second.err);
+    child.kill().expect("kill");
+    child.wait().expect("wait");
+    place.done("run graph.yaml --progress off");
 }

@@ -43,8 +43,9 @@ pub(super) fn execute(graph: &Graph, options: JobOptions, progress: ProgressMode
     let (mut report, result) = job::run(graph, options, watch.stops(), &mut |event| shown.update(event));
     shown.finish();
     report.graph_svg = Some(explain::svg(&explain::explain(graph)));
-    let kept = if graph.is_whole() { NOTHING_KEPT.to_owned() } else { done_so_far(&report) };
-    let exit = conclude(&report, result, &kept);
+    let fresh = options.fresh;
+    let kept = if graph.is_whole() { NOTHING_KEPT.to_owned() } else { done_so_far(&report, fresh) };
+    let exit = conclude(&report, result, &kept, fresh);
     for file in reports {
         if let Err(error) = write_report(file, &report) {
             return fail(format!("cannot write the report {}: {error}", file.path.display()));
@@ -66,7 +67,7 @@ fn quiet_workers() {
     }));
 }
 
-fn conclude(report: &RunReport, result: Result<(), JobError>, kept: &str) -> Exit {
+fn conclude(report: &RunReport, result: Result<(), JobError>, kept: &str, fresh: bool) -> Exit {
     match result {
         Ok(()) => print(&summary(report)),
         Err(JobError::Build { stage, line, source }) => build_fault(&stage, line, &source),
@@ -77,7 +78,7 @@ fn conclude(report: &RunReport, result: Result<(), JobError>, kept: &str) -> Exi
         }
         Err(JobError::Run(RunError::Interrupted(signal))) => {
             match report.trainings.last() {
-                Some(training) => eprintln!("stopped; {}; the same command goes on from there", trained(training)),
+                Some(training) => eprintln!("stopped; {}; {}", trained(training), goes_on(fresh)),
                 None => eprintln!("stopped; {kept}"),
             }
             Exit::Stopped(signal)
@@ -107,13 +108,15 @@ pub(super) fn build_fault(stage: &str, line: Option<usize>, fault: &BuildError) 
     Exit::Usage
 }
 
-fn done_so_far(report: &RunReport) -> String {
+fn done_so_far(report: &RunReport, fresh: bool) -> String {
     let end = &report.end;
-    format!(
-        "{} of {} committed and kept; the same command goes on from there",
-        count(end.units_done),
-        counted(end.units_total, "shard")
-    )
+    let (done, total) = (count(end.units_done), counted(end.units_total, "shard"));
+    format!("{done} of {total} committed and kept; {}", goes_on(fresh))
+}
+
+/// How to go on; `--fresh` would begin once more.
+fn goes_on(fresh: bool) -> &'static str {
+    if fresh { "the same command without --fresh goes on from there" } else { "the same command goes on from there" }
 }
 
 /// How far a training is, in a clause.

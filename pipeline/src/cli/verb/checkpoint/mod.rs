@@ -7,12 +7,13 @@ mod show;
 use std::path::Path;
 
 use ajepa_model::checkpoint::{CARD, Checkpoint};
-use ajepa_model::train::{RUN, find_checkpoint};
+use ajepa_model::train::{RUN, RunFolder, find_checkpoint};
 use serde_json::Value;
 
 use super::fail;
 use crate::cli::args::{CheckpointArgs, CheckpointVerb, ShowArgs};
 use crate::cli::exit::Exit;
+use crate::stages::sink_train::DATA;
 
 /// Does what is asked.
 pub fn checkpoint(args: &CheckpointArgs) -> Exit {
@@ -29,12 +30,32 @@ pub fn inspect(path: &Path) -> Option<Exit> {
     is_one(path).then(|| show::show(&args))
 }
 
-/// `verify` of a checkpoint; `None` for what is none.
+/// `verify` of a checkpoint, or of all of a run's; `None` for what is neither.
 pub fn verify(path: &Path) -> Option<Exit> {
-    is_one(path).then(|| match open(path) {
+    if path.join(CARD).exists() {
+        return Some(verify_one(path));
+    }
+    if !path.join(RUN).exists() {
+        return None;
+    }
+    let folder = RunFolder::new(path);
+    let steps = match folder.checkpoints() {
+        Ok(steps) => steps,
+        Err(error) => return Some(fail(error)),
+    };
+    let ends: Vec<Exit> = steps.iter().map(|&step| verify_one(&folder.checkpoint(step))).collect();
+    let data = path.join(DATA);
+    if data.exists() {
+        eprintln!("the pictures have checksums of their own: ajepa-pipe verify {}", data.display());
+    }
+    Some(ends.into_iter().find(|exit| *exit != Exit::Done).unwrap_or(Exit::Done))
+}
+
+fn verify_one(path: &Path) -> Exit {
+    match open(path) {
         Ok(checkpoint) => show::verify(&checkpoint),
         Err(exit) => exit,
-    })
+    }
 }
 
 /// Whether it is a checkpoint, or the folder of a training.
