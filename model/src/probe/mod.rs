@@ -12,9 +12,11 @@
 //! ```
 //! use ajepa_model::probe::{Features, KnnConfig, Labelled, Labels};
 //! let train = Features::new(2, &[1.0, 0.1, 0.9, -0.1, 0.1, 1.0, -0.1, 0.9])?;
-//! let train = Labelled::new(train, &Labels::One(vec![0, 0, 1, 1]))?;
+//! let labels = Labels::One(vec![0, 0, 1, 1]);
+//! let train = Labelled::new(train, &labels)?;
 //! let test = Features::new(2, &[3.0, 0.5, 0.0, 2.0])?;
-//! let test = Labelled::new(test, &Labels::One(vec![0, 1]))?;
+//! let labels = Labels::One(vec![0, 1]);
+//! let test = Labelled::new(test, &labels)?;
 //! assert_eq!(KnnConfig { k: 2, ..KnnConfig::default() }.score(train, test)?.accuracy, Some(1.0));
 //! # Ok::<(), ajepa_model::probe::ProbeError>(())
 //! ```
