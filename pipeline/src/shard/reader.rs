@@ -6,15 +6,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use ajepa_store::PageHashes;
-use arrow::array::RecordBatch;
+use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::buffer::Buffer;
-use arrow::datatypes::{Schema as ArrowSchema, SchemaRef};
+use arrow::datatypes::{Schema as ArrowSchema, SchemaRef, UInt32Type};
 
 use super::decode::{BlockPlace, Footer, footer_start, read_batch, read_footer};
 use super::error::ShardError;
 use super::manifest::{ColumnInfo, Manifest, PartInfo, TensorInfo};
 use super::map::{Access, PartFile, Stamp};
 use super::part_writer::check_same;
+use crate::columns::tensor_values;
 
 /// How a shard set is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,6 +80,34 @@ pub struct RowRef {
     pub batch: RecordBatch,
     /// Its place there.
     pub index: usize,
+}
+
+impl RowRef {
+    /// What a text column says of the row; `None` where it says nothing.
+    pub fn text(&self, column: &str) -> Option<&str> {
+        let texts = self.batch.column_by_name(column)?.as_string_opt::<i32>()?;
+        texts.is_valid(self.index).then(|| texts.value(self.index))
+    }
+
+    /// A whole number of the row, such as `n_frames`.
+    pub fn u32(&self, column: &str) -> Option<u32> {
+        let numbers = self.batch.column_by_name(column)?.as_primitive_opt::<UInt32Type>()?;
+        numbers.is_valid(self.index).then(|| numbers.value(self.index))
+    }
+
+    /// Its labels.
+    pub fn labels(&self) -> Vec<String> {
+        let lists = self.batch.column_by_name("labels").and_then(|column| column.as_list_opt::<i32>());
+        let list = lists.filter(|lists| lists.is_valid(self.index)).map(|lists| lists.value(self.index));
+        let texts = list.as_ref().and_then(|list| list.as_string_opt::<i32>());
+        texts.map_or_else(Vec::new, |texts| texts.iter().flatten().map(str::to_owned).collect())
+    }
+
+    /// The numbers of a tensor column, widened; `None` where it is no tensor.
+    pub fn tensor(&self, column: &str) -> Option<Vec<f32>> {
+        let rows = self.batch.column_by_name(column)?.as_fixed_size_list_opt()?;
+        tensor_values(rows.value(self.index).as_ref())
+    }
 }
 
 impl ShardSet {

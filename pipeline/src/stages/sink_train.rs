@@ -81,19 +81,19 @@ fn one() -> usize {
 }
 
 fn log_every() -> u64 {
-    10
+    TrainConfig::default().log_every
 }
 
 fn health_every() -> u64 {
-    50
+    TrainConfig::default().health_every
 }
 
 fn save_every() -> u64 {
-    1000
+    TrainConfig::default().save_every
 }
 
 fn keep() -> usize {
-    2
+    TrainConfig::default().keep
 }
 
 impl SinkTrainConfig {

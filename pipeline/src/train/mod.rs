@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use ajepa_model::checkpoint::{Checkpoint, CheckpointError};
 use ajepa_model::telemetry::Moment;
-use ajepa_model::train::{Batches, Ended, Origin, Probe, RunFolder, TrainConfig, TrainError, Trainer};
+use ajepa_model::train::{Ended, Origin, Probe, RunFolder, TrainConfig, TrainError, Trainer};
 use ajepa_model::{Device, ModelError, Recipe};
 use crossbeam::channel::Receiver;
 use serde_json::{Value, json};
@@ -133,13 +133,15 @@ impl Training<'_> {
         let (mut origin, tensor) = self.origin()?;
         let probe = self.config.probe.as_ref();
         let mut probe = probe.map(|probe| ShardProbe::open(probe, &tensor)).transpose()?;
-        self.feed(&tensor, &Value::Null, &config)?;
+        let first = Fed(self.feed(&tensor, &Value::Null, &config)?);
         if self.fresh
             && let Some(aside) = folder.put_aside()?
         {
             notes.push(format!("the run that was here is kept in {}", aside.display()));
         }
-        if let (Some(path), None) = (&self.config.from_checkpoint, folder.newest().map_err(TrainError::from)?) {
+        if let Some(path) = &self.config.from_checkpoint
+            && folder.newest().map_err(TrainError::from)?.is_none()
+        {
             let from = beginning(path, &origin)?;
             notes.push(format!("begins with step {} of {}", from.card().steps, from.dir().display()));
             origin.from = Some(from);
@@ -166,7 +168,7 @@ impl Training<'_> {
         let mut fed = Fed(self.feed(&tensor, trainer.place(), &config)?);
         let probe = probe.as_mut().map(|probe| -> &mut dyn Probe { probe });
         let mut telling = Telling::new(self, &trainer, config.steps);
-        self.draw_first(&mut telling, &tensor, &config);
+        telling.draw_first(first, &tensor);
         let mut stopped = None;
         let ran = trainer.run(&mut fed, probe, &mut |moment| {
             telling.see(moment);
@@ -180,17 +182,6 @@ impl Training<'_> {
         let ended = ran?;
         let done = report(&trainer, fed.0.metrics().wait_share(), notes);
         Ok((done, stopped.filter(|_| ended == Ended::Stopped)))
-    }
-
-    /// Shows the clips of the very first batch on the page; whatever is wrong with them, the run will say.
-    fn draw_first(&self, telling: &mut Telling<'_>, tensor: &TensorInfo, config: &TrainConfig) {
-        let first = self.feed(tensor, &Value::Null, config).ok().map(Fed);
-        if let Some(mut fed) = first
-            && let Ok(Some(lent)) = fed.next()
-        {
-            let names = fed.clips(&lent);
-            telling.draw(&lent, &names, tensor);
-        }
     }
 
     /// What the run is made from, and the tensor that it is fed.

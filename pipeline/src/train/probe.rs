@@ -5,18 +5,15 @@ use std::path::PathBuf;
 
 use ajepa_model::probe::{Features, KnnConfig, Labelled, Labels};
 use ajepa_model::telemetry::ProbeScores;
-use ajepa_model::train::Probe;
+use ajepa_model::train::{Probe, TrainConfig};
 use ajepa_model::{EncoderChoice, FrozenEncoder, Jepa, Pictures};
-use arrow::array::{Array, AsArray};
 use half::f16;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use zerocopy::FromBytes;
 
 use super::TrainingFault;
 use crate::embed::Pooling;
 use crate::front_end::FrontEnd;
-use crate::schema::Dtype;
 use crate::shard::{ShardError, ShardSet, TensorInfo};
 
 /// Pictures that are encoded at a time.
@@ -45,11 +42,11 @@ pub struct ProbeConfig {
 }
 
 fn every() -> u64 {
-    500
+    TrainConfig::default().probe_every
 }
 
 fn neighbours() -> usize {
-    10
+    KnnConfig::default().k
 }
 
 fn max_rows() -> u64 {
@@ -112,46 +109,23 @@ impl Clips {
         let n_frames = tensor.axes.iter().position(|axis| axis == "frames").map_or(1, |at| tensor.shape[at]);
         let mut clips = Self { pictures: Vec::new(), rows: Vec::new(), labels: Vec::new() };
         let mut known: BTreeMap<String, usize> = BTreeMap::new();
-        for row in (0..set.n_rows()).step_by(step as usize) {
-            let part = set.part(part_of(&set, row)).map_err(unreadable)?;
-            let at = row - set.first_row(part_of(&set, row));
-            let batch_rows = part.info().batch_rows.max(1);
-            let beside = ["clip_id", "labels", "n_frames"];
-            let (tensors, columns) =
-                part.tensor_rows((at / batch_rows) as usize, &tensor.column, &beside).map_err(unreadable)?;
-            let inside = (at % batch_rows) as usize;
-            let bytes = part.tensor_row(&tensors, inside as u64).map_err(unreadable)?;
-            clips.push_picture(&bytes, tensor.dtype);
-            part.check().map_err(unreadable)?;
-            let text = |name: &str| {
-                let column = columns.column_by_name(name)?.as_string_opt::<i32>()?;
-                column.is_valid(inside).then(|| column.value(inside).to_owned())
-            };
-            let id = text("clip_id").unwrap_or_else(|| format!("row {row}"));
+        for number in (0..set.n_rows()).step_by(step as usize) {
+            let row = set.row(number).map_err(unreadable)?;
+            let picture = row.tensor(&tensor.column).ok_or_else(|| differs("it holds no numbers"))?;
+            clips.pictures.extend(picture.into_iter().map(f16::from_f32));
+            let id = row.text("clip_id").map_or_else(|| format!("row {number}"), str::to_owned);
             let clip = *known.entry(id).or_insert_with(|| {
-                clips.labels.push(labels_of(&columns, inside));
+                clips.labels.push(row.labels());
                 clips.labels.len() - 1
             });
-            let valid = columns
-                .column_by_name("n_frames")
-                .and_then(|c| Some(c.as_primitive_opt::<arrow::datatypes::UInt32Type>()?.value(inside)));
-            clips.rows.push((clip, valid.map_or(1.0, |valid| f64::from(valid) / n_frames as f64)));
+            let share = row.u32("n_frames").map_or(1.0, |valid| f64::from(valid) / n_frames as f64);
+            clips.rows.push((clip, share));
         }
         if clips.labels.iter().all(Vec::is_empty) {
             let problem = format!("probe: {shown}: none of its clips has a label");
             return Err(TrainingFault::usage(problem, "give the source of those shards labels"));
         }
         Ok(clips)
-    }
-
-    fn push_picture(&mut self, bytes: &[u8], dtype: Dtype) {
-        match dtype {
-            Dtype::F16 => self.pictures.extend_from_slice(<[f16]>::ref_from_bytes(bytes).unwrap_or_default()),
-            Dtype::F32 => {
-                let singles = <[f32]>::ref_from_bytes(bytes).unwrap_or_default();
-                self.pictures.extend(singles.iter().map(|&x| f16::from_f32(x)));
-            }
-        }
     }
 
     /// A vector for each clip: the mean over all its frames that hold sound.
@@ -175,17 +149,6 @@ impl Clips {
         let mean = |(i, sum): (usize, f64)| (sum / counts[i / width].max(1) as f64) as f32;
         Ok(sums.into_iter().enumerate().map(mean).collect())
     }
-}
-
-fn part_of(set: &ShardSet, row: u64) -> usize {
-    (0..set.n_parts()).rfind(|&part| set.first_row(part) <= row).unwrap_or(0)
-}
-
-fn labels_of(columns: &arrow::array::RecordBatch, row: usize) -> Vec<String> {
-    let lists = columns.column_by_name("labels").and_then(|column| column.as_list_opt::<i32>());
-    let Some(lists) = lists.filter(|lists| lists.is_valid(row)) else { return Vec::new() };
-    let names = lists.value(row);
-    names.as_string_opt::<i32>().map_or_else(Vec::new, |names| names.iter().flatten().map(str::to_owned).collect())
 }
 
 impl Probe for ShardProbe {

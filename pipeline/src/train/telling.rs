@@ -4,11 +4,11 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use ajepa_model::telemetry::{Alarm, EventWriter, Moment, Phase, Record};
-use ajepa_model::train::{FedBatch, RunFolder, Trainer};
+use ajepa_model::train::{Batches, FedBatch, RunFolder, Trainer};
 use ajepa_model::{Pictures, Recipe};
 use ajepa_ops::patch::TimeAxis;
 
-use super::{Lent, Training, TrainingFault};
+use super::{Fed, Lent, Training, TrainingFault};
 use crate::cli::args::PatchSize;
 use crate::cli::picture::{FrequencyAxis, Layout, MelClip, PatchRole};
 use crate::cli::train_html::{Picture, TrainPage, render};
@@ -56,10 +56,12 @@ impl<'a> Telling<'a> {
         }
     }
 
-    /// Draws the first clips of a batch as the model sees them.
-    pub fn draw(&mut self, lent: &Lent, names: &[String], tensor: &TensorInfo) {
-        let drawn = pictures(lent, names, tensor, &self.training.recipe);
-        self.pictures = drawn.unwrap_or_default();
+    /// Shows the clips of the very first batch as the model sees them; whatever is wrong with them, the run will say.
+    pub fn draw_first(&mut self, mut first: Fed, tensor: &TensorInfo) {
+        if let Ok(Some(lent)) = first.next() {
+            let drawn = pictures(&lent, &first.clips(&lent), tensor, &self.training.recipe);
+            self.pictures = drawn.unwrap_or_default();
+        }
     }
 
     /// Takes in what the trainer says.

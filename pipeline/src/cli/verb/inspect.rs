@@ -6,7 +6,7 @@ use std::path::Path;
 use ajepa_ops::mask::{Mask, MaskConfig, Masker};
 use ajepa_ops::patch::{PatchGrid, Patchify, PatchifyConfig, TimeAxis};
 use ajepa_ops::seed;
-use arrow::array::{Array, AsArray};
+use arrow::array::AsArray;
 use arrow::datatypes::UInt32Type;
 
 use super::{checkpoint, embeddings, fail, print};
@@ -14,7 +14,6 @@ use crate::cli::args::{InspectArgs, PatchSize};
 use crate::cli::exit::Exit;
 use crate::cli::format::{bytes, counted};
 use crate::cli::picture::{Canvas, FrequencyAxis, Layout, MelClip, PatchRole, PictureOptions, contact_sheet, draw};
-use crate::columns::tensor_values;
 use crate::config;
 use crate::front_end::frame_s;
 use crate::shard::{Manifest, RowRef, ShardSet, TensorInfo};
@@ -186,7 +185,7 @@ fn wanted_rows(args: &InspectArgs, set: &ShardSet) -> Result<Vec<u64>, Trouble> 
     let mut found = Vec::new();
     for at in 0..set.n_rows() {
         let row = set.row(at).map_err(Trouble::of)?;
-        if args.clip_ids.iter().any(|id| text(&row, "clip_id") == *id) {
+        if args.clip_ids.iter().any(|id| row.text("clip_id").is_some_and(|known| known == id)) {
             found.push(at);
         }
     }
@@ -194,11 +193,6 @@ fn wanted_rows(args: &InspectArgs, set: &ShardSet) -> Result<Vec<u64>, Trouble> 
         return Err(Trouble::Usage(format!("no row has the clip_id {}", args.clip_ids.join(" or "))));
     }
     Ok(found)
-}
-
-fn text(row: &RowRef, column: &str) -> String {
-    let texts = row.batch.column_by_name(column).and_then(|column| column.as_string_opt::<i32>());
-    texts.map_or_else(String::new, |texts| texts.value(row.index).to_owned())
 }
 
 /// The picture that a tensor column holds, whole or in patches.
@@ -289,13 +283,11 @@ impl Style {
     }
 
     fn draw(&self, tensor: &TensorInfo, row: &RowRef) -> Result<(String, Canvas), Trouble> {
-        let column = row.batch.column_by_name(&tensor.column).and_then(|column| column.as_fixed_size_list_opt());
-        let values = column.and_then(|column| tensor_values(column.value(row.index).as_ref()));
+        let values = row.tensor(&tensor.column);
         let values = values.ok_or_else(|| Trouble::Failed(format!("column {} holds no tensor", tensor.column)))?;
         let values = self.picture.put_together(values)?;
         let [n_frames, n_mels] = self.picture.time_axis.time_mel(self.picture.shape);
-        let n_valid = row.batch.column_by_name("n_frames").and_then(|column| column.as_primitive_opt::<UInt32Type>());
-        let (clip_id, labels) = (text(row, "clip_id"), labels(row));
+        let (clip_id, labels) = (row.text("clip_id").unwrap_or_default().to_owned(), row.labels().join(", "));
         let drawn = self.mask.clone().map(|(masker, grid)| roles(masker, grid, self.seed, &clip_id));
         let roles = drawn.or_else(|| self.grid.and_then(|grid| stored_roles(row, grid)));
         let clip = MelClip {
@@ -303,7 +295,7 @@ impl Style {
             n_frames,
             n_mels,
             layout: self.layout,
-            n_valid: n_valid.map_or(n_frames, |column| column.value(row.index) as usize),
+            n_valid: row.u32("n_frames").map_or(n_frames, |n| n as usize),
             hop_s: self.hop_s,
             frequency: self.frequency,
             title: &clip_id,
@@ -353,13 +345,4 @@ fn roles(mut masker: Masker, grid: PatchGrid, run_seed: u64, clip_id: &str) -> V
         }
     }
     roles
-}
-
-fn labels(row: &RowRef) -> String {
-    let lists = row.batch.column_by_name("labels").and_then(|column| column.as_list_opt::<i32>());
-    let Some(list) = lists.filter(|lists| lists.is_valid(row.index)).map(|lists| lists.value(row.index)) else {
-        return String::new();
-    };
-    let texts = list.as_string_opt::<i32>();
-    texts.map_or_else(String::new, |texts| texts.iter().flatten().collect::<Vec<_>>().join(", "))
 }

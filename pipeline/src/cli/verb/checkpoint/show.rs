@@ -183,9 +183,11 @@ fn front_end_words(card: &Card) -> Vec<String> {
 
 /// The numbers and words of what telemetry noted, by their path.
 fn scores(notes: &Value) -> Vec<String> {
-    let mut found = Vec::new();
-    differences("", &Value::Null, notes, &mut found);
-    let Value::Object(map) = notes else { return found.into_iter().map(|(_, _, value)| brief(value)).collect() };
+    let map = match notes {
+        Value::Object(map) => map,
+        Value::Null => return Vec::new(),
+        other => return vec![brief(other)],
+    };
     let words = |(key, value): (&String, &Value)| match (key.as_str(), &value["run"]["raised"]) {
         // What alarms remember is for themselves; who raised one is for people.
         ("alarms", Value::Array(raised)) if raised.is_empty() => "alarms: none".to_owned(),
