@@ -27,6 +27,9 @@ use crate::row::{Audio, Cell, Row};
 use crate::schema::{Column, ColumnType, Dtype, Schema, TensorType};
 use crate::stage::{ClipError, StageError};
 
+/// From here on a number is rounded to an infinity in half precision, whose largest is 65,504.
+const HALF_INFINITE: f32 = 65_520.0;
+
 /// The Arrow field of a column.
 pub fn arrow_field(column: &Column) -> Field {
     match &column.kind {
@@ -172,7 +175,8 @@ impl RowBuilder {
     /// Adds a row. Tensor buffers that were copied out of are handed to `recycle`.
     ///
     /// # Errors
-    /// `missing_column` or `shape` when the row is not as the plan promised, `too_long` from a stream; the builder is unchanged then.
+    /// `missing_column` or `shape` when the row is not as the plan promised, `out_of_range` for numbers that half precision cannot
+    /// hold, `too_long` from a stream; the builder is unchanged then.
     pub fn push(
         &mut self,
         mut row: Row,
@@ -187,6 +191,9 @@ impl RowBuilder {
                     if values.len() != tensor.n_values() {
                         let detail = format!("{}: {} values for {tensor}", builder.column.name, values.len());
                         return Err(ClipError::new("shape", detail));
+                    }
+                    if tensor.dtype == Dtype::F16 {
+                        fits_halves(&builder.column.name, &values)?;
                     }
                     heavy.push(Heavy::Tensor(values));
                 }
@@ -236,6 +243,23 @@ impl RowBuilder {
         let options = RecordBatchOptions::new().with_row_count(Some(n_rows));
         Ok(RecordBatch::try_new_with_options(Arc::new(ArrowSchema::new(fields)), arrays, &options)?)
     }
+}
+
+/// Refuses numbers that would silently become infinite. What is no number in single precision either is let through: a
+/// reader that minds finds it.
+fn fits_halves(column: &str, values: &[f32]) -> Result<(), ClipError> {
+    // Without a branch, so that it runs in lanes.
+    let n_beyond = values.iter().map(|x| u32::from(x.abs() >= HALF_INFINITE)).sum::<u32>();
+    if n_beyond == 0 {
+        return Ok(());
+    }
+    let largest = values.iter().map(|x| x.abs()).fold(0.0, f32::max);
+    let detail = format!(
+        "{column}: {n_beyond} of {} numbers are beyond 65504, the largest that f16 holds (up to {largest:e}): store the column \
+         as `dtype: f32`, or mend what makes it so large, such as a `std` near 0 of `standardize`",
+        values.len()
+    );
+    Err(ClipError::new("out_of_range", detail))
 }
 
 enum Heavy {

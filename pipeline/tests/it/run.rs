@@ -320,3 +320,32 @@ fn a_full_disk_is_told_and_the_run_goes_on_when_there_is_room() {
     place.done("verify kept");
     assert_eq!(clip_ids(&place.path("kept")).len(), 45);
 }
+
+#[test]
+fn numbers_that_half_precision_cannot_hold_are_refused_with_a_cure() {
+    let place = Place::new();
+    place.copies(3);
+    let graph = |std: &str, dtype: &str| {
+        format!(
+            "stages:\n  - {{ type: source_folder, path: audio }}\n  - {{ type: decode }}\n  - {{ type: resample, rate_hz: 16000 }}\n  \
+             - {{ type: log_mel, rate_hz: 16000, n_mels: 64, seconds: 1, frames: 96 }}\n  \
+             - {{ id: levels, type: standardize, mode: global, mean: [-6], std: [{std}] }}\n  \
+             - {{ type: sink_shards, path: out/{dtype}, dtype: {dtype} }}\n"
+        )
+    };
+    // Silence is at -15.9: a million deviations below the mean.
+    place.write("graph.yaml", graph("1.0e-5", "f16"));
+    let (ended, report) = place.report("graph.yaml");
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    for said in ["00002", "levels", "out_of_range", "mel: ", "beyond 65504", "dtype: f32"] {
+        assert!(ended.err.contains(said), "{said}: {}", ended.err);
+    }
+    assert_eq!(report.reject_counts, [("levels".to_owned(), "out_of_range".to_owned(), 3)]);
+    assert!(files(&place.path("out/f16")).keys().all(|name| !name.ends_with("manifest.json")));
+    for (std, dtype) in [("1.0e-5", "f32"), ("6", "f16")] {
+        place.write("graph.yaml", graph(std, dtype));
+        let _ = std::fs::remove_dir_all(place.path("out"));
+        place.done("run graph.yaml --progress off");
+        place.done(&format!("verify out/{dtype}"));
+    }
+}

@@ -235,13 +235,19 @@ fn what_cannot_be_trained_on_is_named_and_the_last_checkpoint_stays() {
     assert!(step >= 1);
     state(&place.path("out"), step);
 
-    // Numbers beyond what a half can hold are infinite in the shards.
-    let huge = "  - { type: standardize, mode: global, mean: [0], std: [1.0e-6] }\n  - type: sink_train";
-    let place = self::place();
-    place.write("graph.yaml", GRAPH.replace("  - type: sink_train", huge));
-    let ended = place.run("run graph.yaml --progress off");
-    assert_eq!(ended.code, Some(1), "{ended:?}");
-    assert!(ended.err.contains("not finite") && ended.err.contains("clips of the batch: 000"), "{}", ended.err);
+    // Numbers beyond what a half can hold do not come into the shards; what is no number at all is found by the trainer.
+    let huge = "  - { type: standardize, mode: global, mean: [0], std: [1.0e-6] }\n";
+    let infinite = "  - { type: standardize, mode: global, mean: [0], std: [1.0e-44], min_std: 1.0e-44 }\n";
+    let no_number = format!("{infinite}  - {{ type: standardize, mode: clip }}\n");
+    for (stages, said) in [(huge, "out_of_range: mel: "), (infinite, "out_of_range: mel: "), (&no_number, "not finite")]
+    {
+        let place = self::place();
+        place.write("graph.yaml", GRAPH.replace("  - type: sink_train", &format!("{stages}  - type: sink_train")));
+        let ended = place.run("run graph.yaml --progress off");
+        assert_eq!(ended.code, Some(1), "{ended:?}");
+        assert!(ended.err.contains(said), "{}", ended.err);
+        assert!(said != "not finite" || ended.err.contains("clips of the batch: 000"), "{}", ended.err);
+    }
 }
 
 #[test]
