@@ -11,7 +11,7 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ajepa_pipe::engine::{ErrorPolicy, Link, MapCx, Metrics, Network, RunError, RunOptions, SegmentWork, run};
+use ajepa_pipe::engine::{ErrorPolicy, FoldCx, Link, MapCx, Metrics, Network, RunError, RunOptions, SegmentWork, run};
 use ajepa_pipe::row::Row;
 use ajepa_pipe::schema::{ColumnType, Schema};
 use ajepa_pipe::stage::{
@@ -153,19 +153,11 @@ impl Map for Cost {
 struct Through;
 
 impl Fold for Through {
-    fn push(
-        &mut self,
-        rows: RecordBatch,
-        emit: &mut dyn FnMut(RecordBatch) -> Result<(), StageError>,
-    ) -> Result<(), StageError> {
-        emit(rows)
+    fn push(&mut self, rows: RecordBatch, cx: &mut FoldCx<'_>) -> Result<(), StageError> {
+        cx.emit(rows)
     }
 
-    fn end_unit(
-        &mut self,
-        _: usize,
-        _: &mut dyn FnMut(RecordBatch) -> Result<(), StageError>,
-    ) -> Result<(), StageError> {
+    fn end_unit(&mut self, _: usize, _: &mut FoldCx<'_>) -> Result<(), StageError> {
         Ok(())
     }
 }

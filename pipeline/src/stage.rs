@@ -9,7 +9,7 @@ use arrow::array::RecordBatch;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::engine::MapCx;
+use crate::engine::{FoldCx, MapCx};
 use crate::row::Row;
 use crate::schema::Schema;
 
@@ -100,7 +100,7 @@ pub enum StageKind {
     Source,
     /// Row by row, no state from one row to the next; forked to every worker and fused with its neighbours.
     Map,
-    /// One thread, rows in order, state within a unit (shuffle, batch).
+    /// One thread, rows in order and a batch at a time, state within a unit (shuffle, batch, encoder).
     Fold,
     /// One thread, several inputs in order.
     Merge,
@@ -184,26 +184,22 @@ pub trait Map: Send {
 }
 
 /// Rows in order on one thread, with state that ends at the end of a unit.
+///
+/// # Contract
+/// * Every row that comes is given on or refused ([`FoldCx::reject`]), at the end of its unit at the latest.
+/// * A panic ends the run, for the state is half changed: a clip that cannot be used is refused, not panicked over.
 pub trait Fold: Send {
-    /// Takes a batch; gives what is ready.
+    /// Takes a batch; gives what is ready by [`FoldCx::emit`].
     ///
     /// # Errors
     /// [`StageError`] ends the run.
-    fn push(
-        &mut self,
-        rows: RecordBatch,
-        emit: &mut dyn FnMut(RecordBatch) -> Result<(), StageError>,
-    ) -> Result<(), StageError>;
+    fn push(&mut self, rows: RecordBatch, cx: &mut FoldCx<'_>) -> Result<(), StageError>;
 
     /// The unit is over: gives what is left, and forgets. `unit` seeds whatever is drawn next.
     ///
     /// # Errors
     /// [`StageError`] ends the run.
-    fn end_unit(
-        &mut self,
-        unit: usize,
-        emit: &mut dyn FnMut(RecordBatch) -> Result<(), StageError>,
-    ) -> Result<(), StageError>;
+    fn end_unit(&mut self, unit: usize, cx: &mut FoldCx<'_>) -> Result<(), StageError>;
 }
 
 /// Several inputs, one output. The engine asks which input to take next, within one unit.
@@ -303,6 +299,19 @@ pub struct Reject {
     pub reason: String,
     /// The rest, for people.
     pub detail: String,
+}
+
+impl Reject {
+    /// `row` refused by the stage named `stage`.
+    pub fn new(row: &Row, stage: &str, error: ClipError) -> Self {
+        Self {
+            clip_id: row.str("clip_id").to_owned(),
+            source: row.str("source").to_owned(),
+            stage: stage.to_owned(),
+            reason: error.code.into_owned(),
+            detail: error.detail,
+        }
+    }
 }
 
 /// What a sink made.

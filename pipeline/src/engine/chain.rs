@@ -112,6 +112,15 @@ impl Chain {
         Self { links, state }
     }
 
+    /// Who is told of rows that a chain without stages refuses: it only casts, for somebody.
+    #[must_use]
+    pub fn on_behalf_of(mut self, link: Link) -> Self {
+        if self.links.is_empty() {
+            self.state.names = vec![link];
+        }
+        self
+    }
+
     /// Sends every row of `rows` through; `flush` gets the batches that come out, in order (at least one, maybe empty).
     ///
     /// # Errors
@@ -175,13 +184,7 @@ impl State {
         let row = Row::new(self.origin.clone(), self.row);
         let link = self.names.iter().find(|link| Some(link.stage) == stage).or(self.names.last());
         self.accounted = true;
-        let reject = Reject {
-            clip_id: row.str("clip_id").to_owned(),
-            source: row.str("source").to_owned(),
-            stage: link.map_or_else(String::new, |link| link.id.as_ref().to_owned()),
-            reason: error.code.into_owned(),
-            detail: error.detail,
-        };
+        let reject = Reject::new(&row, link.map_or("", |link| &link.id), error);
         self.rejects.push(StagedReject { stage: link.map_or(0, |link| link.stage), reject });
     }
 

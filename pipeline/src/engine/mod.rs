@@ -9,6 +9,7 @@
 pub mod board;
 mod chain;
 pub mod clock;
+mod fold;
 mod gate;
 mod metrics;
 mod network;
@@ -18,6 +19,7 @@ mod segments;
 mod timeline;
 
 pub use chain::{Chain, ChainResult, ChainSettings, Link, MapCx, StagedReject, panic_message};
+pub use fold::FoldCx;
 pub use gate::{Gate, Pass};
 pub use metrics::{
     Bottleneck, Metrics, QueueSnapshot, Snapshot, StageCounters, StageSnapshot, cpu_s, peak_resident_bytes,

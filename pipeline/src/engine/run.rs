@@ -17,8 +17,7 @@ use super::gate::Gate;
 use super::metrics::{Metrics, Snapshot};
 use super::network::{Network, QueueSpec, Segment, SegmentWork};
 use super::segments::{ChainPrototype, Worker, run_fold, run_merge, run_sink, run_source};
-use crate::schema::Schema;
-use crate::stage::{Map, Reject, RunInfo, SinkReport, StageError, Unit};
+use crate::stage::{Reject, RunInfo, SinkReport, StageError, Unit};
 
 /// Name of every thread of a run.
 pub const WORKER_NAME: &str = "ajepa-run";
@@ -361,7 +360,8 @@ fn drive(
             let report = report.clone();
             match segment.work {
                 SegmentWork::Chain { links, input, output } => {
-                    prototypes.push(prototype(links, input, output));
+                    let home = Link { stage, id: shared.metrics.id(stage).into() };
+                    prototypes.push(ChainPrototype { home, links: Mutex::new(links), input, output });
                 }
                 SegmentWork::Source { mut source, first_unit } => {
                     spawn(scope, shared, stage, done, move || {
@@ -392,7 +392,7 @@ fn drive(
         if !prototypes.is_empty() {
             for duties in duties(options, prototypes.len()) {
                 let (prototypes, gate) = (prototypes.clone(), gate.clone());
-                let stage = prototypes[0].first_stage();
+                let stage = prototypes[0].home.stage;
                 spawn(scope, shared, stage, done.clone(), move || {
                     Worker::new(shared, &prototypes, settings, gate, duties).run()
                 });
@@ -415,10 +415,6 @@ fn duties(options: &RunOptions, n_chains: usize) -> Vec<Range<usize>> {
             division.iter().enumerate().take(n_chains).flat_map(of_chain).collect()
         }
     }
-}
-
-fn prototype(links: Vec<(Link, Box<dyn Map>)>, input: Schema, output: Schema) -> ChainPrototype {
-    ChainPrototype { links: Mutex::new(links), input, output }
 }
 
 /// Waits on the calling thread until every thread has dropped its `done`; passes ticks and signals on.

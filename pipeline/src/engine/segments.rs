@@ -9,10 +9,11 @@ use arrow::array::RecordBatch;
 use super::board::{Item, Work};
 use super::chain::{Chain, ChainSettings, Link};
 use super::clock;
+use super::fold::FoldCx;
 use super::gate::Gate;
 use super::run::{Shared, Todo, count};
 use crate::schema::Schema;
-use crate::stage::{Fold, Map, Merge, Sink, SinkReport, Source, StageError, UnitTally};
+use crate::stage::{Fold, Map, Merge, Reject, Sink, SinkReport, Source, StageError, UnitTally};
 
 /// A fault and the stage it began in.
 type Fault = (usize, StageError);
@@ -86,21 +87,18 @@ pub(super) fn run_source(
 
 /// The stages of a chain, to be forked by each worker.
 pub(super) struct ChainPrototype {
+    /// Its first stage; where it has none, the one whose rows it casts.
+    pub home: Link,
     pub links: Mutex<Vec<(Link, Box<dyn Map>)>>,
     pub input: Schema,
     pub output: Schema,
 }
 
 impl ChainPrototype {
-    /// The stage that faults of the whole chain are told of.
-    pub fn first_stage(&self) -> usize {
-        self.links.lock().unwrap_or_else(PoisonError::into_inner).first().map_or(0, |(link, _)| link.stage)
-    }
-
     fn fork(&self, settings: ChainSettings, gate: &Arc<Gate>) -> Chain {
         let links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
         let links = links.iter().map(|(link, map)| (link.clone(), map.fork())).collect();
-        Chain::new(links, &self.input, &self.output, settings, gate.clone())
+        Chain::new(links, &self.input, &self.output, settings, gate.clone()).on_behalf_of(self.home.clone())
     }
 }
 
@@ -155,7 +153,7 @@ impl<'a> Worker<'a> {
             self.give_part(index, seq, item)
         });
         self.chains[index] = Some(chain);
-        let stage = self.prototypes[index].first_stage();
+        let stage = self.prototypes[index].home.stage;
         let result = result.map_err(|error| (clock::take_blame().unwrap_or(stage), error))?;
         self.settle();
         for reject in &result.rejects {
@@ -205,7 +203,7 @@ fn pop(shared: &Shared, stage: usize, queue: usize) -> Result<Option<Item>, Faul
     Ok(item)
 }
 
-/// Feeds a fold; what was tallied before it arrives with the end of the unit.
+/// Feeds a fold; what was tallied before it and what it refuses arrive with the end of the unit.
 pub(super) fn run_fold(
     shared: &Shared,
     stage: usize,
@@ -216,21 +214,36 @@ pub(super) fn run_fold(
     let mut outlet = Outlet::new(shared, stage, outputs);
     let mut sum = UnitTally::default();
     while let Some(item) = pop(shared, stage, input)? {
-        let result = outlet.busy(|outlet| match item {
-            Item::Rows { unit, rows, tally } => {
-                sum.add(tally);
-                fold.push(rows, &mut |rows| outlet.push(Item::Rows { unit, rows, tally: UnitTally::default() }))
-            }
-            Item::EndUnit { unit, tally } => {
-                sum.add(tally);
-                fold.end_unit(unit, &mut |rows| outlet.push(Item::Rows { unit, rows, tally: UnitTally::default() }))?;
-                outlet.push(Item::EndUnit { unit, tally: std::mem::take(&mut sum) })
+        let (unit, rows, tally) = match item {
+            Item::Rows { unit, rows, tally } => (unit, Some(rows), tally),
+            Item::EndUnit { unit, tally } => (unit, None, tally),
+        };
+        sum.add(tally);
+        let is_over = rows.is_none();
+        let mut refused = Vec::new();
+        let result = outlet.busy(|outlet| {
+            let mut emit = |rows| outlet.push(Item::Rows { unit, rows, tally: UnitTally::default() });
+            let mut cx = FoldCx::new(shared.metrics.id(stage), &mut refused, &mut emit);
+            match rows {
+                Some(rows) => fold.push(rows, &mut cx),
+                None => fold.end_unit(unit, &mut cx),
             }
         });
         result.map_err(|error| (stage, error))?;
+        count_refused(shared, stage, &refused);
+        sum.rejects.extend(refused);
+        if is_over {
+            let end = Item::EndUnit { unit, tally: std::mem::take(&mut sum) };
+            outlet.push(end).map_err(|error| (stage, error))?;
+        }
     }
     outlet.close();
     Ok(())
+}
+
+fn count_refused(shared: &Shared, stage: usize, refused: &[Reject]) {
+    count(&shared.metrics.stage(stage).rejects, refused.len() as u64);
+    shared.count_rejects(refused);
 }
 
 /// Feeds a merge, unit by unit.

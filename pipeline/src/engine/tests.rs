@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arrow::array::{AsArray, Float64Array, RecordBatch, StringArray};
+use arrow::compute::filter_record_batch;
 use arrow::datatypes::{DataType, Field, Float64Type, Schema as ArrowSchema};
 use crossbeam::channel::{bounded, never};
 
@@ -280,21 +281,130 @@ fn a_slow_sink_bounds_what_is_queued_even_when_one_clip_becomes_many_rows() {
 struct Through;
 
 impl Fold for Through {
-    fn push(
-        &mut self,
-        rows: RecordBatch,
-        emit: &mut dyn FnMut(RecordBatch) -> Result<(), StageError>,
-    ) -> Result<(), StageError> {
-        emit(rows)
+    fn push(&mut self, rows: RecordBatch, cx: &mut FoldCx<'_>) -> Result<(), StageError> {
+        cx.emit(rows)
     }
 
-    fn end_unit(
-        &mut self,
-        _: usize,
-        _: &mut dyn FnMut(RecordBatch) -> Result<(), StageError>,
-    ) -> Result<(), StageError> {
+    fn end_unit(&mut self, _: usize, _: &mut FoldCx<'_>) -> Result<(), StageError> {
         Ok(())
     }
+}
+
+/// Holds the rows of a unit to its end, but for those whose number ends in 3: they are refused, as they come or at the end.
+#[derive(Default)]
+struct Choosy {
+    late: bool,
+    held: Vec<Arc<RecordBatch>>,
+}
+
+/// The rows that are kept.
+fn without_threes(rows: &Arc<RecordBatch>, cx: &mut FoldCx<'_>) -> Result<RecordBatch, StageError> {
+    let offsets = rows.column_by_name("offset_s").unwrap().as_primitive::<Float64Type>();
+    let kept: Vec<bool> = offsets.values().iter().map(|at| *at as u64 % 10 != 3).collect();
+    for row in (0..kept.len()).filter(|&row| !kept[row]) {
+        cx.reject(rows, row, ClipError::new("bad", "three"));
+    }
+    Ok(filter_record_batch(rows, &kept.into())?)
+}
+
+impl Fold for Choosy {
+    fn push(&mut self, rows: RecordBatch, cx: &mut FoldCx<'_>) -> Result<(), StageError> {
+        let offsets = rows.column_by_name("offset_s").unwrap().as_primitive::<Float64Type>();
+        assert!(!offsets.values().contains(&1000.0), "a thousand");
+        let mut rows = Arc::new(rows);
+        if !self.late {
+            rows = Arc::new(without_threes(&rows, cx)?);
+        }
+        self.held.push(rows);
+        Ok(())
+    }
+
+    fn end_unit(&mut self, _: usize, cx: &mut FoldCx<'_>) -> Result<(), StageError> {
+        for rows in std::mem::take(&mut self.held) {
+            let rows = without_threes(&rows, cx)?;
+            cx.emit(rows)?;
+        }
+        Ok(())
+    }
+}
+
+fn choosy(late: bool, keep: &Keep, n_clips: usize) -> (Outcome, Result<(), RunError>) {
+    let mut network = Network::default();
+    let schema = input_schema();
+    let queues: Vec<usize> = (0..3).map(|i| network.queue(&format!("s{i}"), &format!("s{}", i + 1), &schema)).collect();
+    let source = SegmentWork::Source { source: Numbers::boxed(2, n_clips), first_unit: 0 };
+    network.segment(source, 0, vec![], vec![queues[0]]);
+    let work = chain(1, input_schema(), input_schema(), |row, cx| match row.f64("offset_s").unwrap() as u64 % 10 {
+        4 => Err(ClipError::new("bad", "four").into()),
+        5 => Ok(()),
+        _ => cx.emit(row),
+    });
+    network.segment(work, 1, vec![queues[0]], vec![queues[1]]);
+    let fold = SegmentWork::Fold(Box::new(Choosy { late, held: Vec::new() }));
+    network.segment(fold, 2, vec![queues[1]], vec![queues[2]]);
+    network.segment(SegmentWork::Sink(Box::new(keep.clone())), 3, vec![queues[2]], vec![]);
+    go(network, 2)
+}
+
+#[test]
+fn what_a_fold_refuses_is_tallied_with_its_unit() {
+    for late in [false, true] {
+        let keep = Keep::default();
+        let (outcome, result) = choosy(late, &keep, 50);
+        result.unwrap();
+        let (tallies, seen) = (keep.tallies.lock().unwrap(), keep.seen.lock().unwrap());
+        for (unit, tally) in tallies.iter().enumerate() {
+            let rows = seen.iter().filter(|(of, _)| *of == unit).count() as u64;
+            assert_eq!((tally.clips, tally.filtered, rows, tally.rejects.len()), (50, 5, 35, 10), "{late}");
+            let by_fold: Vec<&str> =
+                tally.rejects.iter().filter(|r| r.stage == "s2").map(|r| r.clip_id.as_str()).collect();
+            let expected: Vec<String> = (0..5).map(|ten| format!("c{}", unit * 50 + ten * 10 + 3)).collect();
+            assert_eq!(by_fold, expected);
+        }
+        assert_eq!(outcome.rejects.counts[&("s2".to_owned(), "bad".to_owned())], 10);
+        assert!(seen.is_sorted_by_key(|(_, id)| id[1..id.find('@').unwrap()].parse::<u32>().unwrap()), "{seen:?}");
+    }
+}
+
+#[test]
+fn a_panic_of_a_fold_ends_the_run_and_not_the_process() {
+    let keep = Keep::default();
+    let (outcome, result) = choosy(false, &keep, 1001);
+    assert!(
+        matches!(&result, Err(RunError::Panicked { stage, message }) if stage == "s2" && message == "a thousand"),
+        "{result:?}"
+    );
+    assert!(outcome.sinks.is_empty() && keep.tallies.lock().unwrap().is_empty());
+}
+
+#[test]
+fn a_cast_names_whose_rows_it_refuses() {
+    let (wide, schema) = (tensor_schema(2), input_schema());
+    let mut half = tensor_schema(2);
+    if let ColumnType::Tensor(tensor) = &mut half.columns[2].kind {
+        tensor.dtype = Dtype::F16;
+    }
+    let keep = Keep::default();
+    let mut network = Network::default();
+    let queues: Vec<usize> = (0..4).map(|i| network.queue(&format!("s{i}"), &format!("s{}", i + 1), &wide)).collect();
+    network.segment(SegmentWork::Source { source: Numbers::boxed(1, 8), first_unit: 0 }, 0, vec![], vec![queues[0]]);
+    let large = chain(1, schema, wide.clone(), |mut row, cx| {
+        // The largest number that is rounded to 65504, and the least that is not.
+        let x = if row.f64("offset_s") == Some(2.0) { 65_520.0 } else { 65_519.996 };
+        row.set("x", Cell::Tensor(vec![-x, f32::NAN]));
+        cx.emit(row)
+    });
+    network.segment(large, 1, vec![queues[0]], vec![queues[1]]);
+    network.segment(SegmentWork::Fold(Box::new(Through)), 2, vec![queues[1]], vec![queues[2]]);
+    let cast = SegmentWork::Chain { links: Vec::new(), input: wide, output: half };
+    network.segment(cast, 2, vec![queues[2]], vec![queues[3]]);
+    network.segment(SegmentWork::Sink(Box::new(keep.clone())), 4, vec![queues[3]], vec![]);
+    go(network, 2).1.unwrap();
+    let tallies = keep.tallies.lock().unwrap();
+    let [reject] = &tallies[0].rejects[..] else { panic!("{tallies:?}") };
+    assert_eq!((reject.clip_id.as_str(), reject.stage.as_str(), reject.reason.as_str()), ("c2", "s2", "out_of_range"));
+    assert!(reject.detail.starts_with("x: 1 of 2 numbers are beyond 65504") && reject.detail.contains("dtype: f32"));
+    assert_eq!(keep.seen.lock().unwrap().len(), 7);
 }
 
 /// Takes batches of its inputs in turn, or the first to its end.

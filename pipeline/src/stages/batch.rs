@@ -5,6 +5,7 @@ use arrow::compute::concat_batches;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::engine::FoldCx;
 use crate::schema::Schema;
 use crate::stage::{BuildCx, BuildError, Fold, PlanError, Stage, StageConfig, StageError, StageKind, StagePlan};
 
@@ -43,23 +44,19 @@ struct Batch {
 }
 
 impl Batch {
-    fn flush(&mut self, emit: &mut dyn FnMut(RecordBatch) -> Result<(), StageError>) -> Result<(), StageError> {
+    fn flush(&mut self, cx: &mut FoldCx<'_>) -> Result<(), StageError> {
         let held = std::mem::take(&mut self.held);
         self.n_held = 0;
         match held.as_slice() {
             [] => Ok(()),
-            [one] => emit(one.clone()),
-            [first, ..] => emit(concat_batches(first.schema_ref(), &held)?),
+            [one] => cx.emit(one.clone()),
+            [first, ..] => cx.emit(concat_batches(first.schema_ref(), &held)?),
         }
     }
 }
 
 impl Fold for Batch {
-    fn push(
-        &mut self,
-        rows: RecordBatch,
-        emit: &mut dyn FnMut(RecordBatch) -> Result<(), StageError>,
-    ) -> Result<(), StageError> {
+    fn push(&mut self, rows: RecordBatch, cx: &mut FoldCx<'_>) -> Result<(), StageError> {
         let mut at = 0;
         while at < rows.num_rows() {
             let n = (self.rows - self.n_held).min(rows.num_rows() - at);
@@ -67,17 +64,13 @@ impl Fold for Batch {
             self.n_held += n;
             at += n;
             if self.n_held == self.rows {
-                self.flush(emit)?;
+                self.flush(cx)?;
             }
         }
         Ok(())
     }
 
-    fn end_unit(
-        &mut self,
-        _unit: usize,
-        emit: &mut dyn FnMut(RecordBatch) -> Result<(), StageError>,
-    ) -> Result<(), StageError> {
-        self.flush(emit)
+    fn end_unit(&mut self, _unit: usize, cx: &mut FoldCx<'_>) -> Result<(), StageError> {
+        self.flush(cx)
     }
 }

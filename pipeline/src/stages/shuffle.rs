@@ -7,6 +7,7 @@ use arrow::datatypes::Float64Type;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::engine::FoldCx;
 use crate::schema::Schema;
 use crate::stage::{BuildCx, BuildError, Fold, PlanError, Stage, StageConfig, StageError, StageKind, StagePlan};
 
@@ -71,11 +72,7 @@ pub(super) fn unit_seed(seed: u64, rows: &RecordBatch) -> u64 {
 }
 
 impl Fold for Shuffle {
-    fn push(
-        &mut self,
-        rows: RecordBatch,
-        emit: &mut dyn FnMut(RecordBatch) -> Result<(), StageError>,
-    ) -> Result<(), StageError> {
+    fn push(&mut self, rows: RecordBatch, cx: &mut FoldCx<'_>) -> Result<(), StageError> {
         if rows.num_rows() == 0 {
             return Ok(());
         }
@@ -90,14 +87,10 @@ impl Fold for Shuffle {
                 out.push(std::mem::replace(&mut self.held[at], one));
             }
         }
-        if out.is_empty() { Ok(()) } else { emit(concat_batches(rows.schema_ref(), &out)?) }
+        if out.is_empty() { Ok(()) } else { cx.emit(concat_batches(rows.schema_ref(), &out)?) }
     }
 
-    fn end_unit(
-        &mut self,
-        _unit: usize,
-        emit: &mut dyn FnMut(RecordBatch) -> Result<(), StageError>,
-    ) -> Result<(), StageError> {
+    fn end_unit(&mut self, _unit: usize, cx: &mut FoldCx<'_>) -> Result<(), StageError> {
         for last in (1..self.held.len()).rev() {
             let at = self.draw(last + 1);
             self.held.swap(last, at);
@@ -105,7 +98,7 @@ impl Fold for Shuffle {
         let held = std::mem::take(&mut self.held);
         (self.unit_seed, self.n_drawn) = (None, 0);
         for rows in held.chunks(64) {
-            emit(concat_batches(rows[0].schema_ref(), rows)?)?;
+            cx.emit(concat_batches(rows[0].schema_ref(), rows)?)?;
         }
         Ok(())
     }

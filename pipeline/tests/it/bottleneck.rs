@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use ajepa_pipe::config;
-use ajepa_pipe::engine::MapCx;
+use ajepa_pipe::engine::{FoldCx, MapCx};
 use ajepa_pipe::job::{self, JobOptions};
 use ajepa_pipe::report::RunReport;
 use ajepa_pipe::row::Row;
@@ -68,20 +68,12 @@ impl Map for Slow {
 }
 
 impl Fold for Slow {
-    fn push(
-        &mut self,
-        rows: RecordBatch,
-        emit: &mut dyn FnMut(RecordBatch) -> Result<(), StageError>,
-    ) -> Result<(), StageError> {
+    fn push(&mut self, rows: RecordBatch, cx: &mut FoldCx<'_>) -> Result<(), StageError> {
         compute(COST * rows.num_rows() as u32);
-        emit(rows)
+        cx.emit(rows)
     }
 
-    fn end_unit(
-        &mut self,
-        _: usize,
-        _: &mut dyn FnMut(RecordBatch) -> Result<(), StageError>,
-    ) -> Result<(), StageError> {
+    fn end_unit(&mut self, _: usize, _: &mut FoldCx<'_>) -> Result<(), StageError> {
         Ok(())
     }
 }

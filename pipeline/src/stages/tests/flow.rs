@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::engine::{Chain, ChainSettings, Link};
+use crate::engine::{Chain, ChainSettings, FoldCx, Link};
 use crate::row::Samples;
 use crate::schema::{AudioType, list_of_utf8};
 use crate::stage::{Fold, Map, Merge, StageError};
@@ -31,10 +31,13 @@ fn run_fold(fold: &mut dyn Fold, batches: Vec<RecordBatch>, unit: usize) -> Vec<
         out.push(texts(&rows, "clip_id"));
         Ok(())
     };
+    let mut rejects = Vec::new();
+    let mut cx = FoldCx::new("fold", &mut rejects, &mut emit);
     for rows in batches {
-        fold.push(rows, &mut emit).unwrap();
+        fold.push(rows, &mut cx).unwrap();
     }
-    fold.end_unit(unit, &mut emit).unwrap();
+    fold.end_unit(unit, &mut cx).unwrap();
+    assert!(rejects.is_empty());
     out
 }
 
