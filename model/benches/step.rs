@@ -7,8 +7,7 @@
 //! PYTHON has torch and runs `step_torch.py` beside this file; without it only our own step is timed. Wall and CPU milliseconds,
 //! smallest and median, the first two turns left out. Both use as many threads as RAYON_NUM_THREADS says, or as there are cores. Where
 //! others use the machine too, the CPU time of one thread is the figure to go by: PyTorch's threads spin while they wait.
-//! `--embed` times the encoder alone, forward: ours clip by clip, as the stage `encoder` runs it (`--embed-batch`: all at once),
-//! PyTorch's on the whole batch.
+//! `--embed` times the encoder alone, forward, on the whole batch, as the stage `encoder` runs it (`--embed-each`: ours clip by clip).
 //! `--give-pages` leaves the allocator as it is, which returns memory between steps.
 // Asking the C library for CPU time and telling its allocator what to keep are calls that only `unsafe` can make.
 #![allow(unsafe_code)]
@@ -34,7 +33,7 @@ fn main() -> Result<(), Failure> {
     let size = words.first().map_or("tiny", String::as_str);
     let turns: usize = words.get(1).map_or(Ok(12), |word| word.parse())?;
     let per_call = match flags.iter().find(|flag| flag.starts_with("--embed")).map(String::as_str) {
-        Some("--embed") => Some(1),
+        Some("--embed-each") => Some(1),
         Some(_) => Some(usize::MAX),
         None => None,
     };

@@ -16,6 +16,16 @@ pub enum Pictures<'a> {
     F16(&'a [f16]),
 }
 
+impl Pictures<'_> {
+    /// Numbers of all pictures.
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::F32(data) => data.len(),
+            Self::F16(data) => data.len(),
+        }
+    }
+}
+
 /// Pictures with masks.
 ///
 /// # Shapes
@@ -54,11 +64,7 @@ impl TrainBatch<'_> {
     pub(crate) fn counts(&self, patchify: &Patchify) -> Result<Counts, ModelError> {
         let &Self { n_clips, n_masks, n_blocks, .. } = self;
         let n_tokens = patchify.n_tokens();
-        let n_numbers = match self.pictures {
-            Pictures::F32(data) => data.len(),
-            Pictures::F16(data) => data.len(),
-        };
-        same("numbers in the pictures", n_clips * n_tokens * patchify.token_len(), n_numbers)?;
+        same("numbers in the pictures", n_clips * n_tokens * patchify.token_len(), self.pictures.len())?;
         for (what, n) in [("clips", n_clips), ("masks", n_masks), ("target blocks", n_blocks)] {
             if n == 0 {
                 return Err(ModelError::Shape { what, expected: 1, got: 0 });

@@ -129,6 +129,9 @@ impl FrozenEncoder {
 
     /// What the encoder makes of whole pictures, end to end: as [`Jepa::latents`](crate::Jepa::latents).
     ///
+    /// On a CPU the vectors of a picture are a function of it alone, to the last bit: whatever stands beside it, wherever it stands,
+    /// however many threads there are. Another processor may give other last bits.
+    ///
     /// # Shapes
     /// `pictures` [clips, rows, cols] -> [clips, tokens, width], tokens row-major over the grid.
     ///
@@ -138,8 +141,31 @@ impl FrozenEncoder {
     /// # Panics
     /// When the device cannot hand the numbers back.
     pub fn embed(&self, pictures: Pictures<'_>) -> Result<Vec<f32>, ModelError> {
+        let each = self.patchify.picture_shape().into_iter().product::<usize>();
+        let (n_clips, least) = (pictures.len() / each, self.least_clips());
+        if n_clips == 0 || n_clips >= least {
+            return self.embed_all(pictures);
+        }
+        // A few copies keep it company, and are forgotten again.
+        let filled = match pictures {
+            Pictures::F32(data) => self.embed_all(Pictures::F32(&data.repeat(least.div_ceil(n_clips))))?,
+            Pictures::F16(data) => self.embed_all(Pictures::F16(&data.repeat(least.div_ceil(n_clips))))?,
+        };
+        Ok(filled[..n_clips * self.patchify.n_tokens() * self.width()].to_vec())
+    }
+
+    fn embed_all(&self, pictures: Pictures<'_>) -> Result<Vec<f32>, ModelError> {
         let latents = latents(&self.encoder, &self.params, &self.table, &self.patchify, pictures, &self.device)?;
         Ok(latents.into_data().try_into_vec::<f32>().expect("the final norm gives f32"))
+    }
+
+    /// Clips from which on a product sums each number's terms in one and the same order, however many more there are. `gemm` has other
+    /// ways for outputs of one row, of up to 256 numbers, and of up to 64 x 64; attention multiplies clip by clip, and all else
+    /// goes row by row.
+    fn least_clips(&self) -> usize {
+        let width = self.width().max(1);
+        let rows = if width <= 64 { 65.max(256 / width + 1) } else { 2.max(256 / width + 1) };
+        rows.div_ceil(self.patchify.n_tokens().max(1))
     }
 }
 
@@ -152,11 +178,7 @@ pub(crate) fn latents(
     pictures: Pictures<'_>,
     device: &Device,
 ) -> Result<Tensor<2>, ModelError> {
-    let n_numbers = match pictures {
-        Pictures::F32(data) => data.len(),
-        Pictures::F16(data) => data.len(),
-    };
-    let n_clips = n_numbers / patchify.picture_shape().into_iter().product::<usize>();
+    let n_clips = pictures.len() / patchify.picture_shape().into_iter().product::<usize>();
     // One token stands in for the masks that a batch of training has.
     let nobody = vec![0; n_clips];
     let batch = TrainBatch { pictures, context: &nobody, target: &nobody, n_clips, n_masks: 1, n_blocks: 1 };

@@ -4,6 +4,7 @@
 mod alarms;
 mod audio;
 mod checkpoint;
+mod company;
 mod config;
 mod exact;
 mod fixture;
