@@ -125,6 +125,9 @@ fn hostile_checkpoints_are_named_with_their_file() {
         assert!(matches!(ended.code, Some(1 | 2)), "{name}: {ended:?}");
         assert!(ended.err.contains(said), "{name}: {}", ended.err);
         assert!(!place.path("e.parquet").exists(), "{name}");
+        if name == "nowhere" {
+            assert!(ended.err.contains("\n  help: name the folder of a run or of a checkpoint"), "{}", ended.err);
+        }
     }
     let shown = place.run("checkpoint show flipped --verify");
     assert_eq!(shown.code, Some(1), "{shown:?}");

@@ -1,9 +1,7 @@
 //! `embed`: frozen features of new audio.
 
 use ajepa_model::EncoderChoice;
-use ajepa_model::train::find_checkpoint;
 
-use super::fail;
 use super::run::execute;
 use crate::cli::args::{EmbedArgs, Encoder};
 use crate::cli::exit::Exit;
@@ -13,9 +11,9 @@ use crate::stages::Registry;
 
 /// Replays the checkpoint's front end over the audio; exits as `run` does.
 pub fn embed(args: &EmbedArgs, registry: &Registry) -> Exit {
-    let checkpoint = match find_checkpoint(&args.checkpoint) {
+    let checkpoint = match super::checkpoint::open(&args.checkpoint) {
         Ok(checkpoint) => checkpoint,
-        Err(error) => return fail(error),
+        Err(exit) => return exit,
     };
     let rows = match (args.windows, args.frames, args.tokens) {
         (true, ..) => Rows::Windows,

@@ -64,7 +64,7 @@ fn is_one(path: &Path) -> bool {
 }
 
 /// The checkpoint at `path`; why there is none is on stderr.
-fn open(path: &Path) -> Result<Checkpoint, Exit> {
+pub(super) fn open(path: &Path) -> Result<Checkpoint, Exit> {
     find_checkpoint(path).map_err(|error| {
         let exit = fail(error);
         eprintln!("  help: name the folder of a run or of a checkpoint; one that is damaged cannot be mended");
