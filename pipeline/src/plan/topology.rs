@@ -9,6 +9,9 @@ use crate::stage::StageKind;
 /// Merges that take from all inputs in step, so that branches of one stage may meet in them.
 pub(super) const IN_STEP: [&str; 2] = ["zip", "interleave"];
 
+/// Folds that give on at once whatever they are given: no branch waits for what they hold.
+const HOLDS_NOTHING: [&str; 1] = ["encoder"];
+
 /// The inputs of every stage, as far as they are known, and an order in which each stage comes after its inputs.
 pub(super) struct Topology {
     /// Indices of the inputs; `None` where a name is unknown (which is among the faults).
@@ -225,7 +228,11 @@ fn check_meetings(draft: &Draft, inputs: &[Option<Vec<usize>>], order: &[usize],
         let problem = format!("the inputs of `{}` both come from `{branch_name}`", stage.id);
         let fault = if IN_STEP.contains(&stage.type_name.as_str()) {
             let between = |&&k: &&usize| k != i && above[i][k] && !shared(k);
-            let blocking = order.iter().filter(between).find(|&&k| draft.stages[k].kind != Some(StageKind::Map));
+            let holds = |k: usize| {
+                let stage = &draft.stages[k];
+                stage.kind != Some(StageKind::Map) && !HOLDS_NOTHING.contains(&stage.type_name.as_str())
+            };
+            let blocking = order.iter().filter(between).find(|&&k| holds(k));
             blocking.map(|&k| {
                 let held = &draft.stages[k].id;
                 let help = format!("`{held}` lies between and holds rows back, so the other branch would have to wait in memory; move `{held}` before `{branch_name}` or behind `{}`", stage.id);

@@ -140,7 +140,7 @@ pub fn builtin() -> Registry {
     let registry = registry
         .with::<encoder::EncoderStageConfig>(
             "encoder",
-            StageKind::Map,
+            StageKind::Fold,
             "{ type: encoder, checkpoint: out/model, width: 192, output: frames }",
         )
         .with::<sink_train::SinkTrainConfig>(

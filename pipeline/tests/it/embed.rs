@@ -18,14 +18,14 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use crate::models::{WIDTH, place_with_model};
 use crate::program::{Place, files, sample};
 
-fn rows(place: &Place, name: &str) -> RecordBatch {
+pub fn rows(place: &Place, name: &str) -> RecordBatch {
     let file = File::open(place.path(name)).expect(name);
     let reader = ParquetRecordBatchReaderBuilder::try_new(file).expect("parquet").build().expect("parquet");
     let batches: Vec<RecordBatch> = reader.map(|batch| batch.expect("rows")).collect();
     concat_batches(&batches[0].schema(), &batches).expect("rows")
 }
 
-fn ids(rows: &RecordBatch) -> Vec<String> {
+pub fn ids(rows: &RecordBatch) -> Vec<String> {
     rows.column_by_name("clip_id")
         .expect("as it was written")
         .as_string::<i32>()
@@ -35,7 +35,7 @@ fn ids(rows: &RecordBatch) -> Vec<String> {
         .collect()
 }
 
-fn vectors(rows: &RecordBatch) -> Vec<Vec<f32>> {
+pub fn vectors(rows: &RecordBatch) -> Vec<Vec<f32>> {
     let lists = rows.column_by_name("embedding").expect("as it was written").as_fixed_size_list();
     (0..rows.num_rows()).map(|row| lists.value(row).as_primitive::<Float32Type>().values().to_vec()).collect()
 }
@@ -178,13 +178,14 @@ fn the_encoders_are_two_and_the_default_is_the_target() {
 fn workers_change_not_a_byte() {
     let place = place_with_model();
     for more in ["", "--windows --hop 0.5", "--frames"] {
-        for jobs in [1, 2] {
+        for jobs in [1, 2, 4] {
             let out = format!("{jobs}.parquet");
             let _ = std::fs::remove_file(place.path(&out));
             place.done(&format!("embed --checkpoint best --out {out} --jobs {jobs} --progress off {more} audio"));
         }
         let of = |name: &str| std::fs::read(place.path(name)).expect("as it was written");
         assert_eq!(of("1.parquet"), of("2.parquet"), "{more}");
+        assert_eq!(of("1.parquet"), of("4.parquet"), "{more}");
     }
 }
 

@@ -8,6 +8,8 @@ mod checkpoint;
 mod describe;
 #[cfg(feature = "train")]
 mod embed;
+#[cfg(feature = "train")]
+mod encoder;
 mod explain;
 mod feed;
 mod graph;
