@@ -1,7 +1,7 @@
 """What a training learns: probes on labelled tasks, for log-mel statistics, an untrained encoder, and trained ones.
 
     bench/learn.py --pipe target/release/ajepa-pipe --corpus DIR --tasks DIR --out DIR [--steps 4000] [--seeds 3]
-                   [--variants default,codes,...] [--only TASK,...]
+                   [--variants default,latents:1500,...] [--only TASK,...]
 
 --corpus holds the audio and `pretrain.csv` (a column `path`, relative to it); --tasks holds one CSV a task with the columns
 path, offset_s, dur_s, label, split (train, valid, test). Needs numpy, pyarrow and scikit-learn. What is there is not done again.
@@ -22,40 +22,47 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler, normalize
 
-FRONT_END = """  - {{ type: decode }}
-  - {{ type: resample, rate_hz: 16000 }}
-  - {{ type: crop, seconds: 2, position: sliding, hop_seconds: 2, tail: pad }}
-  - {{ id: mel, type: log_mel, rate_hz: 16000, seconds: 2, frames: 160, n_mels: 64 }}
-  - {{ type: standardize, mode: global, mean: [-6.4], std: [6.2] }}
-"""
+# The stages of examples/learn.yaml. A training is not fed windows that are half silence; a task keeps every clip.
 DATA = """pipeline: learn-data
 stages:
-  - {{ id: clips, type: source_manifest, path: {table}, root: {root}, shuffle: {shuffle} }}
-""" + FRONT_END + """  - {{ type: sink_shards, path: {out} }}
-on_error: {{ policy: quarantine, max_fraction: 0.05 }}
+  - {{ type: source_manifest, path: {table}, root: {root}, shuffle: {shuffle} }}
+  - {{ type: decode }}
+  - {{ type: resample, rate_hz: 16000 }}
+  - {{ type: crop, seconds: 1, position: sliding, tail: {tail} }}
+  - {{ type: log_mel, rate_hz: 16000, seconds: 1, frames: 96, n_mels: 64 }}
+  - {{ type: standardize, mode: global, mean: [-6.4], std: [2.0] }}
+  - {{ type: sink_shards, path: {out} }}
+on_error: {{ policy: quarantine, max_fraction: 0.1 }}
 """
 TRAIN = """pipeline: learn
 seed: {seed}
 stages:
-  - {{ type: source_shards, path: {shards}, shape: [160, 64] }}
+  - {{ type: source_shards, path: {shards}, shape: [96, 64] }}
   - {{ id: model, type: sink_train, path: {out}, steps: {steps}, batch_clips: 32, model: {model}, mask: {mask} }}
 """
+EMBED = """pipeline: learn-embed
+stages:
+  - {{ type: source_shards, path: {shards}, shape: [96, 64] }}
+  - {{ type: encoder, checkpoint: {run}, width: {width}, patch: {patch} }}
+  - {{ type: sink_embeddings, path: {out}, rows: window }}
+"""
 
-# The objectives that are compared: what differs from the tiny preset with patches of 200 ms and a quarter of the bands.
-PATCH = {"patch_frames": 16, "patch_mels": 16}
+# examples/learn.yaml, and the objectives that are compared with it: what of its model differs.
+SIZES = {"encoder": {"width": 192, "depth": 6, "n_heads": 3}, "predictor": {"width": 96, "depth": 3, "n_heads": 3}}
+MODEL = {"preset": "tiny", **SIZES, "target": {"random_projection": {}}, "loss": "cross_entropy"}
+MASK = {"strategy": "random", "ratio": [0.7, 0.7]}
+LATENTS = {"target": {"moving_average": {"standardize": True}}, "loss": "mse"}
+LAYERS = {"target": {"moving_average": {"mean_of_last": 6, "standardize": True}}, "loss": {"smooth_l1": {"beta": 1.0}}}
 VARIANTS = {
     "default": {},
-    "cosine": {"loss": "cosine"},
-    "layers": {"target": {"moving_average": {"mean_of_last": 8, "standardize": True}}, "loss": {"smooth_l1": {"beta": 1.0}}},
-    "codes": {"target": {"random_projection": {}}, "loss": "cross_entropy"},
-    "variance": {"regulariser": {"variance_covariance": {}}},
+    "unregularised": {"regulariser": "none"},
     "sigreg": {"regulariser": {"sigreg": {}}},
+    "blocks": {"mask": {"strategy": "inverse_block", "block_len": 3, "ratio": [0.7, 0.7]}},
+    "latents": LATENTS,
+    "cosine": {**LATENTS, "loss": "cosine"},
+    "layers": LAYERS,
+    "plain": {**LATENTS, "regulariser": "none"},
 }
-
-
-def run(*command):
-    print("+", *map(str, command), file=sys.stderr, flush=True)
-    subprocess.run([*map(str, command)], check=True, stdout=subprocess.DEVNULL)
 
 
 class Bench:
@@ -64,70 +71,77 @@ class Bench:
         self.out.mkdir(parents=True, exist_ok=True)
         self.root = Path(args.corpus).resolve()
 
+    def pipe(self, *command):
+        print("+", *map(str, command), file=sys.stderr, flush=True)
+        return subprocess.run([self.args.pipe, *map(str, command)], check=True, stdout=subprocess.PIPE, text=True).stdout
+
     def graph(self, name, text):
         path = self.out / f"{name}.yaml"
         path.write_text(text)
-        run(self.args.pipe, "run", path, "--progress", "plain")
+        self.pipe("run", path, "--progress", "plain")
+
+    def shards(self, table, name, tail, shuffle):
+        out = self.out / name
+        self.graph(name, DATA.format(table=table, root=self.root, out=out, tail=tail, shuffle=str(shuffle).lower()))
+        return out
 
     def task(self, source):
-        """A table that `source_manifest` reads, of the clips that are there; the split of each."""
-        table, splits = self.out / f"{source.stem}.csv", {}
+        """Shards of the clips that are there; label and split of each."""
+        table, rows = self.out / f"{source.stem}.csv", {}
         with open(table, "w", newline="") as file:
             out = csv.writer(file)
-            out.writerow(["clip_id", "path", "offset_s", "duration_s", "labels"])
+            out.writerow(["clip_id", "path", "offset_s", "duration_s"])
             for k, row in enumerate(csv.DictReader(open(source))):
                 if (self.root / row["path"]).exists():
-                    out.writerow([f"{k:06}", row["path"], row["offset_s"], row["dur_s"], row["label"]])
-                    splits[f"{k:06}"] = row["split"]
-        return table, splits
-
-    def shards(self, table, name, shuffle):
-        out = self.out / name
-        self.graph(name, DATA.format(table=table, root=self.root, out=out, shuffle=str(shuffle).lower()))
-        return out
+                    out.writerow([f"{k:06}", row["path"], row["offset_s"], row["dur_s"]])
+                    rows[f"{k:06}"] = (row["label"], row["split"])
+        return self.shards(table, f"task-{source.stem}", "keep", False), rows
 
     def train(self, name, variant, seed, steps):
         out = self.out / name
-        model = {"preset": "tiny", "patch": PATCH, **VARIANTS[variant]}
+        model = {**MODEL, "regulariser": {"variance_covariance": {}}, **VARIANTS[variant]}
+        mask = model.pop("mask", MASK)
         self.graph(name, TRAIN.format(seed=seed, shards=self.out / "mel", out=out, steps=steps, model=json.dumps(model),
-                                      mask="{}"))
+                                      mask=json.dumps(mask)))
         return out
 
-    def embed(self, run_dir, table, task):
-        out = self.out / "embeddings" / f"{run_dir.name}-{task}.parquet"
+    def embed(self, run, shards):
+        """The mean over a clip's windows, each weighed by the frames that hold sound."""
+        out = self.out / "embeddings" / f"{run.name}-{shards.name}.parquet"
         if not out.exists():
             out.parent.mkdir(exist_ok=True)
-            rooted = self.out / f"{task}.rooted.csv"
-            with open(rooted, "w", newline="") as file:
-                rows = csv.DictReader(open(table))
-                writer = csv.DictWriter(file, rows.fieldnames)
-                writer.writeheader()
-                writer.writerows({**row, "path": self.root / row["path"]} for row in rows)
-            run(self.args.pipe, "embed", "--checkpoint", run_dir, "--out", out, "--progress", "plain", rooted)
+            recipe = json.loads(self.pipe("checkpoint", "show", run, "--json"))["recipe"]
+            self.graph("embed", EMBED.format(shards=shards, run=run, width=recipe["encoder"]["width"],
+                                             patch=json.dumps(recipe["patch"]), out=out))
         read = pq.read_table(out)
-        vectors = np.stack(read["embedding"].to_numpy(zero_copy_only=False))
-        return dict(zip(read["clip_id"].to_pylist(), vectors)), dict(
-            zip(read["clip_id"].to_pylist(), (labels[0] for labels in read["labels"].to_pylist())))
+        return mean_of_clips(read["clip_id"].to_pylist(), np.stack(read["embedding"].to_numpy(zero_copy_only=False)),
+                             read["n_frames"].to_numpy())
 
     def statistics(self, shards):
         """Mean and deviation of each mel band over the frames of a clip that hold sound."""
-        frames, labels = {}, {}
+        frames = {}
         for part in json.load(open(shards / "manifest.json"))["parts"]:
             file = pa.ipc.open_file(pa.memory_map(str(shards / part["file"])))
             for batch in (file.get_batch(i) for i in range(file.num_record_batches)):
                 mels = batch.column("mel").to_numpy_ndarray().astype(np.float32)
                 for k, clip in enumerate(batch.column("clip_id").to_pylist()):
                     frames.setdefault(clip, []).append(mels[k][:batch.column("n_frames")[k].as_py()])
-                    labels[clip] = batch.column("labels")[k].as_py()[0]
         whole = {clip: np.concatenate(parts) for clip, parts in frames.items()}
-        return {clip: np.concatenate([mel.mean(0), mel.std(0)]) for clip, mel in whole.items()}, labels
+        return {clip: np.concatenate([mel.mean(0), mel.std(0)]) for clip, mel in whole.items()}
 
 
-def probes(vectors, labels, splits):
+def mean_of_clips(clips, vectors, weights):
+    parts = {}
+    for clip, vector, weight in zip(clips, vectors.astype(np.float64), weights):
+        parts.setdefault(clip, []).append((vector, weight))
+    return {clip: np.average([v for v, _ in part], axis=0, weights=[w for _, w in part]) for clip, part in parts.items()}
+
+
+def probes(vectors, rows):
     """Balanced test accuracy of 5 neighbours by cosine, and of one linear layer."""
     def of(*names):
-        ids = [clip for clip in vectors if splits[clip] in names]
-        return np.stack([vectors[clip] for clip in ids]), [labels[clip] for clip in ids]
+        ids = [clip for clip in vectors if rows[clip][1] in names]
+        return np.stack([vectors[clip] for clip in ids]), [rows[clip][0] for clip in ids]
     (train, train_labels), (test, test_labels) = of("train", "valid"), of("test")
     scaler = StandardScaler().fit(train)
     near = KNeighborsClassifier(5, metric="cosine").fit(normalize(scaler.transform(train)), train_labels)
@@ -142,29 +156,30 @@ def main():
         parser.add_argument(f"--{name}", required=True)
     parser.add_argument("--steps", type=int, default=4000)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--variants", default="default", help=", ".join(VARIANTS))
+    parser.add_argument("--variants", default="default", help=f"with :STEPS where they are others; {', '.join(VARIANTS)}")
     parser.add_argument("--only", help="tasks, parted by commas")
     args = parser.parse_args()
     bench = Bench(args)
-    bench.shards(bench.root / "pretrain.csv", "mel", True)
+    bench.shards(bench.root / "pretrain.csv", "mel", "drop", True)
     runs = {"untrained": [bench.train(f"untrained-{seed}", "default", seed, 1) for seed in range(args.seeds)]}
-    for variant in args.variants.split(","):
-        runs[variant] = [bench.train(f"{variant}-{seed}", variant, seed, args.steps) for seed in range(args.seeds)]
+    for named in args.variants.split(","):
+        variant, _, steps = named.partition(":")
+        steps = int(steps or args.steps)
+        runs[named] = [bench.train(f"{variant}-{steps}-{seed}", variant, seed, steps) for seed in range(args.seeds)]
     sources = [s for s in sorted(Path(args.tasks).glob("*.csv")) if not args.only or s.stem in args.only.split(",")]
     table = {}
     for source in sources:
-        name = source.stem
-        task, splits = bench.task(source)
-        if len(splits) < 100:
+        shards, rows = bench.task(source)
+        if len(rows) < 100:
             continue
-        vectors, labels = bench.statistics(bench.shards(task, f"task-{name}", False))
-        table[name] = {"log-mel": [probes(vectors, labels, splits)]}
+        table[source.stem] = {"log-mel": [probes(bench.statistics(shards), rows)]}
         for variant, folders in runs.items():
-            table[name][variant] = [probes(*bench.embed(folder, task, name), splits) for folder in folders]
-        shown = {variant: " ".join("%.3f" % x for x in np.mean(scores, 0)) for variant, scores in table[name].items()}
-        print(name, shown, flush=True)
+            table[source.stem][variant] = [probes(bench.embed(folder, shards), rows) for folder in folders]
+        shown = {variant: " ".join("%.3f" % x for x in np.mean(scores, 0)) for variant, scores in table[source.stem].items()}
+        print(source.stem, shown, file=sys.stderr, flush=True)
     (bench.out / "table.json").write_text(json.dumps(table, indent=1))
     print("| task (kNN / linear) |", " | ".join(next(iter(table.values()))), "|")
+    print("|---" * (1 + len(next(iter(table.values())))) + "|")
     for name, row in table.items():
         cells = [" / ".join(f"{m:.3f} +- {s:.3f}" if len(scores) > 1 else f"{m:.3f}"
                             for m, s in zip(np.mean(scores, 0), np.std(scores, 0))) for scores in row.values()]

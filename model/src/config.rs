@@ -24,11 +24,11 @@ pub enum Preset {
     /// The first author's re-implementation behind `Audio-JEPA-base`: 128 mels x 256 frames, a wide predictor.
     #[serde(rename = "base-2026")]
     Base2026,
-    /// 6 M parameters, for a laptop: 192 wide.
+    /// 6 M parameters, for a laptop: 192 wide; latents held apart by a variance-covariance regulariser.
     #[default]
     #[serde(rename = "tiny")]
     Tiny,
-    /// 24 M parameters, for a workstation: 384 wide.
+    /// 24 M parameters, for a workstation: 384 wide, regularised as `tiny`.
     #[serde(rename = "small")]
     Small,
 }

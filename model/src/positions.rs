@@ -65,6 +65,7 @@ pub enum Positions {
     #[default]
     SinCos,
     /// [`rotations`] of queries and keys; nothing is added.
+    #[serde(rename = "rope_2d", alias = "rope2d")]
     Rope2d,
 }
 

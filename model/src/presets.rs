@@ -3,7 +3,7 @@
 use ajepa_ops::patch::{PatchifyConfig, TimeAxis};
 
 use crate::config::{EncoderConfig, PredictorConfig, Preset, Recipe};
-use crate::objective::{LatentTarget, LossConfig, RegulariserConfig, TargetConfig};
+use crate::objective::{LatentTarget, LossConfig, RegulariserConfig, TargetConfig, VarianceCovariance};
 use crate::optim::{AdamWConfig, Decay, ScheduleConfig, Shape};
 use crate::params::{Compute, Init};
 use crate::positions::Positions;
@@ -98,6 +98,8 @@ fn small([width, n_heads]: [usize; 2], [predictor_width, predictor_heads]: [usiz
         encoder: encoder(width, n_heads),
         predictor: predictor(predictor_width, 6, predictor_heads),
         target: latents(true),
+        // Without it latents fall into few directions within some hundred steps, and an untrained encoder serves better.
+        regulariser: RegulariserConfig::VarianceCovariance(VarianceCovariance::default()),
         optimiser: AdamWConfig { clip_norm: Some(1.0), ..paper().optimiser },
         learning_rate: cosine([1e-6, 5e-4, 1e-6], STEPS / 20, STEPS),
         tau: ScheduleConfig { shape: Shape::Linear, ..cosine([0.0, 0.996, 1.0], 0, STEPS) },

@@ -6,8 +6,8 @@ use std::collections::HashMap;
 use ajepa_model::objective::LatentTarget;
 use ajepa_model::objective::Targets;
 use ajepa_model::{
-    EncoderConfig, Learner, LossConfig, Pictures, Positions, PredictorConfig, Preset, Recipe, ScheduleConfig,
-    StepReport, TargetConfig, TrainBatch,
+    EncoderConfig, Learner, LossConfig, Pictures, Positions, PredictorConfig, Preset, Recipe,
+    RegulariserConfig, ScheduleConfig, StepReport, TargetConfig, TrainBatch,
 };
 use ajepa_ops::patch::{PatchifyConfig, TimeAxis};
 
@@ -173,6 +173,7 @@ fn rotary_positions_smooth_l1_on_the_mean_of_layers_and_accumulated_gradients() 
         positions: Positions::Rope2d,
         target: TargetConfig::MovingAverage(LatentTarget { mean_of_last: Some(2), standardize: true }),
         loss: LossConfig::SmoothL1 { beta: 0.5 },
+        regulariser: RegulariserConfig::None,
         ..shrunk(Preset::Small)
     };
     let mut recipe = recipe;
