@@ -92,8 +92,10 @@ class Bench:
             out = csv.writer(file)
             out.writerow(["clip_id", "path", "offset_s", "duration_s"])
             for k, row in enumerate(csv.DictReader(open(source))):
-                if (self.root / row["path"]).exists():
-                    out.writerow([f"{k:06}", row["path"], row["offset_s"], row["dur_s"]])
+                # G.722 is kept beside its conversion: ffmpeg reads it, we do not.
+                path = row["path"].replace(".g722", ".conv.wav")
+                if (self.root / path).exists():
+                    out.writerow([f"{k:06}", path, row["offset_s"], row["dur_s"]])
                     rows[f"{k:06}"] = (row["label"], row["split"])
         return self.shards(table, f"task-{source.stem}", "keep", False), rows
 
