@@ -10,6 +10,7 @@ mod fixture;
 mod frozen;
 mod gradients;
 mod health;
+mod memory;
 mod objective;
 mod parity;
 mod probe;

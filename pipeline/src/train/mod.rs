@@ -1,6 +1,7 @@
 //! Training in a graph: what a `sink_train` asks for, done with the shards that its rows lie in.
 
 mod fed;
+mod memory;
 mod probe;
 mod telling;
 
@@ -14,6 +15,7 @@ use crossbeam::channel::Receiver;
 use serde_json::{Value, json};
 
 pub use fed::{Fed, Lent};
+pub use memory::available_bytes;
 pub use probe::{ProbeConfig, ShardProbe};
 pub use telling::PAGE;
 
@@ -23,6 +25,7 @@ use crate::engine::StopSignal;
 use crate::feed::{Feed, FeedConfig, FeedPlace, PageMemory};
 use crate::front_end::FrontEnd;
 use crate::report::TrainingReport;
+use crate::schema::Schema;
 use crate::shard::{Manifest, TensorInfo, differences};
 use crate::stages::sink_train::SinkTrainConfig;
 
@@ -116,6 +119,21 @@ impl From<TrainError> for TrainingFault {
 }
 
 impl Training<'_> {
+    /// Refuses what cannot be trained here, before the graph has made its pictures: a training that takes more memory than there is.
+    /// `inputs` is what arrives at its stage.
+    ///
+    /// # Errors
+    /// [`TrainingFault`] with the cure.
+    pub fn ready(&self, inputs: &[Schema]) -> Result<(), TrainingFault> {
+        let newest = RunFolder::new(&self.config.path).newest().ok().flatten();
+        let asked = self.config.train_config(&self.recipe).steps;
+        let is_done = newest.as_ref().is_some_and(|newest| newest.card().steps >= asked);
+        if !is_done && let Some(available) = available_bytes() {
+            memory::fits(self.config, inputs, available)?;
+        }
+        Ok(())
+    }
+
     /// Trains, from the beginning or from where the folder's run is, until all steps are done or `stop` has a message.
     ///
     /// # Errors
