@@ -124,10 +124,10 @@ fn training<'a>(
 /// Refuses trainings that cannot be, before the graph works for hours towards them.
 #[cfg(feature = "train")]
 fn trainings_ready(graph: &Graph, options: JobOptions) -> Result<(), JobError> {
-    for node in graph.nodes.iter().filter(|_| !is_part(options)) {
+    for (at, node) in graph.nodes.iter().enumerate().filter(|_| !is_part(options)) {
         if let Some(training) = training(graph, node, options)? {
             let fault = |source| JobError::Training { stage: node.id.clone(), line: node.line, source };
-            training.ready(&node.inputs).map_err(fault)?;
+            training.ready(&node.inputs, &graph.fingerprint(at)).map_err(fault)?;
         }
     }
     Ok(())

@@ -104,6 +104,6 @@ fn a_training_takes_what_was_said() {
         let said = recipe.memory(sizes(&recipe, n_clips), 1).unwrap();
         let (said, taken) = (said.total_bytes() as f64, taken(name, n_clips) as f64);
         println!("{case}: said {:.0} MiB, taken {:.0} MiB, ratio {:.2}", said / 1048576.0, taken / 1048576.0, said / taken);
-        assert!((0.75..1.25).contains(&(said / taken)), "{case}: said {said}, taken {taken}");
+        assert!((0.85..1.15).contains(&(said / taken)), "{case}: said {said}, taken {taken}");
     }
 }

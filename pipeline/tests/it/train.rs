@@ -307,3 +307,45 @@ fn one_process_at_a_time_trains_in_a_folder() {
     child.wait().expect("wait");
     place.done("run graph.yaml --progress off");
 }
+
+#[test]
+fn what_cannot_be_trained_here_is_refused_before_its_pictures_are_made() {
+    let place = place();
+    let large = place.run("run graph.yaml --progress off --set stages.sink_train.batch_clips=1000000000");
+    assert_eq!(large.code, Some(2), "{large:?}");
+    for words in ["training takes about", "can be had here", "`batch_clips: "] {
+        assert!(large.err.contains(words), "{words}: {}", large.err);
+    }
+    assert!(!place.path("out").exists());
+    // Said beforehand by those that only look, and by a run that is watched.
+    for args in ["check graph.yaml", "explain graph.yaml"] {
+        let said = place.done(args);
+        assert!(said.out.contains("sink_train: training takes about"), "{}", said.out);
+    }
+    let watched = place.done("run graph.yaml --progress plain");
+    assert!(watched.err.starts_with("sink_train: training takes about"), "{}", watched.err);
+
+    // Other pictures than those that the run has seen.
+    let before = files(&place.path("out/data"));
+    let other = place.run("run graph.yaml --progress off --set stages.mel.low_hz=50");
+    assert_eq!(other.code, Some(2), "{other:?}");
+    for words in ["holds a training on other pictures", "low_hz", "--fresh", "`source_shards` of out/data"] {
+        assert!(other.err.contains(words), "{words}: {}", other.err);
+    }
+    assert_eq!(before, files(&place.path("out/data")));
+    // More memory for the graph is no other graph.
+    place.done("run graph.yaml --progress off --set resources.memory=300MiB");
+    let unused = || place.done("inspect out/data --unused").out;
+    let n_before = unused().lines().count();
+    place.done("run graph.yaml --progress off --fresh --set stages.mel.low_hz=50");
+    let parts = unused();
+    assert!(parts.lines().count() > n_before, "{parts}");
+    assert!(place.done("inspect out/data").out.contains("out/data --unused"));
+    for part in parts.lines() {
+        std::fs::remove_file(place.path(part)).expect("a part");
+    }
+    assert_eq!(unused(), "");
+    place.done("verify out/data");
+    let goes_on = place.done("run graph.yaml --progress off --set stages.mel.low_hz=50");
+    assert!(goes_on.out.contains("40 of 40 steps done"), "{}", goes_on.out);
+}
