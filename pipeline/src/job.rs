@@ -112,6 +112,7 @@ fn training<'a>(
         JobError::Build { stage, line, source: source.into() }
     };
     Ok(Some(crate::train::Training {
+        pipeline: &graph.pipeline,
         stage: &node.id,
         config,
         recipe: config.recipe(&node.inputs).map_err(fault)?,

@@ -71,6 +71,34 @@ pub struct Health {
     pub r2: f64,
 }
 
+impl Health {
+    /// Every number.
+    pub(crate) fn numbers_mut(&mut self) -> [&mut f64; 9] {
+        let Self {
+            target_spread,
+            prediction_spread,
+            context_spread,
+            dead_dimensions,
+            rank_me,
+            participation_ratio,
+            between_clips,
+            between_positions,
+            r2,
+        } = self;
+        [
+            target_spread,
+            prediction_spread,
+            context_spread,
+            dead_dimensions,
+            rank_me,
+            participation_ratio,
+            between_clips,
+            between_positions,
+            r2,
+        ]
+    }
+}
+
 /// Scores of probes on a frozen encoder, in [0, 1].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct ProbeScores {

@@ -35,6 +35,8 @@ const SHOWN_DIFFERENCES: usize = 12;
 
 /// A training that is to be done.
 pub struct Training<'a> {
+    /// `pipeline:` of the graph.
+    pub pipeline: &'a str,
     /// `id` of its stage.
     pub stage: &'a str,
     /// What is asked for.
@@ -210,7 +212,7 @@ impl Training<'_> {
             data_wait,
             notes,
         };
-        if steps == config.steps {
+        if trainer.is_done() {
             return Ok((report(&trainer, 0.0, notes), None));
         }
         let mut fed = Fed(self.feed(&tensor, trainer.place(), &config)?);
