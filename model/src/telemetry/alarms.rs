@@ -23,6 +23,8 @@ pub enum AlarmKind {
     Gradient,
     /// The trainer waits for data.
     DataWait,
+    /// Pictures that say nothing: silence, or the same again and again.
+    Pictures,
 }
 
 /// Something wrong, told once.
@@ -102,6 +104,8 @@ enum Symptom {
     ZeroLoss,
     Gradient,
     DataWait,
+    FlatPictures,
+    RepeatedPictures,
 }
 
 /// Target spread, as a share of the largest, that is too small; and what is too small where predictions explain less than
@@ -127,6 +131,8 @@ const GRADIENT: f64 = 10.0;
 /// Records before a gradient is called usual, and the weight of each further one.
 const GRADIENT_RECORDS: u64 = 20;
 const GRADIENT_WEIGHT: f32 = 0.02;
+/// Share of the pictures of a batch. A corpus has some silence in it.
+const PICTURES: f64 = 0.5;
 /// Share of the time.
 const DATA_WAIT: f64 = 0.05;
 
@@ -194,6 +200,8 @@ impl Alarms {
                 health.between_clips < BETWEEN_CLIPS[0] && f64::from(largest.between_clips) > BETWEEN_CLIPS[1]
             }
             Symptom::ConstantPredictions => health.r2 < R2 && fell(FALLEN),
+            Symptom::FlatPictures => health.flat_pictures > PICTURES,
+            Symptom::RepeatedPictures => health.repeated_pictures > PICTURES,
             _ => health.dead_dimensions > f64::from(self.first_dead) + DEAD,
         })
     }
@@ -243,6 +251,12 @@ impl Alarms {
                 let wait = record.speed.unwrap_or_default().data_wait;
                 format!("the trainer waited for data in {:.0} % of the time", 100.0 * wait)
             }
+            Symptom::FlatPictures => {
+                format!("{:.0} % of the pictures do not change over time", 100.0 * health.flat_pictures)
+            }
+            Symptom::RepeatedPictures => {
+                format!("{:.0} % of a batch's pictures are others of it once more", 100.0 * health.repeated_pictures)
+            }
         }
     }
 }
@@ -263,7 +277,7 @@ impl Watch {
 }
 
 impl Symptom {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 11] = [
         Self::TargetSpread,
         Self::ContextSpread,
         Self::Rank,
@@ -273,6 +287,8 @@ impl Symptom {
         Self::ZeroLoss,
         Self::Gradient,
         Self::DataWait,
+        Self::FlatPictures,
+        Self::RepeatedPictures,
     ];
 
     fn kind(self) -> AlarmKind {
@@ -283,6 +299,7 @@ impl Symptom {
             Self::ZeroLoss => AlarmKind::ZeroLoss,
             Self::Gradient => AlarmKind::Gradient,
             Self::DataWait => AlarmKind::DataWait,
+            Self::FlatPictures | Self::RepeatedPictures => AlarmKind::Pictures,
         }
     }
 
@@ -296,6 +313,7 @@ impl Symptom {
             Self::ZeroLoss => (5, 100),
             Self::Gradient => (3, 0),
             Self::DataWait => (5, 0),
+            Self::FlatPictures | Self::RepeatedPictures => (2, 0),
         }
     }
 
@@ -328,6 +346,14 @@ impl Symptom {
             Self::DataWait => {
                 "data comes too slowly; usually cured by more workers, shards on a faster disk, or f16 shards without compression"
             }
+            Self::FlatPictures => {
+                "they are silence, or the front end makes nothing of the sound; look at the clips and their masks on the page, listen to the \
+                 files of some, and leave silent ones out (`trim_silence`, `filter`, `exclude`)"
+            }
+            Self::RepeatedPictures => {
+                "they are silence, or one recording under many names; look at the clips and their masks on the page, listen to the files of \
+                 some, and mend the list that the source reads"
+            }
         }
     }
 }
@@ -342,6 +368,7 @@ impl AlarmKind {
             Self::ZeroLoss => "zero_loss",
             Self::Gradient => "gradient",
             Self::DataWait => "data_wait",
+            Self::Pictures => "pictures",
         }
     }
 }

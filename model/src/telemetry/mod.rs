@@ -5,6 +5,7 @@ mod alarms;
 mod explained;
 mod health;
 mod moment;
+mod pictures;
 mod record;
 mod table;
 mod tensorboard;

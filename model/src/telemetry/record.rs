@@ -69,11 +69,17 @@ pub struct Health {
     /// share of their entropy in the batch (corrected by Miller and Madow for its few tokens) that is explained, 1 - cross-entropy /
     /// entropy, mean over the books. 0 where targets do not vary.
     pub r2: f64,
+    /// Share of the batch's pictures that do not change over time: silence, mostly.
+    #[serde(default)]
+    pub flat_pictures: f64,
+    /// Share of the batch's pictures that are another one of it once more, number by number.
+    #[serde(default)]
+    pub repeated_pictures: f64,
 }
 
 impl Health {
-    /// Every number.
-    pub(crate) fn numbers_mut(&mut self) -> [&mut f64; 9] {
+    /// Every double.
+    pub(crate) fn numbers_mut(&mut self) -> [&mut f64; 11] {
         let Self {
             target_spread,
             prediction_spread,
@@ -84,6 +90,8 @@ impl Health {
             between_clips,
             between_positions,
             r2,
+            flat_pictures,
+            repeated_pictures,
         } = self;
         [
             target_spread,
@@ -95,6 +103,8 @@ impl Health {
             between_clips,
             between_positions,
             r2,
+            flat_pictures,
+            repeated_pictures,
         ]
     }
 }

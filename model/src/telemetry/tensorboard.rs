@@ -149,6 +149,8 @@ pub fn scalars_of(record: &Record) -> Vec<(&'static str, f64)> {
             ("health/between_clips", health.between_clips),
             ("health/between_positions", health.between_positions),
             ("health/r2", health.r2),
+            ("health/flat_pictures", health.flat_pictures),
+            ("health/repeated_pictures", health.repeated_pictures),
         ]);
     }
     values.extend(record.probe.map(|probe| ("probe/knn", probe.knn)));
