@@ -119,11 +119,7 @@ impl Recipe {
         let input = everything * token_len + seen * (token_len + encoder.width) + 2.0 * answers;
         let kept_by_encoder = encoder.kept() + regularised;
         let kept_by_predictor = predictor.kept() - unfollowed;
-        let targets = if has_average {
-            everything * encoder.width * (2.0 + 2.0 * encoder.mlp_ratio)
-        } else {
-            0.0
-        };
+        let targets = if has_average { everything * encoder.width * (2.0 + 2.0 * encoder.mlp_ratio) } else { 0.0 };
         // Four times a step may need most: at the targets, at the turn from forward to backward, between the two models, at the end.
         let turn = kept_by_encoder + kept_by_predictor + f64::max(2.0 * answers, predictor.passing());
         let between = kept_by_encoder + encoder.passing() + in_predictor;

@@ -13,7 +13,7 @@ use super::Record;
 pub enum AlarmKind {
     /// The representation says less and less: latents become the same whatever is heard.
     Collapse,
-    /// Predictions are no better than the mean target, though the loss has fallen.
+    /// Predictions are no better than the mean target (of codes: than their frequencies), though the loss has fallen.
     ConstantPredictions,
     /// Dimensions that vary no more.
     DeadDimensions,
@@ -145,7 +145,7 @@ impl Alarms {
             let Some(there) = self.shows(symptom, record) else { continue };
             let watch = if symptom == Symptom::DataWait { &mut self.process } else { &mut self.run };
             if let Some(since) = watch.note(symptom, there, record.step) {
-                let text = format!("{}, since step {since}: {}", self.says(symptom, record), symptom.cure());
+                let text = format!("{}, since step {since}: {}", self.says(symptom, record), symptom.cure(record));
                 alarms.push(Alarm { kind: symptom.kind(), step: record.step, text });
             }
         }
@@ -190,6 +190,8 @@ impl Alarms {
         }
         let (health, largest) = (record.health?, self.largest?);
         Some(match symptom {
+            // Codes are drawn once: they spread as the pictures do.
+            Symptom::TargetSpread if health.codes.is_some() => return None,
             Symptom::TargetSpread => {
                 let share = if health.r2 < FUTILE { TARGET_SPREAD[1] } else { TARGET_SPREAD[0] };
                 health.target_spread < share * f64::from(largest.target_spread)
@@ -227,8 +229,9 @@ impl Alarms {
                 100.0 * largest.between_clips
             ),
             Symptom::ConstantPredictions => format!(
-                "predictions explain {:.1} % of the targets' variance, though the loss has fallen from {:.3} to {:.3}",
+                "predictions explain {:.1} % of the {}, though the loss has fallen from {:.3} to {:.3}",
                 100.0 * health.r2,
+                if health.codes.is_some() { "codes' entropy" } else { "targets' variance" },
                 self.first_loss.unwrap_or_default(),
                 loss(record)
             ),
@@ -317,8 +320,13 @@ impl Symptom {
         }
     }
 
-    fn cure(self) -> &'static str {
+    fn cure(self, record: &Record) -> &'static str {
+        let is_of_codes = record.health.is_some_and(|health| health.codes.is_some());
         match self {
+            Self::TargetSpread | Self::ContextSpread | Self::Rank if is_of_codes => {
+                "latents become the same whatever is heard, though codes are not; usually cured by a lower or longer warmed-up learning \
+                 rate, codes that the loss can be about (`n_codes`, pictures that are standardised), or a regulariser"
+            }
             Self::TargetSpread | Self::ContextSpread | Self::Rank => {
                 "latents become the same whatever is heard; usually cured by a moving average that follows more slowly (tau nearer 1), \
                  a lower or longer warmed-up learning rate, or a regulariser"
@@ -334,6 +342,10 @@ impl Symptom {
             Self::DeadDimensions => {
                 "a part of the width is not used; usually cured by a lower learning rate, less weight decay, or a \
                  variance-covariance regulariser"
+            }
+            Self::ZeroLoss if is_of_codes => {
+                "there is nothing left to predict: pictures are constant, or few codes are in use; look at how many are, and at pictures \
+                 with their masks"
             }
             Self::ZeroLoss => {
                 "there is nothing left to predict: targets are constant, pictures are, or targets can be copied from the context; look at \

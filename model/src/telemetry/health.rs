@@ -65,6 +65,7 @@ pub fn health(recipe: &Recipe, report: &StepReport, batch: &TrainBatch<'_>) -> H
         r2: answers.r2,
         flat_pictures: dull.flat,
         repeated_pictures: dull.repeated,
+        codes: answers.codes,
     }
 }
 

@@ -13,5 +13,5 @@ mod tensorboard;
 pub use alarms::{Alarm, AlarmKind, Alarms};
 pub use health::health;
 pub use moment::{Moment, Phase};
-pub use record::{Health, ProbeScores, Record, Speed};
+pub use record::{CodesHealth, Health, ProbeScores, Record, Speed};
 pub use tensorboard::{EventWriter, scalars_of};

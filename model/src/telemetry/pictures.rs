@@ -50,7 +50,8 @@ mod tests {
         let by_mel = [1.0, 1.0, 1.0, 2.0, 2.0, 2.0];
         let sound = [1.0, 2.0, 1.0, 2.5, 1.0, 2.0];
         let batch = |picture: [f32; 6]| [picture, sound, picture, sound.map(|x| x + 1.0)].concat();
-        let dull = |data: &[f32], axis| dull(Pictures::F32(data), if axis == TimeAxis::Rows { [3, 2] } else { [2, 3] }, axis);
+        let dull =
+            |data: &[f32], axis| dull(Pictures::F32(data), if axis == TimeAxis::Rows { [3, 2] } else { [2, 3] }, axis);
         let half = Dull { flat: 0.5, repeated: 0.25 };
         assert_eq!(dull(&batch(by_time), TimeAxis::Rows), half);
         assert_eq!(dull(&batch(by_mel), TimeAxis::Cols), half);

@@ -75,11 +75,23 @@ pub struct Health {
     /// Share of the batch's pictures that are another one of it once more, number by number.
     #[serde(default)]
     pub repeated_pictures: f64,
+    /// There where targets are codes: what the spreads and r2 are then measured against.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub codes: Option<CodesHealth>,
+}
+
+/// What is known beside where targets are random-projection codes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct CodesHealth {
+    /// Codes in a book.
+    pub n_codes: u64,
+    /// Share of the targets whose code is the likeliest by the predictions, mean over the books.
+    pub accuracy: f64,
 }
 
 impl Health {
     /// Every double.
-    pub(crate) fn numbers_mut(&mut self) -> [&mut f64; 11] {
+    pub(crate) fn numbers_mut(&mut self) -> impl Iterator<Item = &mut f64> {
         let Self {
             target_spread,
             prediction_spread,
@@ -92,8 +104,9 @@ impl Health {
             r2,
             flat_pictures,
             repeated_pictures,
+            codes,
         } = self;
-        [
+        let always = [
             target_spread,
             prediction_spread,
             context_spread,
@@ -105,7 +118,8 @@ impl Health {
             r2,
             flat_pictures,
             repeated_pictures,
-        ]
+        ];
+        always.into_iter().chain(codes.as_mut().map(|codes| &mut codes.accuracy))
     }
 }
 

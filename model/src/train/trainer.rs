@@ -80,6 +80,7 @@ struct Notes {
     best: Option<Best>,
     alarms: Alarms,
     /// The record of the last step, where its probe was given up: it is asked again before the next step.
+    #[serde(skip_serializing_if = "Option::is_none")]
     unasked: Option<Unasked>,
 }
 

@@ -33,12 +33,13 @@ fn doubles(record: &mut Record) -> impl Iterator<Item = &mut f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::telemetry::CodesHealth;
 
     #[test]
     fn a_record_goes_through_json_to_the_last_bit() {
         let seventh = |k: u32| f64::from(k) / 7e3;
-        let mut health = Health::default();
-        health.numbers_mut().into_iter().zip(1..).for_each(|(x, k)| *x = seventh(k));
+        let mut health = Health { codes: Some(CodesHealth::default()), ..Health::default() };
+        health.numbers_mut().zip(1..).for_each(|(x, k)| *x = seventh(k));
         let record = Record {
             step: 3,
             loss: 1.0 / 3.0,

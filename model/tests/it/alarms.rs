@@ -1,7 +1,7 @@
 //! Alarms on real runs and on records made up for the purpose.
 
 use ajepa_model::objective::LatentTarget;
-use ajepa_model::telemetry::{AlarmKind, Alarms, Health, Record, Speed, health};
+use ajepa_model::telemetry::{AlarmKind, Alarms, CodesHealth, Health, Record, Speed, health};
 use ajepa_model::{Learner, LossConfig, ModelConfig, ScheduleConfig, TargetConfig};
 use burn::tensor::Device;
 
@@ -134,6 +134,18 @@ fn each_symptom_is_said_once_with_what_was_seen_and_since_when() {
 }
 
 #[test]
+fn of_codes_it_speaks_of_codes() {
+    let codes = Some(CodesHealth { n_codes: 64, accuracy: 0.1 });
+    // How many codes the pictures have is no matter of training.
+    assert_eq!(spoilt(50, |_, health| (health.codes, health.target_spread) = (codes, 0.1)), [] as [String; 0]);
+    let alarms = spoilt(150, |record, health| (health.codes, health.r2, record.loss) = (codes, 0.0, 0.3));
+    assert_begins(&alarms, "constant_predictions: predictions explain 0.0 % of the codes' entropy, ");
+    let alarms = spoilt(50, |_, health| (health.codes, health.rank_me) = (codes, 1.2));
+    assert_begins(&alarms, "collapse: context latents have an effective rank of 1.20, once 20.00, since step 1000: ");
+    assert!(!alarms[0].contains("tau"), "there is no moving average: {}", alarms[0]);
+}
+
+#[test]
 fn silence_and_copies_are_noticed_at_once() {
     for (dull, words) in [
         (Owned::silenced as fn(Owned) -> Owned, "100 % of the pictures do not change over time"),
@@ -148,7 +160,8 @@ fn silence_and_copies_are_noticed_at_once() {
             let health = Some(health(learner.model.recipe(), &report, &batch.batch()));
             raised.extend(alarms.see(&Record { step, loss: report.loss, health, ..Record::default() }));
         }
-        let raised: Vec<_> = raised.iter().map(|alarm| (alarm.kind, alarm.step, alarm.text.starts_with(words))).collect();
+        let raised: Vec<_> =
+            raised.iter().map(|alarm| (alarm.kind, alarm.step, alarm.text.starts_with(words))).collect();
         assert_eq!(raised, [(AlarmKind::Pictures, 1, true)]);
     }
 }

@@ -3,14 +3,17 @@
 
 use std::process::Command;
 
+use ajepa_model::objective::CodesConfig;
 use ajepa_model::{
-    BatchSizes, Device, EncoderConfig, Learner, ModelConfig, Pictures, PredictorConfig, Preset, Recipe, TrainBatch,
-    keep_pages,
+    BatchSizes, Device, EncoderConfig, Learner, LossConfig, ModelConfig, Pictures, Positions, PredictorConfig, Preset,
+    Recipe, TargetConfig, TrainBatch, keep_pages,
 };
 use ajepa_ops::seed;
 
 /// Named in the environment of the child that makes the steps: case and clips.
 const ASKED: &str = "AJEPA_TEST_MEMORY";
+
+const MIB: f64 = 1_048_576.0;
 
 /// Half of a picture's tokens are seen, the others asked for.
 fn sizes(recipe: &Recipe, n_clips: usize) -> BatchSizes {
@@ -19,18 +22,16 @@ fn sizes(recipe: &Recipe, n_clips: usize) -> BatchSizes {
 }
 
 fn recipe(case: &str) -> Recipe {
-    let rope = ajepa_model::Positions::Rope2d;
-    let codes = || ajepa_model::TargetConfig::RandomProjection(Default::default());
+    let rope = Positions::Rope2d;
+    let codes = || TargetConfig::RandomProjection(CodesConfig::default());
     let config = match case {
         "tiny" => ModelConfig::default(),
         "small" => ModelConfig::preset(Preset::Small),
         "base" => ModelConfig::preset(Preset::Paper2025),
         "rope" => ModelConfig { positions: Some(rope), ..ModelConfig::default() },
-        "codes" => ModelConfig {
-            target: Some(codes()),
-            loss: Some(ajepa_model::LossConfig::CrossEntropy),
-            ..ModelConfig::default()
-        },
+        "codes" => {
+            ModelConfig { target: Some(codes()), loss: Some(LossConfig::CrossEntropy), ..ModelConfig::default() }
+        }
         // As wide as ViT-B, and a sixth as deep: what a machine with a few GiB can try.
         "wide" => ModelConfig {
             encoder: Some(EncoderConfig { depth: 2, ..Preset::Paper2025.recipe().encoder }),
@@ -94,16 +95,15 @@ fn taken(case: &str, n_clips: usize) -> u64 {
 /// `AJEPA_MEMORY="base 4,base 16"` for others, which are printed and may take more than a machine has.
 #[test]
 fn a_training_takes_what_was_said() {
-    let asked = std::env::var("AJEPA_MEMORY").unwrap_or_else(|_| {
-        "tiny 4,tiny 32,small 8,wide 2,wide 24,rope 16,codes 16".to_owned()
-    });
+    let asked = std::env::var("AJEPA_MEMORY")
+        .unwrap_or_else(|_| "tiny 4,tiny 32,small 8,wide 2,wide 24,rope 16,codes 16".to_owned());
     for case in asked.split(',') {
         let (name, n_clips) = case.split_once(' ').unwrap();
         let recipe = recipe(name);
         let n_clips = n_clips.parse().unwrap();
         let said = recipe.memory(sizes(&recipe, n_clips), 1).unwrap();
         let (said, taken) = (said.total_bytes() as f64, taken(name, n_clips) as f64);
-        println!("{case}: said {:.0} MiB, taken {:.0} MiB, ratio {:.2}", said / 1048576.0, taken / 1048576.0, said / taken);
+        println!("{case}: said {:.0} MiB, taken {:.0} MiB, ratio {:.2}", said / MIB, taken / MIB, said / taken);
         assert!((0.85..1.15).contains(&(said / taken)), "{case}: said {said}, taken {taken}");
     }
 }

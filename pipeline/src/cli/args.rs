@@ -187,7 +187,7 @@ Examples:
   ajepa-pipe inspect out/mel --png look            and a picture of each of the first 12 clips
   ajepa-pipe inspect out/mel --png look --clip Y1a2b3c --clip Yx9y8z7
   ajepa-pipe inspect out/mel --png look --clips 4 --mask 'ratio: [0.4, 0.6]' --seed 7
-  ajepa-pipe inspect out/mel --unused | xargs -d '\\n' rm     deletes what earlier generations left behind
+  ajepa-pipe inspect out/mel --unused              parts nobody reads; xargs -d '\\n' rm deletes them
   ajepa-pipe inspect birds.parquet                 what made these embeddings
   ajepa-pipe inspect out/model                     as `checkpoint show`")]
 pub struct InspectArgs {

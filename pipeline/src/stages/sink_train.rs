@@ -156,7 +156,9 @@ impl SinkTrainConfig {
             recipe.memory(sizes, self.accumulate).ok()
         };
         let most = (0..BATCHES_TRIED).filter_map(of_batch).max_by_key(TrainMemory::total_bytes);
-        most.ok_or_else(|| PlanError::field("mask", "the sizes of its masks are not known", "leave `size_per` at `batch`"))
+        most.ok_or_else(|| {
+            PlanError::field("mask", "the sizes of its masks are not known", "leave `size_per` at `batch`")
+        })
     }
 
     /// How pictures that do not come from shards are stored first.

@@ -74,7 +74,8 @@ pub(super) fn fits(config: &SinkTrainConfig, inputs: &[Schema], available: u64) 
             "`batch_clips: {clips}` with `accumulate: {}` makes steps of as many clips in the memory of {clips}; or a smaller model",
             (config.batch_clips * config.accumulate).div_ceil(clips)
         ),
-        None => "a smaller model (`preset: tiny`, a narrower or shallower encoder), or a machine with more memory".to_owned(),
+        None => "a smaller model (`preset: tiny`, a narrower or shallower encoder), or a machine with more memory"
+            .to_owned(),
     };
     Err(TrainingFault::usage(problem, help))
 }
@@ -127,8 +128,9 @@ stages:
         let fault = fits(config, &node.inputs, needed - 1).unwrap_err();
         assert!(fault.is_usage && fault.problem.contains("a batch of 48 clips"), "{fault:?}");
         assert!(fault.help.contains("`batch_clips: 24` with `accumulate: 6` "), "{fault:?}");
+        // 90 MiB for the parameters, 24 for gradients that are summed, and a tenth to spare.
         let fault = fits(config, &node.inputs, needed / 4).unwrap_err();
-        assert!(fault.help.contains("`batch_clips: 6` with `accumulate: 24` "), "{fault:?}");
+        assert!(fault.help.contains("`batch_clips: 3` with `accumulate: 48` "), "{fault:?}");
         assert!(fits(config, &node.inputs, 50 << 20).unwrap_err().help.starts_with("a smaller model"));
     }
 }

@@ -35,7 +35,7 @@ pub fn inspect(args: &InspectArgs) -> Exit {
     };
     if args.unused {
         return match unused(&args.path, set.manifest()) {
-            Ok(parts) => print(&parts.iter().map(|part| format!("{}\n", part.display())).collect::<String>()),
+            Ok(parts) => print(&parts.iter().fold(String::new(), |out, part| out + &part.display().to_string() + "\n")),
             Err(error) => fail(error),
         };
     }
