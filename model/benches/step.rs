@@ -8,6 +8,7 @@
 //! smallest and median, the first two turns left out. Both use as many threads as RAYON_NUM_THREADS says, or as there are cores. Where
 //! others use the machine too, the CPU time of one thread is the figure to go by: PyTorch's threads spin while they wait.
 //! `--embed` times the encoder alone, forward, on the whole batch, as the stage `encoder` runs it (`--embed-each`: ours clip by clip).
+//! `--health` times a look at the health of a step, which a training takes at one in 50: ours alone.
 //! `--give-pages` leaves the allocator as it is, which returns memory between steps.
 // Asking the C library for CPU time and telling its allocator what to keep are calls that only `unsafe` can make.
 #![allow(unsafe_code)]
@@ -16,8 +17,10 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
+use ajepa_model::telemetry::health;
 use ajepa_model::{
-    EncoderChoice, EncoderConfig, FrozenEncoder, Learner, ModelConfig, Pictures, PredictorConfig, Preset, TrainBatch,
+    EncoderChoice, EncoderConfig, FrozenEncoder, Learner, ModelConfig, Pictures, PredictorConfig, Preset,
+    RegulariserConfig, StepReport, TrainBatch,
 };
 use ajepa_ops::seed;
 use burn::tensor::Device;
@@ -37,6 +40,9 @@ fn main() -> Result<(), Failure> {
         Some(_) => Some(usize::MAX),
         None => None,
     };
+    if flags.iter().any(|flag| flag == "--health") {
+        return look(size, turns);
+    }
     let mut peer = words.get(2).map(|python| Peer::start(python, size, per_call.is_some())).transpose()?;
     let mut ours = Ours::new(size)?;
     let mut times: [Vec<[f64; 2]>; 2] = [Vec::new(), Vec::new()];
@@ -66,6 +72,19 @@ fn main() -> Result<(), Failure> {
     Ok(())
 }
 
+/// Times looks at health beside the steps that they look at.
+fn look(size: &str, turns: usize) -> Result<(), Failure> {
+    let mut ours = Ours::new(size)?;
+    let times = (0..turns as u64).map(|turn| Ok([ours.step(turn)?, ours.look(turn)?]));
+    let times = times.skip(2).collect::<Result<Vec<_>, Failure>>()?;
+    for (i, what) in ["wall", "CPU"].into_iter().enumerate() {
+        let [step, look] = [0, 1].map(|of| summary(times.iter().map(|time| time[of][i]).collect()).1);
+        let share = 100.0 * look / (50.0 * step);
+        println!("{size} {what:4} median ms: step {step:.1}, look at health {look:.1}: {share:.2} % of 50 steps");
+    }
+    Ok(())
+}
+
 /// Smallest and median.
 fn summary(mut times: Vec<f64>) -> (f64, f64) {
     times.sort_by(f64::total_cmp);
@@ -80,7 +99,8 @@ struct Ours {
 
 impl Ours {
     fn new(size: &str) -> Result<Self, Failure> {
-        let tiny = ModelConfig::preset(Preset::Tiny);
+        // The peer has no regulariser.
+        let tiny = ModelConfig { regulariser: Some(RegulariserConfig::None), ..ModelConfig::preset(Preset::Tiny) };
         let (config, n_clips) = match size {
             "tiny" => (tiny, 16),
             "base" => (wide(tiny), 4),
@@ -102,6 +122,26 @@ impl Ours {
     }
 
     fn step(&mut self, turn: u64) -> Result<[f64; 2], Failure> {
+        self.timed(turn, |_, _, _| ())
+    }
+
+    /// A look at the health of one more step.
+    fn look(&mut self, turn: u64) -> Result<[f64; 2], Failure> {
+        let mut time = [0.0; 2];
+        self.timed(turn, |learner, report, batch| {
+            let (before, began) = (cpu_s(), Instant::now());
+            std::hint::black_box(health(learner.model.recipe(), report, batch));
+            time = [began.elapsed().as_secs_f64() * 1e3, (cpu_s() - before) * 1e3];
+        })?;
+        Ok(time)
+    }
+
+    /// What a step takes; `then` sees what it left.
+    fn timed(
+        &mut self,
+        turn: u64,
+        then: impl FnOnce(&Learner, &StepReport, &TrainBatch<'_>),
+    ) -> Result<[f64; 2], Failure> {
         let rng = &mut seed::rng(turn);
         let noise: Vec<f32> = (0..self.n_clips * 256 * 128).map(|_| seed::unit(rng) as f32 * 3.4 - 1.7).collect();
         let (mut context, mut target) = (Vec::new(), Vec::new());
@@ -115,8 +155,10 @@ impl Ours {
         let batch =
             TrainBatch { pictures, context: &context, target: &target, n_clips: self.n_clips, n_masks: 1, n_blocks: 4 };
         let (before, began) = (cpu_s(), Instant::now());
-        self.learner.step(&[batch])?;
-        Ok([began.elapsed().as_secs_f64() * 1e3, (cpu_s() - before) * 1e3])
+        let report = self.learner.step(&[batch])?;
+        let time = [began.elapsed().as_secs_f64() * 1e3, (cpu_s() - before) * 1e3];
+        then(&self.learner, &report, &batch);
+        Ok(time)
     }
 }
 

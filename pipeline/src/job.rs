@@ -84,6 +84,11 @@ pub fn run(
     stop: &Receiver<StopSignal>,
     observe: &mut dyn FnMut(&Event<'_>),
 ) -> (RunReport, Result<(), JobError>) {
+    #[cfg(feature = "train")]
+    if let Err(error) = trainings_ready(graph, options) {
+        let result = Err(error);
+        return (RunReport::new(graph, now(), &Timeline::default(), Outcome::default(), &result), result);
+    }
     let (report, result) = run_changed(graph, options, &|_| (), stop, &mut |now| observe(&Event::Running(now)));
     #[cfg(feature = "train")]
     let (report, result) = {
@@ -92,6 +97,47 @@ pub fn run(
         (report, result)
     };
     (report, result)
+}
+
+/// What the sink `node` asks to be trained.
+#[cfg(feature = "train")]
+fn training<'a>(
+    graph: &'a Graph,
+    node: &'a Node,
+    options: JobOptions,
+) -> Result<Option<crate::train::Training<'a>>, JobError> {
+    let Some(config) = node.config.training() else { return Ok(None) };
+    let fault = |source: crate::stage::PlanError| {
+        let (stage, line) = (node.id.clone(), node.line);
+        JobError::Build { stage, line, source: source.into() }
+    };
+    Ok(Some(crate::train::Training {
+        pipeline: &graph.pipeline,
+        stage: &node.id,
+        config,
+        recipe: config.recipe(&node.inputs).map_err(fault)?,
+        shards: shards_of(graph, node).unwrap_or_else(|| config.path.join(crate::stages::sink_train::DATA)),
+        seed: graph.seed,
+        fresh: options.fresh,
+    }))
+}
+
+/// Refuses trainings that cannot be, before the graph works for hours towards them.
+#[cfg(feature = "train")]
+fn trainings_ready(graph: &Graph, options: JobOptions) -> Result<(), JobError> {
+    for (at, node) in graph.nodes.iter().enumerate().filter(|_| !is_part(options)) {
+        if let Some(training) = training(graph, node, options)? {
+            let fault = |source| JobError::Training { stage: node.id.clone(), line: node.line, source };
+            training.ready(&node.inputs, &graph.fingerprint(at)).map_err(fault)?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether other processes do other parts of the job.
+#[cfg(feature = "train")]
+fn is_part(options: JobOptions) -> bool {
+    options.part.is_some_and(|(_, of)| of > 1)
 }
 
 /// Trains what the sinks of `graph` ask for, one after the other. A set that is not complete (`--part`) is not trained on.
@@ -104,27 +150,13 @@ fn train(
     report: &mut RunReport,
 ) -> Result<(), JobError> {
     for node in &graph.nodes {
-        let Some(config) = node.config.training() else { continue };
+        let Some(training) = training(graph, node, options)? else { continue };
         let made = report.sinks.iter_mut().find(|(id, _)| *id == node.id);
-        let is_part = options.part.is_some_and(|(_, of)| of > 1);
-        if let Some((_, made)) = made.filter(|(_, made)| is_part || !made.complete) {
+        if let Some((_, made)) = made.filter(|(_, made)| is_part(options) || !made.complete) {
             made.notes.push("training begins when all parts are there: run once more without --part".to_owned());
             continue;
         }
         let fault = |source| JobError::Training { stage: node.id.clone(), line: node.line, source };
-        let recipe = config.recipe(&node.inputs).map_err(|error| JobError::Build {
-            stage: node.id.clone(),
-            line: node.line,
-            source: error.into(),
-        })?;
-        let training = crate::train::Training {
-            stage: &node.id,
-            config,
-            recipe,
-            shards: shards_of(graph, node).unwrap_or_else(|| config.path.join(crate::stages::sink_train::DATA)),
-            seed: graph.seed,
-            fresh: options.fresh,
-        };
         let watch =
             &mut |moment: &ajepa_model::telemetry::Moment<'_>| observe(&Event::Training { stage: &node.id, moment });
         let (done, stopped) = training.run(stop, watch).map_err(fault)?;
@@ -156,7 +188,7 @@ pub fn run_changed(
     stop: &Receiver<StopSignal>,
     observe: &mut dyn FnMut(&Snapshot),
 ) -> (RunReport, Result<(), JobError>) {
-    let started_at = jiff::Timestamp::now().to_string();
+    let started_at = now();
     let mut timeline = Timeline::default();
     let (outcome, result) = run_network(graph, options, change, stop, &mut |snapshot| {
         timeline.push(snapshot.clone());
@@ -164,6 +196,11 @@ pub fn run_changed(
     });
     let report = RunReport::new(graph, started_at, &timeline, outcome, &result);
     (report, result)
+}
+
+/// The time to the second, RFC 3339.
+pub(crate) fn now() -> String {
+    format!("{:.0}", jiff::Timestamp::now())
 }
 
 fn run_network(

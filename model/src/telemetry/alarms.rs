@@ -13,7 +13,7 @@ use super::Record;
 pub enum AlarmKind {
     /// The representation says less and less: latents become the same whatever is heard.
     Collapse,
-    /// Predictions are no better than the mean target, though the loss has fallen.
+    /// Predictions are no better than the mean target (of codes: than their frequencies), though the loss has fallen.
     ConstantPredictions,
     /// Dimensions that vary no more.
     DeadDimensions,
@@ -23,6 +23,8 @@ pub enum AlarmKind {
     Gradient,
     /// The trainer waits for data.
     DataWait,
+    /// Pictures that say nothing: silence, or the same again and again.
+    Pictures,
 }
 
 /// Something wrong, told once.
@@ -102,6 +104,8 @@ enum Symptom {
     ZeroLoss,
     Gradient,
     DataWait,
+    FlatPictures,
+    RepeatedPictures,
 }
 
 /// Target spread, as a share of the largest, that is too small; and what is too small where predictions explain less than
@@ -127,6 +131,8 @@ const GRADIENT: f64 = 10.0;
 /// Records before a gradient is called usual, and the weight of each further one.
 const GRADIENT_RECORDS: u64 = 20;
 const GRADIENT_WEIGHT: f32 = 0.02;
+/// Share of the pictures of a batch. A corpus has some silence in it.
+const PICTURES: f64 = 0.5;
 /// Share of the time.
 const DATA_WAIT: f64 = 0.05;
 
@@ -139,7 +145,7 @@ impl Alarms {
             let Some(there) = self.shows(symptom, record) else { continue };
             let watch = if symptom == Symptom::DataWait { &mut self.process } else { &mut self.run };
             if let Some(since) = watch.note(symptom, there, record.step) {
-                let text = format!("{}, since step {since}: {}", self.says(symptom, record), symptom.cure());
+                let text = format!("{}, since step {since}: {}", self.says(symptom, record), symptom.cure(record));
                 alarms.push(Alarm { kind: symptom.kind(), step: record.step, text });
             }
         }
@@ -184,6 +190,8 @@ impl Alarms {
         }
         let (health, largest) = (record.health?, self.largest?);
         Some(match symptom {
+            // Codes are drawn once: they spread as the pictures do.
+            Symptom::TargetSpread if health.codes.is_some() => return None,
             Symptom::TargetSpread => {
                 let share = if health.r2 < FUTILE { TARGET_SPREAD[1] } else { TARGET_SPREAD[0] };
                 health.target_spread < share * f64::from(largest.target_spread)
@@ -194,6 +202,8 @@ impl Alarms {
                 health.between_clips < BETWEEN_CLIPS[0] && f64::from(largest.between_clips) > BETWEEN_CLIPS[1]
             }
             Symptom::ConstantPredictions => health.r2 < R2 && fell(FALLEN),
+            Symptom::FlatPictures => health.flat_pictures > PICTURES,
+            Symptom::RepeatedPictures => health.repeated_pictures > PICTURES,
             _ => health.dead_dimensions > f64::from(self.first_dead) + DEAD,
         })
     }
@@ -219,8 +229,9 @@ impl Alarms {
                 100.0 * largest.between_clips
             ),
             Symptom::ConstantPredictions => format!(
-                "predictions explain {:.1} % of the targets' variance, though the loss has fallen from {:.3} to {:.3}",
+                "predictions explain {:.1} % of the {}, though the loss has fallen from {:.3} to {:.3}",
                 100.0 * health.r2,
+                if health.codes.is_some() { "codes' entropy" } else { "targets' variance" },
                 self.first_loss.unwrap_or_default(),
                 loss(record)
             ),
@@ -243,6 +254,12 @@ impl Alarms {
                 let wait = record.speed.unwrap_or_default().data_wait;
                 format!("the trainer waited for data in {:.0} % of the time", 100.0 * wait)
             }
+            Symptom::FlatPictures => {
+                format!("{:.0} % of the pictures do not change over time", 100.0 * health.flat_pictures)
+            }
+            Symptom::RepeatedPictures => {
+                format!("{:.0} % of a batch's pictures are others of it once more", 100.0 * health.repeated_pictures)
+            }
         }
     }
 }
@@ -263,7 +280,7 @@ impl Watch {
 }
 
 impl Symptom {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 11] = [
         Self::TargetSpread,
         Self::ContextSpread,
         Self::Rank,
@@ -273,6 +290,8 @@ impl Symptom {
         Self::ZeroLoss,
         Self::Gradient,
         Self::DataWait,
+        Self::FlatPictures,
+        Self::RepeatedPictures,
     ];
 
     fn kind(self) -> AlarmKind {
@@ -283,6 +302,7 @@ impl Symptom {
             Self::ZeroLoss => AlarmKind::ZeroLoss,
             Self::Gradient => AlarmKind::Gradient,
             Self::DataWait => AlarmKind::DataWait,
+            Self::FlatPictures | Self::RepeatedPictures => AlarmKind::Pictures,
         }
     }
 
@@ -296,11 +316,17 @@ impl Symptom {
             Self::ZeroLoss => (5, 100),
             Self::Gradient => (3, 0),
             Self::DataWait => (5, 0),
+            Self::FlatPictures | Self::RepeatedPictures => (2, 0),
         }
     }
 
-    fn cure(self) -> &'static str {
+    fn cure(self, record: &Record) -> &'static str {
+        let is_of_codes = record.health.is_some_and(|health| health.codes.is_some());
         match self {
+            Self::TargetSpread | Self::ContextSpread | Self::Rank if is_of_codes => {
+                "latents become the same whatever is heard, though codes are not; usually cured by a lower or longer warmed-up learning \
+                 rate, codes that the loss can be about (`n_codes`, pictures that are standardised), or a regulariser"
+            }
             Self::TargetSpread | Self::ContextSpread | Self::Rank => {
                 "latents become the same whatever is heard; usually cured by a moving average that follows more slowly (tau nearer 1), \
                  a lower or longer warmed-up learning rate, or a regulariser"
@@ -317,6 +343,10 @@ impl Symptom {
                 "a part of the width is not used; usually cured by a lower learning rate, less weight decay, or a \
                  variance-covariance regulariser"
             }
+            Self::ZeroLoss if is_of_codes => {
+                "there is nothing left to predict: pictures are constant, or few codes are in use; look at how many are, and at pictures \
+                 with their masks"
+            }
             Self::ZeroLoss => {
                 "there is nothing left to predict: targets are constant, pictures are, or targets can be copied from the context; look at \
                  the targets' spread and at pictures with their masks"
@@ -327,6 +357,14 @@ impl Symptom {
             }
             Self::DataWait => {
                 "data comes too slowly; usually cured by more workers, shards on a faster disk, or f16 shards without compression"
+            }
+            Self::FlatPictures => {
+                "they are silence, or the front end makes nothing of the sound; look at the clips and their masks on the page, listen to the \
+                 files of some, and leave silent ones out (`trim_silence`, `filter`, `exclude`)"
+            }
+            Self::RepeatedPictures => {
+                "they are silence, or one recording under many names; look at the clips and their masks on the page, listen to the files of \
+                 some, and mend the list that the source reads"
             }
         }
     }
@@ -342,6 +380,7 @@ impl AlarmKind {
             Self::ZeroLoss => "zero_loss",
             Self::Gradient => "gradient",
             Self::DataWait => "data_wait",
+            Self::Pictures => "pictures",
         }
     }
 }

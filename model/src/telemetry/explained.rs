@@ -3,6 +3,7 @@
 use burn::tensor::{Int, Tensor};
 use nalgebra::DMatrix;
 
+use super::CodesHealth;
 use super::table::{Table, perplexity};
 
 /// What is known of targets and predictions.
@@ -10,6 +11,7 @@ pub(super) struct Answers {
     pub target_spread: f64,
     pub prediction_spread: f64,
     pub r2: f64,
+    pub codes: Option<CodesHealth>,
 }
 
 /// Of latents [rows, width] both. `as_directions`: the loss is of directions alone, so rows are brought to unit length before they are
@@ -26,7 +28,7 @@ pub(super) fn latents(predictions: Tensor<2>, targets: Tensor<2>, as_directions:
     let scatter = Table::new(true_ones.nrows(), true_ones.ncols(), true_ones.iter().copied()).scatter();
     let missed = (predicted - true_ones).norm_squared();
     let r2 = if scatter > 0.0 { 1.0 - missed / scatter } else { 0.0 };
-    Answers { target_spread, prediction_spread, r2 }
+    Answers { target_spread, prediction_spread, r2, codes: None }
 }
 
 fn unit_columns(mut rows: DMatrix<f64>) -> DMatrix<f64> {
@@ -45,7 +47,8 @@ pub(super) fn codes(logits: Tensor<2>, codes: Tensor<2, Int>) -> Answers {
     let n_codes = width / n_books;
     let logits: Vec<f32> = logits.into_data().iter::<f32>().collect();
     let codes: Vec<usize> = codes.into_data().iter::<i64>().map(|code| code as usize).collect();
-    let mut sums = Answers { target_spread: 0.0, prediction_spread: 0.0, r2: 0.0 };
+    let mut sums = Answers { target_spread: 0.0, prediction_spread: 0.0, r2: 0.0, codes: None };
+    let mut n_right = 0_usize;
     for book in 0..n_books {
         let (mut true_ones, mut guesses) = (vec![0_usize; n_codes], vec![0_usize; n_codes]);
         let mut surprise = 0.0;
@@ -53,7 +56,9 @@ pub(super) fn codes(logits: Tensor<2>, codes: Tensor<2, Int>) -> Answers {
             let logits = &logits[row * width + book * n_codes..][..n_codes];
             let code = codes[row * n_books + book];
             true_ones[code] += 1;
-            guesses[likeliest(logits)] += 1;
+            let guess = likeliest(logits);
+            guesses[guess] += 1;
+            n_right += usize::from(guess == code);
             surprise += log_sum_exp(logits) - f64::from(logits[code]);
         }
         sums.target_spread += in_use(&true_ones, n_rows);
@@ -62,7 +67,13 @@ pub(super) fn codes(logits: Tensor<2>, codes: Tensor<2, Int>) -> Answers {
         sums.r2 += if entropy > 0.0 { 1.0 - surprise / n_rows as f64 / entropy } else { 0.0 };
     }
     let n = n_books as f64;
-    Answers { target_spread: sums.target_spread / n, prediction_spread: sums.prediction_spread / n, r2: sums.r2 / n }
+    let accuracy = n_right as f64 / (n * n_rows.max(1) as f64);
+    Answers {
+        target_spread: sums.target_spread / n,
+        prediction_spread: sums.prediction_spread / n,
+        r2: sums.r2 / n,
+        codes: Some(CodesHealth { n_codes: n_codes as u64, accuracy }),
+    }
 }
 
 /// Perplexity of counts.

@@ -5,6 +5,7 @@ use burn::tensor::{Int, Tensor};
 
 use super::Health;
 use super::explained::{Answers, codes, latents};
+use super::pictures::dull;
 use super::table::{Table, mean_of};
 use crate::batch::{TrainBatch, indices};
 use crate::config::Recipe;
@@ -51,6 +52,7 @@ pub fn health(recipe: &Recipe, report: &StepReport, batch: &TrainBatch<'_>) -> H
     let positions: Vec<usize> = rows.indices().map(|row| batch.context[row] as usize).collect();
     let shares = context.shares(&clips, &positions);
     let answers = answers(recipe, report);
+    let dull = dull(batch.pictures, recipe.picture, recipe.time_axis);
     Health {
         target_spread: answers.target_spread,
         prediction_spread: answers.prediction_spread,
@@ -61,6 +63,9 @@ pub fn health(recipe: &Recipe, report: &StepReport, batch: &TrainBatch<'_>) -> H
         between_clips: shares.clips,
         between_positions: shares.positions,
         r2: answers.r2,
+        flat_pictures: dull.flat,
+        repeated_pictures: dull.repeated,
+        codes: answers.codes,
     }
 }
 

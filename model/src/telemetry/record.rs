@@ -69,6 +69,58 @@ pub struct Health {
     /// share of their entropy in the batch (corrected by Miller and Madow for its few tokens) that is explained, 1 - cross-entropy /
     /// entropy, mean over the books. 0 where targets do not vary.
     pub r2: f64,
+    /// Share of the batch's pictures that do not change over time: silence, mostly.
+    #[serde(default)]
+    pub flat_pictures: f64,
+    /// Share of the batch's pictures that are another one of it once more, number by number.
+    #[serde(default)]
+    pub repeated_pictures: f64,
+    /// There where targets are codes: what the spreads and r2 are then measured against.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub codes: Option<CodesHealth>,
+}
+
+/// What is known beside where targets are random-projection codes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct CodesHealth {
+    /// Codes in a book.
+    pub n_codes: u64,
+    /// Share of the targets whose code is the likeliest by the predictions, mean over the books.
+    pub accuracy: f64,
+}
+
+impl Health {
+    /// Every double.
+    pub(crate) fn numbers_mut(&mut self) -> impl Iterator<Item = &mut f64> {
+        let Self {
+            target_spread,
+            prediction_spread,
+            context_spread,
+            dead_dimensions,
+            rank_me,
+            participation_ratio,
+            between_clips,
+            between_positions,
+            r2,
+            flat_pictures,
+            repeated_pictures,
+            codes,
+        } = self;
+        let always = [
+            target_spread,
+            prediction_spread,
+            context_spread,
+            dead_dimensions,
+            rank_me,
+            participation_ratio,
+            between_clips,
+            between_positions,
+            r2,
+            flat_pictures,
+            repeated_pictures,
+        ];
+        always.into_iter().chain(codes.as_mut().map(|codes| &mut codes.accuracy))
+    }
 }
 
 /// Scores of probes on a frozen encoder, in [0, 1].

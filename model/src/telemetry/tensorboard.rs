@@ -139,16 +139,29 @@ pub fn scalars_of(record: &Record) -> Vec<(&'static str, f64)> {
         ("schedule/clips", record.clips as f64),
     ];
     if let Some(health) = &record.health {
+        values.extend(match health.codes {
+            None => vec![
+                ("health/target_spread", health.target_spread),
+                ("health/prediction_spread", health.prediction_spread),
+                ("health/r2", health.r2),
+            ],
+            Some(codes) => vec![
+                ("codes/in_use", health.target_spread),
+                ("codes/in_use_by_predictions", health.prediction_spread),
+                ("codes/explained", health.r2),
+                ("codes/in_book", codes.n_codes as f64),
+                ("codes/accuracy", codes.accuracy),
+            ],
+        });
         values.extend([
-            ("health/target_spread", health.target_spread),
-            ("health/prediction_spread", health.prediction_spread),
             ("health/context_spread", health.context_spread),
             ("health/dead_dimensions", health.dead_dimensions),
             ("health/rank_me", health.rank_me),
             ("health/participation_ratio", health.participation_ratio),
             ("health/between_clips", health.between_clips),
             ("health/between_positions", health.between_positions),
-            ("health/r2", health.r2),
+            ("health/flat_pictures", health.flat_pictures),
+            ("health/repeated_pictures", health.repeated_pictures),
         ]);
     }
     values.extend(record.probe.map(|probe| ("probe/knn", probe.knn)));
@@ -223,17 +236,20 @@ mod tests {
 
     #[test]
     fn every_field_of_a_record_has_a_tag() {
-        use crate::telemetry::{Health, ProbeScores, Speed};
-        let record = Record {
-            health: Some(Health::default()),
-            probe: Some(ProbeScores::default()),
-            speed: Some(Speed::default()),
-            ..Record::default()
-        };
-        let json = serde_json::to_value(&record).unwrap();
-        let n_fields = |value: &serde_json::Value| value.as_object().map_or(1, serde_json::Map::len);
-        // `step` is where a value stands and no value.
-        let n: usize = json.as_object().unwrap().values().map(n_fields).sum::<usize>() - 1;
-        assert_eq!(scalars_of(&record).len(), n);
+        use crate::telemetry::{CodesHealth, Health, ProbeScores, Speed};
+        for codes in [None, Some(CodesHealth::default())] {
+            let record = Record {
+                health: Some(Health { codes, ..Health::default() }),
+                probe: Some(ProbeScores::default()),
+                speed: Some(Speed::default()),
+                ..Record::default()
+            };
+            // `step` is where a value stands and no value.
+            assert_eq!(scalars_of(&record).len(), n_numbers(&serde_json::to_value(&record).unwrap()) - 1);
+        }
+    }
+
+    fn n_numbers(value: &serde_json::Value) -> usize {
+        value.as_object().map_or(1, |fields| fields.values().map(n_numbers).sum())
     }
 }

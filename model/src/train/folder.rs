@@ -32,6 +32,9 @@ const LOCK: &str = "lock";
 /// Folder of the checkpoints.
 pub const CHECKPOINTS: &str = "checkpoints";
 
+/// What the name of a checkpoint ends in while another takes its place.
+const REPLACED: &str = ".replaced";
+
 const FORMAT: u32 = 1;
 const MAX_RUN_BYTES: u64 = 64 << 20;
 
@@ -85,6 +88,7 @@ impl RunFolder {
         self.fs.create_dir_all(&checkpoints).map_err(|error| StoreError::io("create", &checkpoints, error))?;
         sweep(self.fs.as_ref(), &self.dir);
         sweep(self.fs.as_ref(), &checkpoints);
+        self.settle(&checkpoints)?;
         let path = self.dir.join(RUN);
         let damaged = |problem: String| TrainError::Damaged { path: path.clone(), problem };
         let card = RunCard { format: FORMAT, identity: identity.clone() };
@@ -171,6 +175,29 @@ impl RunFolder {
     /// Writes a checkpoint, unless one of that step is there.
     pub(super) fn save(&self, learner: &Learner, about: About) -> Result<(), TrainError> {
         learner.save(&self.fs, &self.checkpoint(learner.steps), about)?;
+        Ok(())
+    }
+
+    /// Writes a checkpoint in the place of the one of the same step. Whenever it is cut off, [`RunFolder::claim`] finds one of the two.
+    pub(super) fn replace(&self, learner: &Learner, about: About) -> Result<(), TrainError> {
+        let here = self.checkpoint(learner.steps);
+        let aside = self.dir.join(CHECKPOINTS).join(format!("step-{:08}{REPLACED}", learner.steps));
+        self.fs.rename(&here, &aside).map_err(|error| StoreError::io("rename to", &aside, error))?;
+        self.save(learner, about)?;
+        Ok(discard_folder(self.fs.as_ref(), &aside)?)
+    }
+
+    /// Ends what [`RunFolder::replace`] was cut off from: where there is no new checkpoint, the old one takes its place again.
+    fn settle(&self, checkpoints: &Path) -> Result<(), TrainError> {
+        let names = self.fs.list(checkpoints).map_err(|error| StoreError::io("list", checkpoints, error))?;
+        for (old, name) in names.iter().filter_map(|old| Some((old, old.strip_suffix(REPLACED)?))) {
+            let (old, here) = (checkpoints.join(old), checkpoints.join(name));
+            if names.iter().any(|there| there == name) {
+                discard_folder(self.fs.as_ref(), &old)?;
+            } else {
+                self.fs.rename(&old, &here).map_err(|error| StoreError::io("rename to", &here, error))?;
+            }
+        }
         Ok(())
     }
 

@@ -13,6 +13,7 @@ mod folder;
 mod log;
 mod meter;
 mod trainer;
+mod unasked;
 
 pub use batches::{Batches, FedBatch};
 pub use config::TrainConfig;

@@ -11,21 +11,23 @@ use super::error::TrainError;
 use super::folder::RunFolder;
 use super::log::Log;
 use super::meter::Meter;
+use super::unasked::Unasked;
 use crate::ModelError;
 use crate::batch::TrainBatch;
 use crate::checkpoint::{About, Checkpoint};
 use crate::config::Recipe;
 use crate::jepa::Jepa;
 use crate::step::{Learner, StepReport};
-use crate::telemetry::{AlarmKind, Alarms, Moment, Phase, ProbeScores, Record, health};
+use crate::telemetry::{Alarm, AlarmKind, Alarms, Moment, Phase, ProbeScores, Record, health};
 
 /// Asks small questions of the frozen encoder.
 pub trait Probe {
-    /// Scores of `model` as it is now.
+    /// Scores of `model` as it is now; a function of the model alone. `goes_on` is asked every second or two: once it says `false` the
+    /// probe is given up, and there are none.
     ///
     /// # Errors
     /// A sentence.
-    fn score(&mut self, model: &Jepa) -> Result<ProbeScores, String>;
+    fn score(&mut self, model: &Jepa, goes_on: &mut dyn FnMut() -> bool) -> Result<Option<ProbeScores>, String>;
 }
 
 /// What a run is made from: all that decides what its steps do.
@@ -59,6 +61,15 @@ pub enum Ended {
     OutOfData,
 }
 
+/// Where a checkpoint goes.
+#[derive(Debug, Clone, Copy)]
+enum Save {
+    /// To the others; one of the same step stays.
+    Beside,
+    /// In the place of the one of the same step.
+    InPlaceOf,
+}
+
 /// What telemetry keeps in a checkpoint.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -68,6 +79,9 @@ struct Notes {
     /// The best probe so far.
     best: Option<Best>,
     alarms: Alarms,
+    /// The record of the last step, where its probe was given up: it is asked again before the next step.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unasked: Option<Unasked>,
 }
 
 /// The best probe so far.
@@ -116,7 +130,8 @@ impl Trainer {
         } else {
             Learner::new(origin.recipe.clone(), origin.seed, device)?
         };
-        let log = folder.log(learner.steps)?;
+        // A record whose probe is still to be asked is written once more.
+        let log = folder.log(learner.steps - u64::from(notes.unasked.is_some()))?;
         let Origin { front_end, data_hash, .. } = origin;
         let steps_before = learner.steps;
         Ok(Self { folder, config, learner, front_end, data_hash, place, notes, log, steps_before })
@@ -142,8 +157,14 @@ impl Trainer {
         self.notes.best
     }
 
-    /// Makes steps until there are as many as were asked for, or `watch` says `false`. It is told after every step, and whenever
-    /// something else than a step begins.
+    /// Whether there is nothing left to do.
+    pub fn is_done(&self) -> bool {
+        self.learner.steps >= self.config.steps && self.notes.unasked.is_none()
+    }
+
+    /// Makes steps until there are as many as were asked for, or `watch` says `false`. It is told after every step, whenever something
+    /// else than a step begins, and every second or two of a probe, which is given up when training is to stop: the next process asks
+    /// it again, so that the log is the same.
     ///
     /// # Errors
     /// [`TrainError`]; the last checkpoint is there and good. Of a step that diverged or met a bad picture nothing was applied,
@@ -158,7 +179,20 @@ impl Trainer {
         let mut loss = 0.0;
         let mut ended = Ended::Done;
         self.place = batches.place();
-        while self.learner.steps < self.config.steps {
+        if let Some(unasked) = self.notes.unasked.take() {
+            let (seen, goes_on) = self.ask(unasked.into_record(), &mut probe, &mut meter, watch)?;
+            if let Some((record, alarms)) = &seen {
+                loss = record.loss;
+                self.tell(watch, Phase::Saving, loss, &meter);
+                self.save(Save::InPlaceOf)?;
+                let moment = self.moment(Phase::Training, loss, &meter);
+                watch(&Moment { record: Some(record), alarms, ..moment });
+            }
+            if seen.is_none() || !goes_on {
+                ended = Ended::Stopped;
+            }
+        }
+        while ended == Ended::Done && self.learner.steps < self.config.steps {
             let waited_s = batches.waited_s();
             let Some(lent) = self.take(batches)? else {
                 ended = Ended::OutOfData;
@@ -172,46 +206,31 @@ impl Trainer {
             meter.step(clips, batches.waited_s() - waited_s);
             loss = report.loss;
 
-            let step = self.learner.steps;
             let (last, epoch) = (parts[parts.len() - 1], lent[lent.len() - 1].epoch());
-            let is_last = step == self.config.steps;
-            let mut record = (is_last || self.is_due(self.config.log_every)).then(|| self.record(&report, epoch));
-            let mut is_best = false;
-            let mut alarms = Vec::new();
-            if let Some(record) = &mut record {
-                let is_looked_at = self.is_due(self.config.health_every);
-                record.health = is_looked_at.then(|| health(self.learner.model.recipe(), &report, &last));
-                if let Some(probe) = probe.as_deref_mut().filter(|_| self.is_due(self.config.probe_every)) {
-                    self.tell(watch, Phase::Probing, loss, &meter);
-                    let scores = probe.score(&self.learner.model).map_err(TrainError::Probe)?;
-                    is_best = self.notes.best.is_none_or(|best| scores.knn > best.knn);
-                    if is_best {
-                        self.notes.best = Some(Best { step, knn: scores.knn });
-                    }
-                    record.probe = Some(scores);
-                    meter.skip();
-                }
-                record.speed = meter.record();
-                alarms = self.notes.alarms.see(record);
-                // Waiting for data is a matter of this process; the log is the run's.
-                record.alarms = alarms.iter().filter(|alarm| alarm.kind != AlarmKind::DataWait).cloned().collect();
-                self.log.push(record)?;
-            }
-            drop(lent);
+            let is_last = self.learner.steps == self.config.steps;
+            let record = (is_last || self.is_due(self.config.log_every)).then(|| self.record(&report, &last, epoch));
+            drop(parts);
+            drop((lent, report));
+            let best_before = self.notes.best;
+            let (seen, goes_on) = match record {
+                Some(record) => self.ask(record, &mut probe, &mut meter, watch)?,
+                None => (None, true),
+            };
+            let (record, alarms) = seen.unzip();
             let moment = self.moment(Phase::Training, loss, &meter);
-            let goes_on = watch(&Moment { record: record.as_ref(), alarms: &alarms, ..moment });
-            if is_best || self.is_due(self.config.save_every) || !goes_on || step == self.config.steps {
+            let alarms = alarms.as_deref().unwrap_or_default();
+            let goes_on = watch(&Moment { record: record.as_ref(), alarms, ..moment }) && goes_on;
+            if self.notes.best != best_before || self.is_due(self.config.save_every) || !goes_on || is_last {
                 self.tell(watch, Phase::Saving, loss, &meter);
-                self.save()?;
+                self.save(Save::Beside)?;
                 meter.skip();
             }
-            if !goes_on && step < self.config.steps {
+            if self.notes.unasked.is_some() || (!goes_on && !is_last) {
                 ended = Ended::Stopped;
-                break;
             }
         }
         if ended == Ended::OutOfData {
-            self.save()?;
+            self.save(Save::Beside)?;
         }
         self.tell(watch, Phase::Ended, loss, &meter);
         Ok(ended)
@@ -226,10 +245,48 @@ impl Trainer {
         self.learner.steps.is_multiple_of(every)
     }
 
-    fn record(&self, report: &StepReport, epoch: u64) -> Record {
+    /// What a step says of itself, and of the representation where that is due.
+    fn record(&self, report: &StepReport, last: &TrainBatch<'_>, epoch: u64) -> Record {
         let StepReport { loss, regulariser, grad_norm, lr, weight_decay, tau, .. } = *report;
         let (step, clips) = (self.learner.steps, self.notes.clips);
-        Record { step, epoch, clips, loss, regulariser, grad_norm, lr, weight_decay, tau, ..Record::default() }
+        let health = self.is_due(self.config.health_every).then(|| health(self.learner.model.recipe(), report, last));
+        Record { step, epoch, clips, loss, regulariser, grad_norm, lr, weight_decay, tau, health, ..Record::default() }
+    }
+
+    /// Completes a record by what the probe says, where it is due, and by alarms; writes it to the log. Where the probe is given up the
+    /// record is kept in the notes instead, for the next process to complete. Says also whether training goes on.
+    #[allow(clippy::type_complexity)]
+    fn ask(
+        &mut self,
+        mut record: Record,
+        probe: &mut Option<&mut dyn Probe>,
+        meter: &mut Meter,
+        watch: &mut dyn FnMut(&Moment<'_>) -> bool,
+    ) -> Result<(Option<(Record, Vec<Alarm>)>, bool), TrainError> {
+        let mut goes_on = true;
+        if let Some(probe) = probe.as_deref_mut().filter(|_| self.is_due(self.config.probe_every)) {
+            let moment = self.moment(Phase::Probing, record.loss, meter);
+            let mut hears = || {
+                goes_on &= watch(&moment);
+                goes_on
+            };
+            let scores = if hears() { probe.score(&self.learner.model, &mut hears) } else { Ok(None) };
+            let Some(scores) = scores.map_err(TrainError::Probe)? else {
+                self.notes.unasked = Some(Unasked::new(record));
+                return Ok((None, false));
+            };
+            if self.notes.best.is_none_or(|best| scores.knn > best.knn) {
+                self.notes.best = Some(Best { step: record.step, knn: scores.knn });
+            }
+            record.probe = Some(scores);
+            meter.skip();
+        }
+        record.speed = meter.record();
+        let alarms = self.notes.alarms.see(&record);
+        // Waiting for data is a matter of this process; the log is the run's.
+        record.alarms = alarms.iter().filter(|alarm| alarm.kind != AlarmKind::DataWait).cloned().collect();
+        self.log.push(&record)?;
+        Ok((Some((record, alarms)), goes_on))
     }
 
     fn moment(&self, phase: Phase, loss: f32, meter: &Meter) -> Moment<'static> {
@@ -244,14 +301,18 @@ impl Trainer {
     }
 
     /// A checkpoint of now; those that need not stay go.
-    fn save(&mut self) -> Result<(), TrainError> {
+    fn save(&mut self, how: Save) -> Result<(), TrainError> {
         self.log.sync()?;
         let (front_end, data_hash, place) = (self.front_end.clone(), self.data_hash.clone(), self.place.clone());
         let notes = serde_json::to_value(&self.notes).map_err(|error| {
             let path = self.folder.checkpoint(self.learner.steps);
             StoreError::io("write", &path, std::io::Error::other(error))
         })?;
-        self.folder.save(&self.learner, About { front_end, data_hash, place, notes })?;
+        let about = About { front_end, data_hash, place, notes };
+        match how {
+            Save::Beside => self.folder.save(&self.learner, about)?,
+            Save::InPlaceOf => self.folder.replace(&self.learner, about)?,
+        }
         let TrainConfig { keep, keep_every, .. } = self.config;
         let best = self.notes.best.map(|best| best.step);
         // What cannot be taken away now is tried again at the next checkpoint: this one is good.

@@ -1,7 +1,7 @@
 //! Alarms on real runs and on records made up for the purpose.
 
 use ajepa_model::objective::LatentTarget;
-use ajepa_model::telemetry::{AlarmKind, Alarms, Health, Record, Speed, health};
+use ajepa_model::telemetry::{AlarmKind, Alarms, CodesHealth, Health, Record, Speed, health};
 use ajepa_model::{Learner, LossConfig, ModelConfig, ScheduleConfig, TargetConfig};
 use burn::tensor::Device;
 
@@ -73,6 +73,7 @@ fn good(step: u64) -> Record {
         between_clips: 0.3,
         between_positions: 0.2,
         r2: 0.4,
+        ..Health::default()
     };
     let speed = Some(Speed { clips_per_s: 10.0, data_wait: 0.01, step_s: 0.1 });
     Record { step, loss: 0.5, grad_norm: 1.0, health: Some(health), speed, ..Record::default() }
@@ -119,9 +120,50 @@ fn each_symptom_is_said_once_with_what_was_seen_and_since_when() {
     assert_begins(&spoilt(4, |record, _| record.grad_norm = 40.0), "gradient: the gradient's length is 4.000e1, ");
     let slow = |record: &mut Record| record.speed = Some(Speed { data_wait: 0.31, ..record.speed.unwrap() });
     assert_begins(&spoilt(9, |record, _| slow(record)), "data_wait: the trainer waited for data in 31 % of the time, ");
+    assert_begins(
+        &spoilt(2, |_, health| health.flat_pictures = 0.6),
+        "pictures: 60 % of the pictures do not change over time, since step 1000: they are silence, ",
+    );
+    assert_begins(
+        &spoilt(2, |_, health| health.repeated_pictures = 0.9),
+        "pictures: 90 % of a batch's pictures are others of it once more, since step 1000: ",
+    );
     let constant = |record: &mut Record, health: &mut Health| (record.loss, health.r2) = (0.3, 0.0);
     assert_eq!(spoilt(100, constant), [] as [String; 0], "the mean target takes its time");
     assert_begins(&spoilt(150, constant), "constant_predictions: predictions explain 0.0 % of the targets' variance, ");
+}
+
+#[test]
+fn of_codes_it_speaks_of_codes() {
+    let codes = Some(CodesHealth { n_codes: 64, accuracy: 0.1 });
+    // How many codes the pictures have is no matter of training.
+    assert_eq!(spoilt(50, |_, health| (health.codes, health.target_spread) = (codes, 0.1)), [] as [String; 0]);
+    let alarms = spoilt(150, |record, health| (health.codes, health.r2, record.loss) = (codes, 0.0, 0.3));
+    assert_begins(&alarms, "constant_predictions: predictions explain 0.0 % of the codes' entropy, ");
+    let alarms = spoilt(50, |_, health| (health.codes, health.rank_me) = (codes, 1.2));
+    assert_begins(&alarms, "collapse: context latents have an effective rank of 1.20, once 20.00, since step 1000: ");
+    assert!(!alarms[0].contains("tau"), "there is no moving average: {}", alarms[0]);
+}
+
+#[test]
+fn silence_and_copies_are_noticed_at_once() {
+    for (dull, words) in [
+        (Owned::silenced as fn(Owned) -> Owned, "100 % of the pictures do not change over time"),
+        (Owned::copied, "94 % of a batch's pictures are others of it once more"),
+    ] {
+        let mut learner = Learner::new(config([32, 2]).recipe().unwrap(), 0, &Device::default()).unwrap();
+        let mut alarms = Alarms::default();
+        let mut raised = Vec::new();
+        for step in 0..3 {
+            let batch = dull(Owned::draw(0, step, 16, 1));
+            let report = learner.step(&[batch.batch()]).unwrap();
+            let health = Some(health(learner.model.recipe(), &report, &batch.batch()));
+            raised.extend(alarms.see(&Record { step, loss: report.loss, health, ..Record::default() }));
+        }
+        let raised: Vec<_> =
+            raised.iter().map(|alarm| (alarm.kind, alarm.step, alarm.text.starts_with(words))).collect();
+        assert_eq!(raised, [(AlarmKind::Pictures, 1, true)]);
+    }
 }
 
 #[test]

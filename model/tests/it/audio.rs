@@ -76,6 +76,20 @@ pub struct Owned {
 }
 
 impl Owned {
+    /// The same masks over silence.
+    pub fn silenced(mut self) -> Self {
+        self.pictures.fill(-15.9);
+        self
+    }
+
+    /// The same masks over the first picture again and again.
+    pub fn copied(mut self) -> Self {
+        let len = PICTURE[0] * PICTURE[1];
+        let first = self.pictures[..len].to_vec();
+        self.pictures.chunks_exact_mut(len).for_each(|picture| picture.copy_from_slice(&first));
+        self
+    }
+
     /// `n_clips` windows of clips drawn for (`run`, `step`), each with `n_masks` permutations of its tokens, one half seen.
     pub fn draw(run: u64, step: u64, n_clips: usize, n_masks: usize) -> Self {
         let [rows, cols] = PICTURE;

@@ -1,7 +1,7 @@
 //! Health of real steps: the same digits for any number of threads, and what each number must say where it is known.
 
 use ajepa_model::objective::{CodesConfig, Targets};
-use ajepa_model::telemetry::{Health, health};
+use ajepa_model::telemetry::{CodesHealth, Health, health};
 use ajepa_model::{EncoderConfig, Learner, LossConfig, ModelConfig, PredictorConfig, TargetConfig};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
@@ -106,12 +106,14 @@ fn r2_of_codes_is_1_of_the_truth_and_0_of_their_frequencies() {
     };
     let truth = with(list.iter().flat_map(|&code| (0..5).map(move |k| if k == code { 50.0 } else { 0.0 })).collect());
     assert!((truth.r2 - 1.0).abs() < 1e-9, "{truth:?}");
+    assert_eq!(truth.codes, Some(CodesHealth { n_codes: 5, accuracy: 1.0 }));
     assert!((truth.target_spread - 4.0).abs() < 1e-9 && (truth.prediction_spread - 4.0).abs() < 1e-9);
     let often = with([0.0, 0.0, 0.0, 0.0, -50.0].repeat(512));
     // Miller and Madow add 3 / 512 to ln 4.
     let expected = 1.0 - 4.0_f64.ln() / (4.0_f64.ln() + 3.0 / 512.0);
     assert!((often.r2 - expected).abs() < 1e-9, "{often:?}");
     assert!((often.prediction_spread - 1.0).abs() < 1e-9);
+    assert_eq!(often.codes, Some(CodesHealth { n_codes: 5, accuracy: 0.25 }));
     assert!(with(vec![0.0; 2560]).r2 < 0.0);
 }
 

@@ -11,6 +11,7 @@ mod fixture;
 mod frozen;
 mod gradients;
 mod health;
+mod memory;
 mod objective;
 mod parity;
 mod probe;

@@ -6,8 +6,8 @@ use std::collections::HashMap;
 use ajepa_model::objective::LatentTarget;
 use ajepa_model::objective::Targets;
 use ajepa_model::{
-    EncoderConfig, Learner, LossConfig, Pictures, Positions, PredictorConfig, Preset, Recipe,
-    RegulariserConfig, ScheduleConfig, StepReport, TargetConfig, TrainBatch,
+    EncoderConfig, Learner, LossConfig, Pictures, Positions, PredictorConfig, Preset, Recipe, RegulariserConfig,
+    ScheduleConfig, StepReport, TargetConfig, TrainBatch,
 };
 use ajepa_ops::patch::{PatchifyConfig, TimeAxis};
 

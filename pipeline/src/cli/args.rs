@@ -187,6 +187,7 @@ Examples:
   ajepa-pipe inspect out/mel --png look            and a picture of each of the first 12 clips
   ajepa-pipe inspect out/mel --png look --clip Y1a2b3c --clip Yx9y8z7
   ajepa-pipe inspect out/mel --png look --clips 4 --mask 'ratio: [0.4, 0.6]' --seed 7
+  ajepa-pipe inspect out/mel --unused              parts nobody reads; xargs -d '\\n' rm deletes them
   ajepa-pipe inspect birds.parquet                 what made these embeddings
   ajepa-pipe inspect out/model                     as `checkpoint show`")]
 pub struct InspectArgs {
@@ -197,6 +198,11 @@ pub struct InspectArgs {
     /// Draw clips as PNG files into this folder
     #[arg(long, value_name = "DIR")]
     pub png: Option<PathBuf>,
+
+    /// Print the parts of earlier generations that the present one does not use, one a line, and nothing else: no run deletes them,
+    /// and nothing reads them
+    #[arg(long, conflicts_with = "png")]
+    pub unused: bool,
 
     /// How many clips to draw, from the first
     #[arg(long, value_name = "N", default_value = "12", value_parser = value::at_least_one, requires = "png", conflicts_with = "clip_ids")]

@@ -14,7 +14,7 @@ use super::picture::{MelClip, PatchRole, PictureError, PictureOptions, draw};
 /// What the page says.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct TrainPage<'a> {
-    /// Name of the run.
+    /// Name of the run: its pipeline and its folder.
     pub title: &'a str,
     /// `running`, `done`, `stopped`, or `failed`.
     pub outcome: &'a str,
@@ -75,7 +75,7 @@ impl Picture {
 /// assert!(render(&page).starts_with("<!doctype html>"));
 /// ```
 pub fn render(page: &TrainPage<'_>) -> String {
-    page::document(&format!("{}: training", page.title), &sections::all(page), page.program)
+    page::document(&format!("{} - training", page.title), &sections::all(page), page.program)
 }
 
 #[cfg(test)]

@@ -120,6 +120,17 @@ pub struct PartInfo {
     pub pages: PageHashes,
 }
 
+/// A part file that a manifest does not name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PartBeside {
+    /// File name.
+    pub file: String,
+    /// Its generation.
+    pub generation: u32,
+    /// Length of the file.
+    pub bytes: u64,
+}
+
 /// How the buffers of a part are stored.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -193,21 +204,21 @@ impl Manifest {
         Ok(manifest)
     }
 
-    /// Parts in `dir` that this manifest does not name, as generation and length: of earlier generations, or of one that is
-    /// not finished. A reader that takes every `part-*.arrow` would take these too.
+    /// Parts in `dir` that this manifest does not name, by name: of earlier generations, or of one that is not finished. A reader that takes every `part-*.arrow` would take these too.
     ///
     /// # Errors
     /// When the folder cannot be listed.
-    pub fn parts_beside(&self, dir: &Path) -> std::io::Result<Vec<(u32, u64)>> {
+    pub fn parts_beside(&self, dir: &Path) -> std::io::Result<Vec<PartBeside>> {
         let named: std::collections::HashSet<&str> = self.parts.iter().map(|part| part.file.as_str()).collect();
         let mut beside = Vec::new();
         for entry in dir.read_dir()? {
             let entry = entry?;
             let name = entry.file_name().to_string_lossy().into_owned();
             if let Some(generation) = layout::generation_of_part(&name).filter(|_| !named.contains(name.as_str())) {
-                beside.push((generation, entry.metadata()?.len()));
+                beside.push(PartBeside { file: name, generation, bytes: entry.metadata()?.len() });
             }
         }
+        beside.sort_by(|a, b| a.file.cmp(&b.file));
         Ok(beside)
     }
 

@@ -19,7 +19,7 @@ mod writer;
 pub use ajepa_store::PageHashes;
 pub use diff::differences;
 pub use error::ShardError;
-pub use manifest::{ColumnInfo, Compression, FORMAT, Manifest, PartInfo, TensorInfo};
+pub use manifest::{ColumnInfo, Compression, FORMAT, Manifest, PartBeside, PartInfo, TensorInfo};
 pub use map::{Access, allow_open_files};
 pub use reader::{Part, ReadOptions, RowRef, ShardSet};
 pub(crate) use rejects::write_rejects;

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use ajepa_model::train::TrainConfig;
-use ajepa_model::{ModelConfig, ModelError, Recipe};
+use ajepa_model::{BatchSizes, ModelConfig, ModelError, Recipe, TrainMemory};
 use ajepa_ops::mask::MaskConfig;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -140,6 +140,27 @@ impl SinkTrainConfig {
         MaskStageConfig { patch: recipe.patch.clone(), mask: self.mask.clone() }
     }
 
+    /// What training on pictures as they arrive takes in memory; of masks whose size varies, those that take most.
+    ///
+    /// # Errors
+    /// [`PlanError`] for a config that does not prove.
+    pub fn memory(&self, inputs: &[Schema]) -> Result<TrainMemory, PlanError> {
+        let recipe = self.recipe(inputs)?;
+        let mut masker = self.masks(&recipe).masker(inputs)?;
+        let n_masks = masker.n_masks();
+        let n_blocks = masker.draw(0, 0).first().map_or(1, |mask| mask.target_blocks().len().max(1));
+        let of_batch = |seed: u64| {
+            let counts = masker.batch_counts(seed);
+            let (n_context, n_target) = (counts.context?, counts.target_block.or(counts.target)?);
+            let sizes = BatchSizes { n_clips: self.batch_clips, n_masks, n_blocks, n_context, n_target };
+            recipe.memory(sizes, self.accumulate).ok()
+        };
+        let most = (0..BATCHES_TRIED).filter_map(of_batch).max_by_key(TrainMemory::total_bytes);
+        most.ok_or_else(|| {
+            PlanError::field("mask", "the sizes of its masks are not known", "leave `size_per` at `batch`")
+        })
+    }
+
     /// How pictures that do not come from shards are stored first.
     fn data(&self, inputs: &[Schema]) -> Result<SinkShardsConfig, PlanError> {
         let column = picture(inputs)?.column;
@@ -147,6 +168,9 @@ impl SinkTrainConfig {
         Ok(SinkShardsConfig { path, dtype: Dtype::F16, compression: Compression::None, tensors: Some(vec![column]) })
     }
 }
+
+/// Batches whose masks are looked at for the size that takes most: sizes are drawn evenly.
+const BATCHES_TRIED: u64 = 32;
 
 /// More batches than this for one step are a typing error.
 const MAX_ACCUMULATE: usize = 1000;

@@ -1,6 +1,7 @@
 //! Training in a graph: what a `sink_train` asks for, done with the shards that its rows lie in.
 
 mod fed;
+mod memory;
 mod probe;
 mod telling;
 
@@ -14,6 +15,7 @@ use crossbeam::channel::Receiver;
 use serde_json::{Value, json};
 
 pub use fed::{Fed, Lent};
+pub use memory::available_bytes;
 pub use probe::{ProbeConfig, ShardProbe};
 pub use telling::PAGE;
 
@@ -22,15 +24,19 @@ use telling::Telling;
 use crate::engine::StopSignal;
 use crate::feed::{Feed, FeedConfig, FeedPlace, PageMemory};
 use crate::front_end::FrontEnd;
+use crate::plan::Fingerprint;
 use crate::report::TrainingReport;
+use crate::schema::Schema;
 use crate::shard::{Manifest, TensorInfo, differences};
-use crate::stages::sink_train::SinkTrainConfig;
+use crate::stages::sink_train::{DATA, SinkTrainConfig};
 
 /// Differences between two runs that are shown.
 const SHOWN_DIFFERENCES: usize = 12;
 
 /// A training that is to be done.
 pub struct Training<'a> {
+    /// `pipeline:` of the graph.
+    pub pipeline: &'a str,
     /// `id` of its stage.
     pub stage: &'a str,
     /// What is asked for.
@@ -116,6 +122,50 @@ impl From<TrainError> for TrainingFault {
 }
 
 impl Training<'_> {
+    /// Refuses what cannot be trained here, before the graph has made its pictures: a training that takes more memory than there is,
+    /// or one on other pictures than those that the run in its folder has seen. `inputs` is what arrives at its stage, `graph` what
+    /// decides its content.
+    ///
+    /// # Errors
+    /// [`TrainingFault`] with the cure.
+    pub fn ready(&self, inputs: &[Schema], graph: &Fingerprint) -> Result<(), TrainingFault> {
+        // What is wrong with the folder is said when the run is gone on with.
+        let newest = RunFolder::new(&self.config.path).newest().ok().flatten().filter(|_| !self.fresh);
+        if let Some(newest) = &newest {
+            self.same_pictures(newest, graph)?;
+        }
+        let asked = self.config.train_config(&self.recipe).steps;
+        let is_done = newest.as_ref().is_some_and(|newest| newest.card().steps >= asked);
+        if !is_done && let Some(available) = available_bytes() {
+            memory::fits(self.config, inputs, available)?;
+        }
+        Ok(())
+    }
+
+    /// Refuses a graph that would write other pictures over those that the run of `newest` was made of: into a new generation, but
+    /// the run would be refused for them afterwards. Of other files nothing is known before they were read; they may be the same audio.
+    fn same_pictures(&self, newest: &Checkpoint, graph: &Fingerprint) -> Result<(), TrainingFault> {
+        let data = self.config.path.join(DATA);
+        let Ok(manifest) = Manifest::read(&data) else { return Ok(()) };
+        let seen = |tensor: &TensorInfo| newest.card().data_hash.as_ref() == Some(&data_hash(&manifest, tensor));
+        if self.shards != data || !manifest.tensors.iter().any(seen) {
+            return Ok(());
+        }
+        let [old, new] = [&manifest.graph, &graph.graph].map(deciding);
+        if old == new {
+            return Ok(());
+        }
+        let lines = differences(&old, &new, SHOWN_DIFFERENCES);
+        let (path, data) = (self.config.path.display(), data.display());
+        Err(TrainingFault::usage(
+            format!("{path} holds a training on other pictures: {}", lines.join("; ")),
+            format!(
+                "give the new one another `path`; --fresh puts the old one aside, into a folder `earlier-N`; to go on with the old \
+                 pictures as they are, begin the graph with a `source_shards` of {data}"
+            ),
+        ))
+    }
+
     /// Trains, from the beginning or from where the folder's run is, until all steps are done or `stop` has a message.
     ///
     /// # Errors
@@ -162,7 +212,7 @@ impl Training<'_> {
             data_wait,
             notes,
         };
-        if steps == config.steps {
+        if trainer.is_done() {
             return Ok((report(&trainer, 0.0, notes), None));
         }
         let mut fed = Fed(self.feed(&tensor, trainer.place(), &config)?);
@@ -225,6 +275,16 @@ impl Training<'_> {
             TrainingFault::usage(error.to_string(), "`batch_clips` is at most the number of rows in the shards")
         })
     }
+}
+
+/// What of a graph surely changes its pictures: not the version of the program, nor the length up to which clips are taken, which
+/// most often is the length of none.
+fn deciding(graph: &Value) -> Value {
+    let mut graph = graph.clone();
+    if let Value::Object(fields) = &mut graph {
+        fields.retain(|name, _| !["version", "clip_cap_bytes"].contains(&name.as_str()));
+    }
+    graph
 }
 
 /// Names what is trained on: the pictures and what lies with them, whenever and wherever they were written.

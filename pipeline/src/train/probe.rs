@@ -16,8 +16,8 @@ use crate::embed::Pooling;
 use crate::front_end::FrontEnd;
 use crate::shard::{ShardError, ShardSet, TensorInfo};
 
-/// Pictures that are encoded at a time.
-const BATCH: usize = 32;
+/// Pictures that are encoded at a time: few, for a wish to stop is heard between two batches.
+const BATCH: usize = 8;
 
 /// Labelled clips to ask about.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -128,13 +128,21 @@ impl Clips {
         Ok(clips)
     }
 
-    /// A vector for each clip: the mean over all its frames that hold sound.
-    fn features(&self, encoder: &FrozenEncoder, len: usize) -> Result<Vec<f32>, String> {
+    /// A vector for each clip: the mean over all its frames that hold sound. `None` as soon as it is not to go on.
+    fn features(
+        &self,
+        encoder: &FrozenEncoder,
+        len: usize,
+        goes_on: &mut dyn FnMut() -> bool,
+    ) -> Result<Option<Vec<f32>>, String> {
         let width = encoder.width();
         let pooling = Pooling::new(encoder.patchify(), width);
         let mut sums = vec![0.0_f64; self.labels.len() * width];
         let mut counts = vec![0_usize; self.labels.len()];
         for (pictures, rows) in self.pictures.chunks(BATCH * len).zip(self.rows.chunks(BATCH)) {
+            if !goes_on() {
+                return Ok(None);
+            }
             let tokens = encoder.embed(Pictures::F16(pictures)).map_err(|error| error.to_string())?;
             for (tokens, &(clip, share)) in tokens.chunks_exact(tokens.len() / rows.len()).zip(rows) {
                 let n_valid = pooling.n_valid(share);
@@ -147,12 +155,12 @@ impl Clips {
             }
         }
         let mean = |(i, sum): (usize, f64)| (sum / counts[i / width].max(1) as f64) as f32;
-        Ok(sums.into_iter().enumerate().map(mean).collect())
+        Ok(Some(sums.into_iter().enumerate().map(mean).collect()))
     }
 }
 
 impl Probe for ShardProbe {
-    fn score(&mut self, model: &Jepa) -> Result<ProbeScores, String> {
+    fn score(&mut self, model: &Jepa, goes_on: &mut dyn FnMut() -> bool) -> Result<Option<ProbeScores>, String> {
         let which = if model.average.is_some() { EncoderChoice::Target } else { EncoderChoice::Context };
         let encoder = FrozenEncoder::of(model, which, self.picture).map_err(|error| error.to_string())?;
         let len = self.picture[0] * self.picture[1];
@@ -162,16 +170,16 @@ impl Probe for ShardProbe {
         let (mut labels, _) = Labels::by_name(&all);
         let test_labels = labels.split_off(self.clips.labels.len());
         let width = encoder.width();
-        let train = self.clips.features(&encoder, len)?;
+        let Some(train) = self.clips.features(&encoder, len, goes_on)? else { return Ok(None) };
         let train = Labelled::new(Features::new(width, &train).map_err(words)?, &labels).map_err(words)?;
         let scores = match &self.test {
             None => self.knn.leave_one_out(train),
             Some(test) => {
-                let test = test.features(&encoder, len)?;
+                let Some(test) = test.features(&encoder, len, goes_on)? else { return Ok(None) };
                 let test = Labelled::new(Features::new(width, &test).map_err(words)?, &test_labels).map_err(words)?;
                 self.knn.score(train, test)
             }
         };
-        Ok(ProbeScores { knn: scores.map_err(words)?.main() })
+        Ok(Some(ProbeScores { knn: scores.map_err(words)?.main() }))
     }
 }

@@ -47,7 +47,7 @@ impl<'a> Telling<'a> {
             training,
             steps,
             parameters: learner.model.weights.n_numbers() as u64,
-            started_at: jiff::Timestamp::now().to_string(),
+            started_at: crate::job::now(),
             pictures: Vec::new(),
             events,
             written: None,
@@ -86,8 +86,9 @@ impl<'a> Telling<'a> {
         let facts = facts(self.training);
         let error = error.map(ToString::to_string);
         let preset = serde_json::to_value(self.training.config.model.preset).unwrap_or_default();
+        let title = format!("{}: {}", self.training.pipeline, self.folder.dir().display());
         let page = TrainPage {
-            title: self.training.stage,
+            title: &title,
             outcome,
             error: error.as_deref(),
             started_at: &self.started_at,

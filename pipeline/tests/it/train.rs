@@ -6,13 +6,15 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use ajepa_model::telemetry::{Moment, Phase};
+use ajepa_model::train::find_checkpoint;
 use ajepa_pipe::config;
-use ajepa_pipe::engine::StopSignal;
-use ajepa_pipe::job::{self, Event, JobOptions};
+use ajepa_pipe::engine::{RunError, StopSignal};
+use ajepa_pipe::job::{self, Event, JobError, JobOptions};
 use ajepa_pipe::stages::builtin;
 use serde_json::Value;
 
-use crate::program::{Ended, Place, files};
+use crate::program::{Ended, Place, files, small_clips};
 
 /// A model of 30,000 numbers on pictures of 32 tokens.
 const GRAPH: &str = "
@@ -64,20 +66,29 @@ fn state(run: &Path, step: u64) -> (BTreeMap<String, Vec<u8>>, Vec<Value>) {
 
 /// Runs the graph in `place` into `out`, in this process, and stops it behind step `stop_at`.
 fn run_until(place: &Place, out: &str, workers: usize, stop_at: u64) {
+    let more = format!("\n    workers: {workers}");
+    let done = run_while(place, out, &more, &mut |moment| moment.record.is_none() || moment.step != stop_at);
+    assert_eq!(done, stop_at >= 40);
+}
+
+/// Runs the graph, `more` said of its training, until `goes_on` says `false`; whether it came to its end.
+fn run_while(place: &Place, out: &str, more: &str, goes_on: &mut dyn FnMut(&Moment<'_>) -> bool) -> bool {
     let text = GRAPH
         .replace("path: audio", &format!("path: {}", place.path("audio").display()))
-        .replace("path: out", &format!("path: {}\n    workers: {workers}", place.path(out).display()));
+        .replace("path: out", &format!("path: {}{more}", place.path(out).display()));
     let graph = config::load_str("graph", &text, &[], &builtin()).expect("a graph");
     let (tell, stop) = crossbeam::channel::bounded(1);
     let (_, result) = job::run(&graph, JobOptions::default(), &stop, &mut |event| {
         if let Event::Training { moment, .. } = event
-            && moment.record.is_some()
-            && moment.step == stop_at
+            && !goes_on(moment)
         {
-            tell.try_send(StopSignal::Terminate).expect("one stop");
+            // Once is enough.
+            let _ = tell.try_send(StopSignal::Terminate);
         }
     });
-    assert_eq!(result.is_ok(), stop_at >= 40, "{result:?}");
+    let interrupted = matches!(result, Err(JobError::Run(RunError::Interrupted(StopSignal::Terminate))));
+    assert!(result.is_ok() || interrupted, "{result:?}");
+    result.is_ok()
 }
 
 #[test]
@@ -96,6 +107,46 @@ fn stopped_behind_any_of_forty_steps_it_ends_with_the_same_bytes() {
             assert!(state(&place.path(&out), 40) == whole, "stopped at {k}, {workers} workers");
             std::fs::remove_dir_all(place.path(&out)).expect("remove");
         }
+    }
+}
+
+#[test]
+fn a_probe_gives_way_to_a_stop_and_is_asked_again() {
+    let place = place();
+    for (i, (extension, content)) in small_clips().iter().cycle().take(24).enumerate() {
+        place.write(&format!("labelled/{}/{i}.{extension}", i % 3), content);
+    }
+    let shards = GRAPH.split("  - type: sink_train").next().expect("the head");
+    let labelled = shards.replace("path: audio", "path: labelled, labels: parent_dir");
+    place.write("labelled.yaml", format!("{labelled}  - {{ type: sink_shards, path: known }}\n"));
+    place.done("run labelled.yaml --progress off");
+    let probe = format!("\n    probe: {{ shards: {}, every: 5, k: 3 }}", place.path("known").display());
+    let best = |out: &str| find_checkpoint(&place.path(out)).expect("a checkpoint").card().steps;
+    let mut n_probing = 0;
+    assert!(run_while(&place, "whole", &probe, &mut |moment| {
+        n_probing += u32::from(moment.phase == Phase::Probing);
+        true
+    }));
+    // Eight probes of 24 clips or more, asked before each eight of them whether to go on.
+    assert!(n_probing >= 8 * 4, "{n_probing}");
+    let whole = state(&place.path("whole"), 40);
+    for (step, batches) in [(5, 1), (5, 3), (20, 2), (40, 1), (40, 4)] {
+        let out = format!("out-{step}-{batches}");
+        // Given up twice, by two processes.
+        for _ in 0..2 {
+            let mut n = 0;
+            let done = run_while(&place, &out, &probe, &mut |moment| {
+                n += u32::from(moment.phase == Phase::Probing && moment.step == step);
+                n < batches
+            });
+            assert_eq!((done, n), (false, batches), "step {step}");
+            let (_, log) = state(&place.path(&out), step);
+            assert!(log == whole.1[..step as usize - 1], "step {step}, batch {batches}");
+        }
+        assert!(run_while(&place, &out, &probe, &mut |_| true));
+        assert!(state(&place.path(&out), 40) == whole, "step {step}, batch {batches}");
+        assert_eq!(best(&out), best("whole"), "step {step}, batch {batches}");
+        assert!(run_while(&place, &out, &probe, &mut |moment| moment.phase != Phase::Probing));
     }
 }
 
@@ -312,4 +363,46 @@ fn one_process_at_a_time_trains_in_a_folder() {
     child.kill().expect("kill");
     child.wait().expect("wait");
     place.done("run graph.yaml --progress off");
+}
+
+#[test]
+fn what_cannot_be_trained_here_is_refused_before_its_pictures_are_made() {
+    let place = place();
+    let large = place.run("run graph.yaml --progress off --set stages.sink_train.batch_clips=1000000000");
+    assert_eq!(large.code, Some(2), "{large:?}");
+    for words in ["training takes about", "can be had here", "`batch_clips: "] {
+        assert!(large.err.contains(words), "{words}: {}", large.err);
+    }
+    assert!(!place.path("out").exists());
+    // Said beforehand by those that only look, and by a run that is watched.
+    for args in ["check graph.yaml", "explain graph.yaml"] {
+        let said = place.done(args);
+        assert!(said.out.contains("sink_train: training takes about"), "{}", said.out);
+    }
+    let watched = place.done("run graph.yaml --progress plain");
+    assert!(watched.err.starts_with("sink_train: training takes about"), "{}", watched.err);
+
+    // Other pictures than those that the run has seen.
+    let before = files(&place.path("out/data"));
+    let other = place.run("run graph.yaml --progress off --set stages.mel.low_hz=50");
+    assert_eq!(other.code, Some(2), "{other:?}");
+    for words in ["holds a training on other pictures", "low_hz", "--fresh", "`source_shards` of out/data"] {
+        assert!(other.err.contains(words), "{words}: {}", other.err);
+    }
+    assert_eq!(before, files(&place.path("out/data")));
+    // More memory for the graph is no other graph.
+    place.done("run graph.yaml --progress off --set resources.memory=300MiB");
+    let unused = || place.done("inspect out/data --unused").out;
+    let n_before = unused().lines().count();
+    place.done("run graph.yaml --progress off --fresh --set stages.mel.low_hz=50");
+    let parts = unused();
+    assert!(parts.lines().count() > n_before, "{parts}");
+    assert!(place.done("inspect out/data").out.contains("out/data --unused"));
+    for part in parts.lines() {
+        std::fs::remove_file(place.path(part)).expect("a part");
+    }
+    assert_eq!(unused(), "");
+    place.done("verify out/data");
+    let goes_on = place.done("run graph.yaml --progress off --set stages.mel.low_hz=50");
+    assert!(goes_on.out.contains("40 of 40 steps done"), "{}", goes_on.out);
 }

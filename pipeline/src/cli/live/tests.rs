@@ -4,7 +4,7 @@ use std::io;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
 
-use ajepa_model::telemetry::{Alarm, AlarmKind, Health, ProbeScores, Record};
+use ajepa_model::telemetry::{Alarm, AlarmKind, CodesHealth, Health, ProbeScores, Record};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 
@@ -85,6 +85,20 @@ fn plain_lines_come_every_five_seconds_and_say_everything() {
     view.update_at(&Moment { phase: Phase::Ended, ..moment(1_240) }, 25.0);
     view.finish_at(25.0);
     insta::assert_snapshot!(paper.text());
+}
+
+#[test]
+fn of_codes_the_line_speaks_of_codes() {
+    let paper = Paper::default();
+    let mut view = TrainView::plain(Box::new(paper.clone()));
+    let codes = Some(CodesHealth { n_codes: 1024, accuracy: 0.123 });
+    let health =
+        Some(Health { target_spread: 310.2, prediction_spread: 42.0, rank_me: 9.0, codes, ..Health::default() });
+    let record = Record { step: 1_050, health, ..Record::default() };
+    view.update_at(&Moment { record: Some(&record), ..moment(1_050) }, 6.0);
+    let text = paper.text();
+    assert!(text.contains("codes 12 % right, 310 of 1,024 in use, 42.0 in predictions, RankMe 9.00"), "{text}");
+    assert!(!text.contains("spread") && !text.contains("r\u{b2}"), "{text}");
 }
 
 #[test]

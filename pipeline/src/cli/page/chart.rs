@@ -40,7 +40,7 @@ pub(in crate::cli) enum Mark<'a> {
 pub(in crate::cli) struct Chart<'a> {
     pub(in crate::cli) title: &'static str,
     /// What the vertical axis counts in.
-    pub(in crate::cli) unit: &'static str,
+    pub(in crate::cli) unit: &'a str,
     pub(in crate::cli) curves: Vec<Curve>,
     pub(in crate::cli) across: Across,
     /// Where the horizontal axis ends.

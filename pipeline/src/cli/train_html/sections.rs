@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use ajepa_model::telemetry::Record;
+use ajepa_model::telemetry::{Health, Record};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
@@ -122,8 +122,8 @@ struct Charts<'a> {
     end: f64,
 }
 
-impl<'a> Charts<'a> {
-    fn chart(&self, title: &'static str, unit: &'static str, curves: Vec<Curve>, up: Up) -> Chart<'a> {
+impl Charts<'_> {
+    fn chart<'b>(&'b self, title: &'static str, unit: &'b str, curves: Vec<Curve>, up: Up) -> Chart<'b> {
         let alarms = self.page.alarms.iter().take(MAX_ALARMS);
         let marks = alarms.map(|alarm| Mark::Alarm(alarm.step as f64, &alarm.text)).collect();
         Chart { title, unit, curves, across: Across::Steps, end: self.end, up, marks, large: false }
@@ -147,29 +147,52 @@ impl<'a> Charts<'a> {
         section("What the encoder knows", "Neighbours in the frozen encoder's space share labels.", &[chart])
     }
 
-    fn health(&self) -> Option<Section> {
+    /// Codes in a book, where targets are codes: what is measured of them is another thing than of latents.
+    fn n_codes(&self) -> Option<u64> {
+        self.run.iter().rev().find_map(|record| Some(record.health?.codes?.n_codes))
+    }
+
+    /// What targets and predictions are like.
+    fn answers<'b>(&'b self, of_book: Option<&'b str>) -> Vec<Chart<'b>> {
         let run = self.run;
-        let charts = [
+        let [target, prediction] = [|h: &Health| h.target_spread, |h: &Health| h.prediction_spread];
+        let Some(of_book) = of_book else {
+            let spread = vec![
+                health("target", run, target),
+                health("prediction", run, prediction),
+                health("context", run, |h| h.context_spread),
+            ];
+            let explained = vec![health("r\u{b2}", run, |h| h.r2)];
+            return vec![
+                self.chart("Spread", "standard deviation", spread, Up::Linear),
+                self.chart("Explained by the predictor", "r\u{b2} against the mean target", explained, Up::Linear),
+            ];
+        };
+        let right = by_step("right", run, |r| r.health?.codes.map(|codes| codes.accuracy));
+        let in_use = vec![health("of targets", run, target), health("of predictions", run, prediction)];
+        let explained = vec![health("explained", run, |h| h.r2)];
+        vec![
+            self.chart("Codes told right", "share of the hidden tokens", vec![right], Up::Share),
+            self.chart("Codes in use", of_book, in_use, Up::Linear),
+            self.chart("Explained by the predictor", "share of the entropy of codes", explained, Up::Linear),
             self.chart(
-                "Spread",
+                "Spread of the context",
                 "standard deviation",
-                vec![
-                    health("target", run, |h| h.target_spread),
-                    health("prediction", run, |h| h.prediction_spread),
-                    health("context", run, |h| h.context_spread),
-                ],
+                vec![health("context", run, |h| h.context_spread)],
                 Up::Linear,
             ),
+        ]
+    }
+
+    fn health(&self) -> Option<Section> {
+        let run = self.run;
+        let of_book = self.n_codes().map(|n| format!("exponential of their entropy, of {}", number::count(n)));
+        let mut charts = self.answers(of_book.as_deref());
+        charts.extend([
             self.chart(
                 "Dimensions in use",
                 "of the width",
                 vec![health("RankMe", run, |h| h.rank_me), health("participation", run, |h| h.participation_ratio)],
-                Up::Linear,
-            ),
-            self.chart(
-                "Explained by the predictor",
-                "r\u{b2} against the mean target",
-                vec![health("r\u{b2}", run, |h| h.r2)],
                 Up::Linear,
             ),
             self.chart(
@@ -182,15 +205,18 @@ impl<'a> Charts<'a> {
                 Up::Share,
             ),
             self.chart("Dead dimensions", "share of all", vec![health("dead", run, |h| h.dead_dimensions)], Up::Share),
-        ];
-        let aside =
-            "A collapse shows as a spread that falls to 0, few dimensions in use, and clips that all look alike.";
+        ]);
+        let aside = if of_book.is_some() {
+            "A collapse shows as predictions that use few codes, few dimensions in use, and clips that all look alike."
+        } else {
+            "A collapse shows as a spread that falls to 0, few dimensions in use, and clips that all look alike."
+        };
         section("Health of the representation", aside, &charts)
     }
 
     fn optimiser(&self) -> Option<Section> {
         let run = self.run;
-        let charts = [
+        let mut charts = vec![
             self.chart(
                 "Gradient",
                 "norm before clipping, log scale",
@@ -199,13 +225,12 @@ impl<'a> Charts<'a> {
             ),
             self.chart("Learning rate", "as applied", vec![by_step("rate", run, |r| Some(r.lr))], Up::Linear),
             self.chart("Weight decay", "as applied", vec![by_step("decay", run, |r| Some(r.weight_decay))], Up::Linear),
-            self.chart(
-                "Moving average",
-                "share that stays in a step",
-                vec![by_step("tau", run, |r| Some(r.tau))],
-                Up::Linear,
-            ),
         ];
+        // Codes need none.
+        if self.n_codes().is_none() {
+            let tau = vec![by_step("tau", run, |r| Some(r.tau))];
+            charts.push(self.chart("Moving average", "share that stays in a step", tau, Up::Linear));
+        }
         let section = section("Optimiser", "", &charts)?;
         let body = Html(section.body.0.replacen("charts", "charts pairs", 1));
         Some(Section { body, ..section })

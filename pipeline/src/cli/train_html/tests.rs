@@ -1,6 +1,6 @@
 //! The page over made-up trainings, from none at all to broken ones.
 
-use ajepa_model::telemetry::{AlarmKind, Health, ProbeScores, Speed};
+use ajepa_model::telemetry::{AlarmKind, CodesHealth, Health, ProbeScores, Speed};
 
 use super::*;
 use crate::cli::page::sound::assert_sound;
@@ -39,6 +39,7 @@ fn record(step: u64, steps: u64, every: u64) -> Record {
             between_clips: 0.1 + 0.3 * learned + 0.01 * jitter(9),
             between_positions: 0.5 - 0.35 * learned + 0.01 * jitter(10),
             r2: -0.2 + 0.8 * learned + 0.01 * jitter(11),
+            ..Health::default()
         }),
         probe: step
             .is_multiple_of(every * 25)
@@ -153,6 +154,25 @@ fn a_healthy_training_shows_its_numbers() {
     }
     assert!(!html.contains("Alarms"));
     show("healthy", &html);
+}
+
+#[test]
+fn of_codes_the_page_speaks_of_codes() {
+    let mut records = training(2_000, 10);
+    for health in records.iter_mut().filter_map(|record| record.health.as_mut()) {
+        health.codes = Some(CodesHealth { n_codes: 1024, accuracy: 0.12 });
+        (health.target_spread, health.prediction_spread) = (310.0, 42.0);
+    }
+    let html = checked(&page(&records, &[]));
+    for text in
+        ["Codes told right", "Codes in use", "of 1,024", "share of the entropy of codes", "Spread of the context"]
+    {
+        assert!(html.contains(text), "{text:?} is missing");
+    }
+    for text in ["against the mean target", "Moving average"] {
+        assert!(!html.contains(text), "{text:?} has no meaning");
+    }
+    show("codes", &html);
 }
 
 #[test]

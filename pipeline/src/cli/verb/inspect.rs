@@ -1,7 +1,7 @@
 //! `inspect`: what is in a folder of shards; pictures of its clips with their patches and masks.
 
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use ajepa_ops::mask::{Mask, MaskConfig, Masker};
 use ajepa_ops::patch::{PatchGrid, Patchify, PatchifyConfig, TimeAxis};
@@ -33,6 +33,12 @@ pub fn inspect(args: &InspectArgs) -> Exit {
         Ok(set) => set,
         Err(error) => return fail(error),
     };
+    if args.unused {
+        return match unused(&args.path, set.manifest()) {
+            Ok(parts) => print(&parts.iter().fold(String::new(), |out, part| out + &part.display().to_string() + "\n")),
+            Err(error) => fail(error),
+        };
+    }
     let exit = print(&summary(&args.path, set.manifest()));
     match &args.png {
         Some(folder) => match pictures(args, &set, folder) {
@@ -118,19 +124,29 @@ fn summary(path: &Path, manifest: &Manifest) -> String {
     out
 }
 
+/// Parts of generations before that of `manifest`, which names none of them.
+fn unused(path: &Path, manifest: &Manifest) -> std::io::Result<Vec<PathBuf>> {
+    let parts = manifest.parts_beside(path)?.into_iter().filter(|part| part.generation < manifest.generation);
+    Ok(parts.map(|part| path.join(part.file)).collect())
+}
+
 /// A line on parts of other generations in the folder; nothing where there are none.
 fn beside(path: &Path, manifest: &Manifest) -> String {
     let parts = manifest.parts_beside(path).unwrap_or_default();
-    let generations: std::collections::BTreeSet<u32> = parts.iter().map(|(generation, _)| *generation).collect();
+    let generations: std::collections::BTreeSet<u32> = parts.iter().map(|part| part.generation).collect();
     if parts.is_empty() {
         return String::new();
     }
-    format!(
-        "{} beside it in {} that manifest.json does not name, {}\n",
+    let mut line = format!(
+        "{} beside it in {} that manifest.json does not name, {}",
         counted(generations.len() as u64, "other generation"),
         counted(parts.len() as u64, "part"),
-        bytes(parts.iter().map(|(_, len)| len).sum())
-    )
+        bytes(parts.iter().map(|part| part.bytes).sum())
+    );
+    if parts.iter().any(|part| part.generation < manifest.generation) {
+        let _ = write!(line, ";\n  `ajepa-pipe inspect {} --unused` lists what may be deleted", path.display());
+    }
+    line + "\n"
 }
 
 fn tensor_words(tensor: &TensorInfo) -> String {

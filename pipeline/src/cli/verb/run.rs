@@ -39,6 +39,9 @@ pub(super) fn execute(graph: &Graph, options: JobOptions, progress: ProgressMode
         Err(error) => return fail(format!("cannot listen for signals: {error}")),
     };
     quiet_workers();
+    if progress != ProgressMode::Off {
+        explain::explain(graph).trainings.iter().for_each(|training| eprintln!("{}", training.text()));
+    }
     let mut shown = Shown::new(progress);
     let (mut report, result) = job::run(graph, options, watch.stops(), &mut |event| shown.update(event));
     shown.finish();

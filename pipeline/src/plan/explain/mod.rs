@@ -36,6 +36,24 @@ pub struct Explain {
     pub segments: Vec<ExplainSegment>,
     /// The queues.
     pub edges: Vec<ExplainEdge>,
+    /// What is trained once the graph has run.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub trainings: Vec<ExplainTraining>,
+}
+
+/// A training, and what it takes in memory: beside `memory_bytes`, which is the graph's while it runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ExplainTraining {
+    /// `id` of its stage.
+    pub stage: String,
+    /// Numbers that are trained.
+    pub parameters: u64,
+    /// Clips of a batch.
+    pub batch_clips: u64,
+    /// Bytes for parameters, moments and moving average, as long as it goes on.
+    pub lasting_bytes: u64,
+    /// Bytes for a step beside them.
+    pub step_bytes: u64,
 }
 
 /// What runs together.
@@ -97,6 +115,41 @@ pub fn explain(graph: &Graph) -> Explain {
         clips_per_shard: graph.resources.clips_per_shard,
         segments: segments.segments.iter().map(|segment| explain_segment(graph, segment)).collect(),
         edges: segments.edges.iter().map(edge).collect(),
+        trainings: graph.nodes.iter().filter_map(explain_training).collect(),
+    }
+}
+
+#[cfg(feature = "train")]
+fn explain_training(node: &Node) -> Option<ExplainTraining> {
+    let config = node.config.training()?;
+    let memory = config.memory(&node.inputs).ok()?;
+    let parameters = config.recipe(&node.inputs).ok()?.n_parameters().ok()?;
+    Some(ExplainTraining {
+        stage: node.id.clone(),
+        parameters: parameters.iter().sum::<usize>() as u64,
+        batch_clips: config.batch_clips as u64,
+        lasting_bytes: memory.lasting_bytes,
+        step_bytes: memory.step_bytes,
+    })
+}
+
+#[cfg(not(feature = "train"))]
+fn explain_training(_: &Node) -> Option<ExplainTraining> {
+    None
+}
+
+impl ExplainTraining {
+    /// What it takes, in a line.
+    pub fn text(&self) -> String {
+        format!(
+            "{}: training takes about {}: {} for {:.1} million parameters, {} for a batch of {} clips",
+            self.stage,
+            ByteSize::b(self.lasting_bytes + self.step_bytes),
+            ByteSize::b(self.lasting_bytes),
+            self.parameters as f64 / 1e6,
+            ByteSize::b(self.step_bytes),
+            self.batch_clips
+        )
     }
 }
 
@@ -162,6 +215,9 @@ impl Explain {
         );
         let memory = ByteSize::b(self.memory_bytes);
         let _ = writeln!(out, "\n{jobs}, {memory} of memory, {} clips per shard", self.clips_per_shard);
+        for training in &self.trainings {
+            let _ = writeln!(out, "{}", training.text());
+        }
         out
     }
 
