@@ -2,7 +2,7 @@
 
 use ajepa_model::objective::{CodesConfig, Targets};
 use ajepa_model::telemetry::{CodesHealth, Health, health};
-use ajepa_model::{EncoderConfig, Learner, LossConfig, ModelConfig, PredictorConfig, TargetConfig};
+use ajepa_model::{EncoderConfig, Learner, LossConfig, ModelConfig, PredictorConfig, RegulariserConfig, TargetConfig};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use crate::audio::{Owned, PICTURE};
@@ -12,7 +12,14 @@ pub fn config(predictor: [usize; 2]) -> ModelConfig {
     let encoder = EncoderConfig { width: 64, depth: 4, n_heads: 4, mlp_ratio: 4, norm_eps: 1e-5, drop_path: 0.0 };
     let [width, depth] = predictor;
     let predictor = PredictorConfig { width, depth, n_heads: 2, mlp_ratio: 4, norm_eps: 1e-5 };
-    ModelConfig { picture: Some(PICTURE), encoder: Some(encoder), predictor: Some(predictor), ..ModelConfig::default() }
+    ModelConfig {
+        picture: Some(PICTURE),
+        encoder: Some(encoder),
+        predictor: Some(predictor),
+        // What is to be noticed must be able to happen.
+        regulariser: Some(RegulariserConfig::None),
+        ..ModelConfig::default()
+    }
 }
 
 fn codes() -> ModelConfig {
