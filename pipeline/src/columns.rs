@@ -175,8 +175,8 @@ impl RowBuilder {
     /// Adds a row. Tensor buffers that were copied out of are handed to `recycle`.
     ///
     /// # Errors
-    /// `missing_column` or `shape` when the row is not as the plan promised, `out_of_range` for numbers that half precision cannot
-    /// hold, `too_long` from a stream; the builder is unchanged then.
+    /// `missing_column` or `shape` when the row is not as the plan promised, `out_of_range` for numbers that the column's precision
+    /// cannot hold, `too_long` from a stream; the builder is unchanged then.
     pub fn push(
         &mut self,
         mut row: Row,
@@ -192,9 +192,7 @@ impl RowBuilder {
                         let detail = format!("{}: {} values for {tensor}", builder.column.name, values.len());
                         return Err(ClipError::new("shape", detail));
                     }
-                    if tensor.dtype == Dtype::F16 {
-                        fits_halves(&builder.column.name, &values)?;
-                    }
+                    in_range(&builder.column.name, tensor.dtype, &values)?;
                     heavy.push(Heavy::Tensor(values));
                 }
                 ColumnType::Audio(_) => {
@@ -245,20 +243,26 @@ impl RowBuilder {
     }
 }
 
-/// Refuses numbers that would silently become infinite. What is no number in single precision either is let through: a
-/// reader that minds finds it.
-fn fits_halves(column: &str, values: &[f32]) -> Result<(), ClipError> {
+/// Refuses numbers that would silently become infinite, or are. What is no number at all is let through: a reader that minds
+/// finds it.
+fn in_range(column: &str, dtype: Dtype, values: &[f32]) -> Result<(), ClipError> {
+    let infinite = if dtype == Dtype::F16 { HALF_INFINITE } else { f32::INFINITY };
     // Without a branch, so that it runs in lanes.
-    let n_beyond = values.iter().map(|x| u32::from(x.abs() >= HALF_INFINITE)).sum::<u32>();
+    let n_beyond = values.iter().map(|x| u32::from(x.abs() >= infinite)).sum::<u32>();
     if n_beyond == 0 {
         return Ok(());
     }
-    let largest = values.iter().map(|x| x.abs()).fold(0.0, f32::max);
-    let detail = format!(
-        "{column}: {n_beyond} of {} numbers are beyond 65504, the largest that f16 holds (up to {largest:e}): store the column \
-         as `dtype: f32`, or mend what makes it so large, such as a `std` near 0 of `standardize`",
-        values.len()
-    );
+    let all = values.len();
+    let cause = "what makes it so large, such as a `std` near 0 of `standardize`";
+    let detail = if dtype == Dtype::F32 {
+        format!("{column}: {n_beyond} of {all} numbers are infinite: mend {cause}")
+    } else {
+        let largest = values.iter().map(|x| x.abs()).fold(0.0, f32::max);
+        format!(
+            "{column}: {n_beyond} of {all} numbers are beyond 65504, the largest that f16 holds (up to {largest:e}): store the column \
+             as `dtype: f32`, or mend {cause}"
+        )
+    };
     Err(ClipError::new("out_of_range", detail))
 }
 
@@ -532,5 +536,23 @@ impl MediaPlace {
             end_s: f64_at("end_s"),
             fault: faults.filter(|faults| faults.is_valid(i)).map(|faults| faults.value(i).to_owned()),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_column_cannot_hold_is_refused_in_both_precisions() {
+        let detail = |dtype, x: f32| in_range("mel", dtype, &[0.0, x]).err().map(|error| error.detail);
+        for dtype in [Dtype::F16, Dtype::F32] {
+            assert_eq!([65_504.0, -1.0, f32::NAN].map(|x| detail(dtype, x)), [None, None, None], "{dtype:?}");
+        }
+        assert_eq!(detail(Dtype::F32, f32::MAX), None);
+        for x in [f32::INFINITY, f32::NEG_INFINITY] {
+            assert!(detail(Dtype::F32, x).unwrap().starts_with("mel: 1 of 2 numbers are infinite: mend "));
+            assert!(detail(Dtype::F16, x).unwrap().contains("beyond 65504"));
+        }
     }
 }

@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::engine::{Bottleneck, Outcome, RunError, Snapshot, Timeline, peak_resident_bytes};
+use crate::engine::{
+    Bottleneck, Outcome, PARTS_OF_RUN, PARTS_OF_WORK, RunError, Snapshot, Timeline, peak_resident_bytes,
+};
 use crate::job::JobError;
 use crate::plan::Graph;
 use crate::stage::{Reject, SinkReport, StageKind};
@@ -89,7 +91,7 @@ impl RunReport {
             started_at,
             outcome: ended.to_owned(),
             error,
-            bottleneck: end.bottleneck().map(|found| with_dtype(found, graph)),
+            bottleneck: end.bottleneck().map(|found| without_parts(with_dtype(found, graph), graph)),
             end,
             timeline: points,
             peak_rss_bytes: timeline.peak_rss_bytes().max(peak_resident_bytes()),
@@ -112,9 +114,33 @@ fn with_dtype(mut found: Bottleneck, graph: &Graph) -> Bottleneck {
     found
 }
 
+/// Takes back the advice to share the work, where one file is written at the end.
+fn without_parts(mut found: Bottleneck, graph: &Graph) -> Bottleneck {
+    if graph.is_whole() {
+        found.advice = found.advice.replace(PARTS_OF_WORK, "").replace(PARTS_OF_RUN, "");
+    }
+    found
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn parts_are_advised_only_where_they_can_be() {
+        let advice = |sink: &str| {
+            let text =
+                format!("stages: [{{ type: source_folder, path: a }}, {{ type: decode }}, {{ id: out, {sink} }}]");
+            let graph = crate::config::load_str("test", &text, &[], &crate::stages::builtin()).unwrap();
+            [PARTS_OF_WORK, PARTS_OF_RUN].map(|parts| {
+                let found =
+                    Bottleneck { stage: "out".to_owned(), share: 0.9, advice: format!("more cores{parts} scale it") };
+                without_parts(found, &graph).advice
+            })
+        };
+        assert!(advice("type: sink_shards, path: o").iter().all(|advice| advice.contains("--part I/N")));
+        assert_eq!(advice("type: sink_embeddings, path: o.parquet"), ["more cores scale it", "more cores scale it"]);
+    }
 
     #[test]
     fn half_floats_are_advised_only_where_there_are_single_ones() {

@@ -8,6 +8,8 @@ use safetensors::{Dtype, SafeTensors};
 use super::CARD;
 use super::card::{Card, FORMAT, FileCard};
 use super::error::CheckpointError;
+use crate::frozen::EncoderChoice;
+use crate::objective::TargetConfig;
 
 /// Longest `checkpoint.json` that is read: page checksums of a terabyte take 16 MB.
 const MAX_CARD_BYTES: u64 = 64 << 20;
@@ -86,7 +88,13 @@ impl Checkpoint {
     pub fn tensors(&self, name: &str) -> Result<Tensors, CheckpointError> {
         let found = self.card.files.iter().find(|file| file.name == name);
         let file = found.ok_or_else(|| {
-            CheckpointError::mismatch(&self.dir, format!("it has no {name}; it was exported without it"))
+            let is_of_codes = matches!(self.card.recipe.target, TargetConfig::RandomProjection(_));
+            let problem = if is_of_codes && name == EncoderChoice::Target.file() {
+                "its targets are random-projection codes: it has only the context encoder".to_owned()
+            } else {
+                format!("it has no {name}; it was exported without it")
+            };
+            CheckpointError::mismatch(&self.dir, problem)
         })?;
         self.load(file)
     }
@@ -98,6 +106,9 @@ impl Checkpoint {
         }
         let cap = file.bytes.min(MAX_FILE_BYTES);
         let bytes = RealFs.read(&path, cap).map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => {
+                CheckpointError::damaged(&path, format!("it is missing, and {CARD} lists it"))
+            }
             std::io::ErrorKind::InvalidData => {
                 CheckpointError::damaged(&path, format!("longer than {} bytes", file.bytes))
             }

@@ -106,6 +106,7 @@ enum Symptom {
     DataWait,
     FlatPictures,
     RepeatedPictures,
+    NothingThere,
 }
 
 /// Target spread, as a share of the largest, that is too small; and what is too small where predictions explain less than
@@ -124,6 +125,11 @@ const R2: f64 = 0.01;
 const FALLEN: f64 = 0.9;
 /// Share of dimensions, beyond those dead from the start.
 const DEAD: f64 = 0.1;
+/// Of latents that say nothing, whatever they said before: the share of dimensions that are dead, RankMe, and how far latents spread.
+/// RankMe is under [`RANK`], which narrow models may come near to.
+const NOTHING_DEAD: f64 = 0.9;
+const NOTHING_RANK: f64 = 1.1;
+const NOTHING_SPREAD: f64 = 1e-6;
 /// Share of the first loss.
 const ZERO_LOSS: f64 = 0.01;
 /// Times the usual gradient.
@@ -204,6 +210,11 @@ impl Alarms {
             Symptom::ConstantPredictions => health.r2 < R2 && fell(FALLEN),
             Symptom::FlatPictures => health.flat_pictures > PICTURES,
             Symptom::RepeatedPictures => health.repeated_pictures > PICTURES,
+            Symptom::NothingThere => {
+                health.dead_dimensions >= NOTHING_DEAD
+                    || health.rank_me < NOTHING_RANK
+                    || health.context_spread < NOTHING_SPREAD
+            }
             _ => health.dead_dimensions > f64::from(self.first_dead) + DEAD,
         })
     }
@@ -260,6 +271,12 @@ impl Alarms {
             Symptom::RepeatedPictures => {
                 format!("{:.0} % of a batch's pictures are others of it once more", 100.0 * health.repeated_pictures)
             }
+            Symptom::NothingThere => format!(
+                "context latents spread by {:.1e}, have an effective rank of {:.2}, and {:.0} % of their dimensions are dead",
+                health.context_spread,
+                health.rank_me,
+                100.0 * health.dead_dimensions
+            ),
         }
     }
 }
@@ -280,7 +297,7 @@ impl Watch {
 }
 
 impl Symptom {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::TargetSpread,
         Self::ContextSpread,
         Self::Rank,
@@ -292,11 +309,15 @@ impl Symptom {
         Self::DataWait,
         Self::FlatPictures,
         Self::RepeatedPictures,
+        // What has become so, the others say better.
+        Self::NothingThere,
     ];
 
     fn kind(self) -> AlarmKind {
         match self {
-            Self::TargetSpread | Self::ContextSpread | Self::Rank | Self::ClipsAlike => AlarmKind::Collapse,
+            Self::TargetSpread | Self::ContextSpread | Self::Rank | Self::ClipsAlike | Self::NothingThere => {
+                AlarmKind::Collapse
+            }
             Self::ConstantPredictions => AlarmKind::ConstantPredictions,
             Self::DeadDimensions => AlarmKind::DeadDimensions,
             Self::ZeroLoss => AlarmKind::ZeroLoss,
@@ -310,7 +331,7 @@ impl Symptom {
     fn patience(self) -> (u64, u64) {
         match self {
             Self::TargetSpread => (3, 40),
-            Self::ContextSpread | Self::Rank | Self::ClipsAlike | Self::DeadDimensions => (4, 60),
+            Self::ContextSpread | Self::Rank | Self::ClipsAlike | Self::DeadDimensions | Self::NothingThere => (4, 60),
             // First the mean target is learnt, which takes its time.
             Self::ConstantPredictions => (10, 1000),
             Self::ZeroLoss => (5, 100),
@@ -323,11 +344,11 @@ impl Symptom {
     fn cure(self, record: &Record) -> &'static str {
         let is_of_codes = record.health.is_some_and(|health| health.codes.is_some());
         match self {
-            Self::TargetSpread | Self::ContextSpread | Self::Rank if is_of_codes => {
+            Self::TargetSpread | Self::ContextSpread | Self::Rank | Self::NothingThere if is_of_codes => {
                 "latents become the same whatever is heard, though codes are not; usually cured by a lower or longer warmed-up learning \
                  rate, codes that the loss can be about (`n_codes`, pictures that are standardised), or a regulariser"
             }
-            Self::TargetSpread | Self::ContextSpread | Self::Rank => {
+            Self::TargetSpread | Self::ContextSpread | Self::Rank | Self::NothingThere => {
                 "latents become the same whatever is heard; usually cured by a moving average that follows more slowly (tau nearer 1), \
                  a lower or longer warmed-up learning rate, or a regulariser"
             }

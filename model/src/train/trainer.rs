@@ -76,7 +76,7 @@ enum Save {
 struct Notes {
     /// Clips seen.
     clips: u64,
-    /// The best probe so far.
+    /// The best probe so far; of equals the latest.
     best: Option<Best>,
     alarms: Alarms,
     /// The record of the last step, where its probe was given up: it is asked again before the next step.
@@ -208,7 +208,8 @@ impl Trainer {
 
             let (last, epoch) = (parts[parts.len() - 1], lent[lent.len() - 1].epoch());
             let is_last = self.learner.steps == self.config.steps;
-            let record = (is_last || self.is_due(self.config.log_every)).then(|| self.record(&report, &last, epoch));
+            let record =
+                (is_last || self.is_due(self.config.log_every)).then(|| self.record(&report, &last, epoch, is_last));
             drop(parts);
             drop((lent, report));
             let best_before = self.notes.best;
@@ -245,11 +246,12 @@ impl Trainer {
         self.learner.steps.is_multiple_of(every)
     }
 
-    /// What a step says of itself, and of the representation where that is due.
-    fn record(&self, report: &StepReport, last: &TrainBatch<'_>, epoch: u64) -> Record {
+    /// What a step says of itself, and of the representation where that is due or there is no later look.
+    fn record(&self, report: &StepReport, last: &TrainBatch<'_>, epoch: u64, is_last: bool) -> Record {
         let StepReport { loss, regulariser, grad_norm, lr, weight_decay, tau, .. } = *report;
         let (step, clips) = (self.learner.steps, self.notes.clips);
-        let health = self.is_due(self.config.health_every).then(|| health(self.learner.model.recipe(), report, last));
+        let looks = is_last || self.is_due(self.config.health_every);
+        let health = looks.then(|| health(self.learner.model.recipe(), report, last));
         Record { step, epoch, clips, loss, regulariser, grad_norm, lr, weight_decay, tau, health, ..Record::default() }
     }
 
@@ -275,7 +277,8 @@ impl Trainer {
                 self.notes.unasked = Some(Unasked::new(record));
                 return Ok((None, false));
             };
-            if self.notes.best.is_none_or(|best| scores.knn > best.knn) {
+            // Of equals the latest, which has learnt the most.
+            if self.notes.best.is_none_or(|best| scores.knn >= best.knn) {
                 self.notes.best = Some(Best { step: record.step, knn: scores.knn });
             }
             record.probe = Some(scores);

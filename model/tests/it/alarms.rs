@@ -134,6 +134,39 @@ fn each_symptom_is_said_once_with_what_was_seen_and_since_when() {
 }
 
 #[test]
+fn latents_that_say_nothing_from_the_first_look_on_are_a_collapse() {
+    let raised = |spoil: &dyn Fn(&mut Health)| {
+        let mut alarms = Alarms::default();
+        let record = |i: u64| {
+            let mut record = good(10 * i);
+            record.health.as_mut().map(spoil);
+            record
+        };
+        (0..50).flat_map(|i| alarms.see(&record(i))).collect::<Vec<_>>()
+    };
+    let dead = |health: &mut Health| {
+        (health.dead_dimensions, health.rank_me, health.participation_ratio) = (1.0, 1.0, 0.0);
+        (health.context_spread, health.target_spread) = (1e-16, 1e-16);
+    };
+    let alarms = raised(&dead);
+    assert_eq!((alarms.len(), alarms[0].kind, alarms[0].step), (1, AlarmKind::Collapse, 60), "{alarms:?}");
+    let seen = "context latents spread by 1.0e-16, have an effective rank of 1.00, and 100 % of their dimensions are dead, since step 0: ";
+    assert!(alarms[0].text.starts_with(seen), "{}", alarms[0].text);
+    // Each of the three is enough; what is only narrow is none.
+    let floors: [&dyn Fn(&mut Health); 3] =
+        [&|health| health.dead_dimensions = 0.95, &|health| health.rank_me = 1.02, &|health| {
+            health.context_spread = 1e-9;
+        }];
+    for floor in floors {
+        assert_eq!(raised(floor).iter().map(|alarm| alarm.kind).collect::<Vec<_>>(), [AlarmKind::Collapse]);
+    }
+    assert_eq!(
+        raised(&|health| (health.dead_dimensions, health.rank_me, health.context_spread) = (0.5, 2.0, 1e-3)),
+        []
+    );
+}
+
+#[test]
 fn of_codes_it_speaks_of_codes() {
     let codes = Some(CodesHealth { n_codes: 64, accuracy: 0.1 });
     // How many codes the pictures have is no matter of training.

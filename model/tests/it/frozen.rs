@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use ajepa_model::checkpoint::{About, Checkpoint};
-use ajepa_model::{EncoderChoice, EncoderConfig, FrozenEncoder, Learner, ModelConfig, Pictures, PredictorConfig};
+use ajepa_model::{
+    EncoderChoice, EncoderConfig, FrozenEncoder, Learner, LossConfig, ModelConfig, Pictures, PredictorConfig,
+    TargetConfig,
+};
 use ajepa_store::{Fs, RealFs};
 use burn::tensor::Device;
 
@@ -17,6 +20,22 @@ fn learner() -> Learner {
         ..ModelConfig::default()
     };
     Learner::new(config.recipe().unwrap(), 11, &Device::default()).unwrap()
+}
+
+#[test]
+fn of_codes_there_is_the_context_encoder_alone() {
+    let target = Some(TargetConfig::RandomProjection(ajepa_model::objective::CodesConfig::default()));
+    let config = ModelConfig { target, loss: Some(LossConfig::CrossEntropy), ..crate::health::config([32, 1]) };
+    let learner = Learner::new(config.recipe().unwrap(), 0, &Device::default()).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let fs: Arc<dyn Fs> = Arc::new(RealFs);
+    learner.save(&fs, &dir.path().join("c"), About::default()).unwrap();
+    let checkpoint = Checkpoint::open(&dir.path().join("c")).unwrap();
+    let picture = checkpoint.card().recipe.picture;
+    let load = |choice| FrozenEncoder::load(&checkpoint, choice, picture, &Device::default()).map(drop);
+    load(EncoderChoice::Context).unwrap();
+    let error = load(EncoderChoice::Target).unwrap_err().to_string();
+    assert!(error.ends_with("its targets are random-projection codes: it has only the context encoder"), "{error}");
 }
 
 #[test]

@@ -8,6 +8,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::stage::StageKind;
 
+/// Advice to share the work among processes, which a run that writes one file at its end cannot: the report takes it back there.
+pub const PARTS_OF_WORK: &str = ", or --part I/N on several machines,";
+/// The same for one thread's work.
+pub const PARTS_OF_RUN: &str = ", or split the run with --part I/N";
+
 /// Counters of one run; shared by all threads, read at any time.
 #[derive(Debug)]
 pub struct Metrics {
@@ -223,7 +228,7 @@ impl Snapshot {
         let more = if self.jobs < cores {
             format!("--jobs {cores} uses all cores of this machine")
         } else {
-            "more cores, or --part I/N on several machines, scale it".to_owned()
+            format!("more cores{PARTS_OF_WORK} scale it")
         };
         let hint = match heaviest.type_name.as_str() {
             "decode" => "; clips stored as FLAC or WAV decode faster than MP3, AAC or Opus",
@@ -241,7 +246,7 @@ fn lone_advice(stage: &StageSnapshot, share: f64) -> String {
             "listing and reading the source limits: a local disk, or a manifest instead of a folder".to_owned()
         }
         _ if share > 0.5 => {
-            "it runs on one thread by contract: make it do less, or split the run with --part I/N".to_owned()
+            format!("it runs on one thread by contract: make it do less{PARTS_OF_RUN}")
         }
         _ => "nothing was busy for long: the run was too short to tell".to_owned(),
     }

@@ -25,6 +25,7 @@ pub use metrics::{
     Bottleneck, Metrics, QueueSnapshot, Snapshot, StageCounters, StageSnapshot, cpu_s, peak_resident_bytes,
     resident_bytes,
 };
+pub(crate) use metrics::{PARTS_OF_RUN, PARTS_OF_WORK};
 pub use network::{Network, QueueSpec, Segment, SegmentWork};
 pub use run::{ErrorPolicy, Outcome, RejectLog, RunError, RunOptions, StopSignal, WORKER_NAME, run};
 pub use timeline::Timeline;

@@ -41,6 +41,7 @@ pub fn check(draft: Draft) -> Result<Graph, Vec<DraftFault>> {
         }
     }
     shared_folders(&draft, &mut faults);
+    unverified(&draft, &topology, &mut faults);
     if faults.is_empty() { assemble(draft, &topology, planned) } else { Err(faults) }
 }
 
@@ -70,6 +71,20 @@ fn shared_folders(draft: &Draft, faults: &mut Vec<DraftFault>) {
 fn own_source(sink: usize, source: &str) -> DraftFault {
     let problem = format!("`{source}` reads this folder: every run would read what the one before it wrote");
     DraftFault::stage(sink, problem, "give the sink a folder of its own")
+}
+
+/// A trainer reads the shards in front of it by itself, and verifies every page.
+fn unverified(draft: &Draft, topology: &topology::Topology, faults: &mut Vec<DraftFault>) {
+    for (stage, inputs) in draft.stages.iter().zip(&topology.inputs) {
+        let (true, Some(&[input])) = (stage.type_name == "sink_train", inputs.as_deref()) else { continue };
+        let source = &draft.stages[input];
+        let is_off = |json: &serde_json::Value| json.get("verify").is_some_and(|verify| verify == false);
+        if source.type_name == "source_shards" && source.parsed.as_ref().is_some_and(|parsed| is_off(&parsed.json)) {
+            let problem = format!("`{}` trains on verified shards alone, and `verify` is false", stage.id);
+            let fault = DraftFault::stage(input, problem, "leave `verify` out");
+            faults.push(fault.at(Where::Field("verify".to_owned())));
+        }
+    }
 }
 
 /// The path without `.` and `..`, as text: nothing is looked up.

@@ -82,6 +82,7 @@ pub fn field_doc(schema: &Value, path: &[String]) -> Option<String> {
 
 fn collect(root: &Value, object: &Value, prefix: &str, depth: usize, out: &mut Vec<Field>) {
     let object = resolve(root, object);
+    choices(root, object, prefix, depth, out);
     let Some(properties) = object.get("properties").and_then(Value::as_object) else { return };
     let required = |name: &str| {
         object.get("required").and_then(Value::as_array).is_some_and(|names| names.iter().any(|n| n == name))
@@ -97,6 +98,23 @@ fn collect(root: &Value, object: &Value, prefix: &str, depth: usize, out: &mut V
         });
         if depth < MAX_DEPTH {
             collect(root, without_null(root, schema), &name, depth + 1, out);
+        }
+    }
+}
+
+/// The fields of the choices that have some, each under the name that is written for it.
+fn choices(root: &Value, object: &Value, prefix: &str, depth: usize, out: &mut Vec<Field>) {
+    let all = object.get("oneOf").or(object.get("anyOf")).and_then(Value::as_array);
+    for choice in all.into_iter().flatten().map(|choice| resolve(root, choice)) {
+        let at = out.len();
+        collect(root, choice, prefix, depth, out);
+        if properties(choice).len() == 1
+            && let Some(named) = out.get_mut(at)
+        {
+            named.required = false;
+            if named.doc.is_empty() {
+                named.doc = text_of(choice, "description");
+            }
         }
     }
 }

@@ -12,6 +12,10 @@ use super::manifest::{FORMAT, MAX_JSON_BYTES};
 /// Names that an error shows; of the rest it says that there are more.
 const SHOWN: usize = 3;
 
+/// The folder of a training's checkpoints, and the files beside it; the pictures that it makes lie in a folder of their own.
+const CHECKPOINTS: &str = "checkpoints";
+const OF_TRAINING: [&str; 2] = ["run.json", "metrics.jsonl"];
+
 /// Refuses a folder that holds files a set would be made of, when no run of this program can have written them.
 ///
 /// A run claims its generation under `_units` before it writes anything else, so what a crash left has a claim beside it.
@@ -25,7 +29,12 @@ pub(super) fn refuse_foreign(fs: &dyn Fs, root: &Path) -> Result<(), ShardError>
     if in_units.iter().any(|name| layout::is_record_name(name)) {
         return refuse("tars of a sink_webdataset".to_owned());
     }
-    let ours: Vec<String> = list(fs, root)?.into_iter().filter(|name| layout::is_file_of_a_set(name)).collect();
+    let names = list(fs, root)?;
+    let holds = |name: &str| names.iter().any(|there| there == name);
+    if holds(CHECKPOINTS) && OF_TRAINING.into_iter().any(holds) {
+        return refuse("a training of a sink_train".to_owned());
+    }
+    let ours: Vec<String> = names.into_iter().filter(|name| layout::is_file_of_a_set(name)).collect();
     if ours.is_empty() || is_claimed(fs, root, &in_units) || is_sealed(fs, root) {
         return Ok(());
     }

@@ -172,8 +172,13 @@ impl StageConfig for EncoderStageConfig {
         let checkpoint = find_checkpoint(&self.checkpoint).map_err(unusable)?;
         self.check(checkpoint.card(), &picture)?;
         let choice = self.encoder.unwrap_or_else(|| EncoderChoice::usual(&checkpoint));
-        let encoder =
-            FrozenEncoder::load(&checkpoint, choice, picture.shape(), &Device::default()).map_err(unusable)?;
+        let encoder = FrozenEncoder::load(&checkpoint, choice, picture.shape(), &Device::default());
+        let encoder = encoder.map_err(|error| {
+            if checkpoint.has(choice.file()) {
+                return unusable(error);
+            }
+            BuildError::new(error.to_string(), "leave `encoder` out: the one that is there is taken then")
+        })?;
         let [n_frames, _] = picture.time_axis().time_mel(picture.shape());
         Ok(Stage::Fold(Box::new(EncoderFold {
             pooling: Pooling::new(encoder.patchify(), encoder.width()),

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use ajepa_model::train::TrainConfig;
+use ajepa_model::train::{RUN, TrainConfig};
 use ajepa_model::{BatchSizes, ModelConfig, ModelError, Recipe, TrainMemory};
 use ajepa_ops::mask::MaskConfig;
 use schemars::JsonSchema;
@@ -12,7 +12,7 @@ use super::mask::MaskStageConfig;
 use super::picture::picture;
 use super::sink_shards::SinkShardsConfig;
 use crate::schema::{Dtype, Schema};
-use crate::shard::Compression;
+use crate::shard::{Compression, Manifest};
 use crate::stage::{
     BuildCx, BuildError, PlanError, RunInfo, Sink, SinkReport, Stage, StageConfig, StageError, StagePlan, UnitTally,
 };
@@ -232,6 +232,7 @@ impl StageConfig for SinkTrainConfig {
 
     fn build(&self, cx: &BuildCx<'_>) -> Result<Stage, BuildError> {
         super::checks::folder_to_write(&self.path)?;
+        no_shards(&self.path)?;
         let data = self.data(cx.inputs)?;
         let Stage::Sink(shards) = data.build(cx)? else {
             return Err(BuildError::new("sink_shards built no sink", "this is a bug"));
@@ -254,6 +255,15 @@ impl StageConfig for SinkTrainConfig {
     fn with_folder(&self, folder: PathBuf) -> Option<Box<dyn StageConfig>> {
         Some(Box::new(Self { path: folder, ..self.clone() }))
     }
+}
+
+/// Refuses a folder of shards in which no training was begun.
+fn no_shards(path: &Path) -> Result<(), BuildError> {
+    if Manifest::read(path).is_err() || path.join(RUN).exists() {
+        return Ok(());
+    }
+    let problem = format!("{} holds shards, and a training is to be kept there", path.display());
+    Err(BuildError::new(problem, "give it another `path`, such as one beside them"))
 }
 
 /// Whether a graph, as its fingerprint has it, is a set of shards and nothing else.

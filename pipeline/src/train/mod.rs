@@ -1,5 +1,6 @@
 //! Training in a graph: what a `sink_train` asks for, done with the shards that its rows lie in.
 
+mod fault;
 mod fed;
 mod memory;
 mod probe;
@@ -7,18 +8,20 @@ mod telling;
 
 use std::path::{Path, PathBuf};
 
-use ajepa_model::checkpoint::{Checkpoint, CheckpointError};
+use ajepa_model::checkpoint::Checkpoint;
 use ajepa_model::telemetry::Moment;
 use ajepa_model::train::{Ended, Origin, Probe, RunFolder, TrainConfig, TrainError, Trainer};
-use ajepa_model::{Device, ModelError, Recipe};
+use ajepa_model::{Device, Recipe};
 use crossbeam::channel::Receiver;
 use serde_json::{Value, json};
 
+pub use fault::TrainingFault;
 pub use fed::{Fed, Lent};
 pub use memory::available_bytes;
 pub use probe::{ProbeConfig, ShardProbe};
 pub use telling::PAGE;
 
+use fault::SHOWN_DIFFERENCES;
 use telling::Telling;
 
 use crate::engine::StopSignal;
@@ -29,9 +32,6 @@ use crate::report::TrainingReport;
 use crate::schema::Schema;
 use crate::shard::{Manifest, TensorInfo, differences};
 use crate::stages::sink_train::{DATA, SinkTrainConfig};
-
-/// Differences between two runs that are shown.
-const SHOWN_DIFFERENCES: usize = 12;
 
 /// A training that is to be done.
 pub struct Training<'a> {
@@ -49,76 +49,6 @@ pub struct Training<'a> {
     pub seed: u64,
     /// Whether a run that is there is put aside.
     pub fresh: bool,
-}
-
-/// Why a training did not end well.
-#[derive(Debug, thiserror::Error)]
-#[error("{problem}")]
-pub struct TrainingFault {
-    /// What is wrong.
-    pub problem: String,
-    /// What would cure it.
-    pub help: String,
-    /// Whether nothing was begun, because what was asked for does not fit.
-    pub is_usage: bool,
-}
-
-impl TrainingFault {
-    fn new(problem: impl Into<String>, help: impl Into<String>) -> Self {
-        Self { problem: problem.into(), help: help.into(), is_usage: false }
-    }
-
-    fn usage(problem: impl Into<String>, help: impl Into<String>) -> Self {
-        Self { is_usage: true, ..Self::new(problem, help) }
-    }
-}
-
-impl From<TrainError> for TrainingFault {
-    fn from(error: TrainError) -> Self {
-        let problem = error.to_string();
-        match &error {
-            TrainError::Changed { old, new, .. } => {
-                let lines = differences(old, new, SHOWN_DIFFERENCES);
-                Self::usage(
-                    format!("{problem}: {}", lines.join("; ")),
-                    "give the new one another `path`; --fresh puts the old one aside, into a folder `earlier-N`",
-                )
-            }
-            TrainError::Model(_) => Self::usage(problem, "see `ajepa-pipe stages sink_train`"),
-            TrainError::Busy { .. } => Self::usage(problem, "wait for it, or give this one another `path`"),
-            TrainError::Checkpoint(CheckpointError::Mismatch { .. } | CheckpointError::Model(_)) => {
-                Self::usage(problem, "sizes and target of `model` must be those of the checkpoint that is gone on from")
-            }
-            TrainError::Checkpoint(CheckpointError::Store(_)) | TrainError::Store(_) => Self::new(
-                problem,
-                "see to the disk (space, rights); the last checkpoint is good, and the same command goes on from it",
-            ),
-            TrainError::Checkpoint(_) => {
-                Self::new(problem, "move that checkpoint away, and the run goes on from the one before it")
-            }
-            TrainError::Damaged { .. } => Self::new(
-                problem,
-                "move it away: a run without that file is known by its newest checkpoint, without that checkpoint it goes on \
-                 from the one before it",
-            ),
-            TrainError::Batch { source: ModelError::Picture { .. }, .. } => Self::new(
-                problem,
-                "leave the clip out with `exclude` in the graph that made the shards; numbers beyond 65,504 are infinite in \
-                 half floats. The last checkpoint is good",
-            ),
-            TrainError::Batch { .. } => Self::new(
-                problem,
-                "nothing of that step was applied and the last checkpoint is good; begin again under another `path`, with a \
-                 smaller learning rate or a clip_norm, from that checkpoint (`from_checkpoint`) where there is one",
-            ),
-            TrainError::Data(_) => Self::new(
-                problem,
-                "a damaged part under `data` is made again once it is deleted; the same command then goes on from the last \
-                 checkpoint",
-            ),
-            TrainError::Probe(_) => Self::new(problem, "see to `probe`; the last checkpoint is good"),
-        }
-    }
 }
 
 impl Training<'_> {
@@ -169,7 +99,7 @@ impl Training<'_> {
     /// Trains, from the beginning or from where the folder's run is, until all steps are done or `stop` has a message.
     ///
     /// # Errors
-    /// [`TrainingFault`]; the last checkpoint is there and good.
+    /// [`TrainingFault`]; the last checkpoint, where one was written, is good.
     pub fn run(
         &self,
         stop: &Receiver<StopSignal>,
@@ -178,26 +108,27 @@ impl Training<'_> {
         let config = self.config.train_config(&self.recipe);
         let folder = RunFolder::new(&self.config.path);
         let mut notes = Vec::new();
-        let _lock = folder.lock()?;
+        let told = |error: TrainError| self.fault(&error);
+        let _lock = folder.lock().map_err(told)?;
         // All that can be at fault is tried before a run that is there is touched.
         let (mut origin, tensor) = self.origin()?;
         let probe = self.config.probe.as_ref();
         let mut probe = probe.map(|probe| ShardProbe::open(probe, &tensor)).transpose()?;
         let first = Fed(self.feed(&tensor, &Value::Null, &config)?);
         if self.fresh
-            && let Some(aside) = folder.put_aside()?
+            && let Some(aside) = folder.put_aside().map_err(told)?
         {
             notes.push(format!("the run that was here is kept in {}", aside.display()));
         }
         if let Some(path) = &self.config.from_checkpoint
-            && folder.newest().map_err(TrainError::from)?.is_none()
+            && folder.newest().map_err(|error| told(error.into()))?.is_none()
         {
             let from = beginning(path, &origin)?;
-            notes.push(format!("begins with step {} of {}", from.card().steps, from.dir().display()));
+            notes.push(begins_with(&from, path));
             origin.from = Some(from);
         }
         ajepa_model::keep_pages();
-        let mut trainer = Trainer::begin(folder, origin, config.clone(), &Device::default())?;
+        let mut trainer = Trainer::begin(folder, origin, config.clone(), &Device::default()).map_err(told)?;
         let steps = trainer.learner().steps;
         if steps > config.steps {
             let problem = format!("{steps} steps are done, and `steps` asks for {} in all", config.steps);
@@ -226,7 +157,7 @@ impl Training<'_> {
             stopped = stopped.or_else(|| stop.try_recv().ok());
             stopped.is_none()
         });
-        let ran = ran.map_err(TrainingFault::from);
+        let ran = ran.map_err(told);
         telling.page(outcome(&ran), ran.as_ref().err());
         notes.append(&mut telling.notes);
         let ended = ran?;
@@ -271,9 +202,7 @@ impl Training<'_> {
             ..FeedConfig::default()
         };
         let place = if place.is_null() { FeedPlace::default() } else { read_place(place)? };
-        feed.open_at(&[&self.shards], place, &PageMemory).map_err(|error| {
-            TrainingFault::usage(error.to_string(), "`batch_clips` is at most the number of rows in the shards")
-        })
+        feed.open_at(&[&self.shards], place, &PageMemory).map_err(|error| self.feed_fault(error))
     }
 }
 
@@ -326,6 +255,25 @@ pub fn find_checkpoint(path: &Path) -> Result<Checkpoint, TrainingFault> {
     ajepa_model::train::find_checkpoint(path).map_err(|error| TrainingFault::usage(error.to_string(), help))
 }
 
+/// Where a training that is to begin with another's checkpoint begins; `None` where it begins anew, or goes on.
+pub fn beginning_words(config: &SinkTrainConfig, fresh: bool) -> Option<String> {
+    let path = config.from_checkpoint.as_ref()?;
+    let is_begun = RunFolder::new(&config.path).checkpoints().is_ok_and(|steps| !steps.is_empty());
+    // What is wrong with it is said when it is begun with.
+    let from = find_checkpoint(path).ok().filter(|_| fresh || !is_begun)?;
+    Some(begins_with(&from, path))
+}
+
+/// Which step of which run, and what is newer there.
+fn begins_with(from: &Checkpoint, path: &Path) -> String {
+    let (run, step) = (RunFolder::new(path), from.card().steps);
+    let newest = run.checkpoints().ok().and_then(|steps| steps.last().copied());
+    let newer = newest.filter(|newest| *newest > step).map_or_else(String::new, |newest| {
+        format!(", its best by probe; {} is newer, and can be named instead", run.checkpoint(newest).display())
+    });
+    format!("begins with step {step} of {}{newer}", from.dir().display())
+}
+
 /// The checkpoint to begin with.
 fn beginning(path: &Path, origin: &Origin) -> Result<Checkpoint, TrainingFault> {
     let from = find_checkpoint(path)?;
@@ -346,4 +294,45 @@ fn same_front_end(from: &Checkpoint, here: &FrontEnd) -> Result<(), TrainingFaul
         format!("{} was trained on pictures of another front end: {}", from.dir().display(), differences.join("; ")),
         "make shards with the checkpoint's front end; `ajepa-pipe checkpoint show` prints it",
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use ajepa_model::checkpoint::About;
+    use ajepa_model::{EncoderConfig, Learner, ModelConfig};
+
+    use super::*;
+
+    #[test]
+    fn where_it_begins_is_said_and_what_is_newer() {
+        let encoder = EncoderConfig { width: 16, depth: 1, n_heads: 1, mlp_ratio: 4, norm_eps: 1e-5, drop_path: 0.0 };
+        let model = ModelConfig { picture: Some([32, 32]), encoder: Some(encoder), ..ModelConfig::default() };
+        let mut learner = Learner::new(model.recipe().unwrap(), 0, &Device::default()).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let run = RunFolder::new(dir.path());
+        std::fs::create_dir(dir.path().join("checkpoints")).unwrap();
+        let fs: Arc<dyn ajepa_store::Fs> = Arc::new(ajepa_store::RealFs);
+        for (steps, best) in [(20, 20), (40, 20)] {
+            learner.steps = steps;
+            let about = About { notes: json!({ "best": { "step": best, "knn": 0.5 } }), ..About::default() };
+            learner.save(&fs, &run.checkpoint(steps), about).unwrap();
+        }
+        let config = |folder: &str, from: &Path| -> SinkTrainConfig {
+            let (path, from) = (dir.path().join(folder), from.display());
+            serde_saphyr::from_str(&format!("{{ path: {}, from_checkpoint: {from} }}", path.display())).unwrap()
+        };
+        let words = beginning_words(&config("new", dir.path()), false).unwrap();
+        let [begun, newer] = [20, 40].map(|step| run.checkpoint(step).display().to_string());
+        assert_eq!(
+            words,
+            format!("begins with step 20 of {begun}, its best by probe; {newer} is newer, and can be named instead")
+        );
+        let words = beginning_words(&config("new", &run.checkpoint(40)), false).unwrap();
+        assert_eq!(words, format!("begins with step 40 of {newer}"));
+        // A run that has steps of its own goes on from those.
+        assert_eq!(beginning_words(&config("", dir.path()), false), None);
+        assert!(beginning_words(&config("", dir.path()), true).is_some());
+    }
 }

@@ -14,6 +14,25 @@ fn a_stage_tells_its_fields() {
     insta::assert_snapshot!("stage_decode", one("decode"));
 }
 
+#[cfg(feature = "train")]
+#[test]
+fn choices_tell_their_fields() {
+    let text = describe::one(builtin().get("sink_train").expect("stage"));
+    let lines: Vec<&str> = text.lines().collect();
+    for (field, doc) in [
+        ("model.target.moving_average: { mean_of_last, standardize }, optional", "What a moving average of"),
+        ("model.target.moving_average.standardize: true | false, default false", "Whether each token's target"),
+        ("model.target.random_projection.n_codes: integer, default ", "Codes"),
+        ("model.loss.smooth_l1.beta: number, required", "Where the straight part begins."),
+        ("model.regulariser.variance_covariance.variance_weight: number, default 1.0", "Weight of the variance term."),
+        ("model.regulariser.sigreg.n_directions: integer, default 256", "Random directions"),
+    ] {
+        let at = lines.iter().position(|line| line.trim().starts_with(field));
+        let at = at.unwrap_or_else(|| panic!("{field}: {text}"));
+        assert!(lines[at + 1].trim().starts_with(doc), "{field}: {}", lines[at + 1]);
+    }
+}
+
 #[test]
 fn every_example_is_read_by_its_own_stage() {
     for entry in builtin().entries() {

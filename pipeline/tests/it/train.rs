@@ -245,6 +245,55 @@ fn shards_are_trained_on_where_they_lie() {
     );
     assert!(fresh.out.contains("kept in straight/earlier-1"), "{}", fresh.out);
     assert!(place.path("straight/earlier-1/checkpoints/step-00000040/checkpoint.json").exists());
+
+    // A trainer verifies whatever the source says.
+    let unverified = place.run("check train.yaml --set stages.source_shards.verify=false");
+    assert_eq!(unverified.code, Some(2), "{unverified:?}");
+    assert!(unverified.err.contains("trains on verified shards alone"), "{}", unverified.err);
+    // Neither writes into the folder of the other.
+    for (args, said) in [
+        (
+            "run make.yaml --progress off --set stages.sink_shards.path=out",
+            "out holds a training of a sink_train: give another path",
+        ),
+        ("run graph.yaml --progress off --set stages.sink_train.path=mel", "mel holds shards"),
+    ] {
+        let before = files(&place.path("."));
+        let ended = place.run(args);
+        assert!(ended.code != Some(0) && ended.err.contains(said), "{ended:?}");
+        assert!(files(&place.path(".")) == before);
+    }
+    let large = place.run(
+        "run train.yaml --progress off --set stages.sink_train.path=large --set stages.sink_train.batch_clips=2000",
+    );
+    assert_eq!(large.code, Some(2), "{large:?}");
+    assert!(
+        large.err.contains("at most as many as there are rows") && !large.err.contains("keep_last"),
+        "{}",
+        large.err
+    );
+    // Shards that others made are not made again by this graph.
+    let part = place.path("mel/part-00000.arrow");
+    let mut bytes = std::fs::read(&part).expect("read");
+    let at = bytes.len() / 2;
+    bytes[at] ^= 4;
+    std::fs::write(&part, bytes).expect("write");
+    let damaged = place.run("run train.yaml --progress off --set stages.sink_train.path=damaged");
+    assert_eq!(damaged.code, Some(1), "{damaged:?}");
+    for words in ["part-00000.arrow", "clip \"", "`ajepa-pipe verify mel`", "run the graph that made them"] {
+        assert!(damaged.err.contains(words), "{words}: {}", damaged.err);
+    }
+}
+
+#[test]
+fn the_last_step_is_looked_at_however_short_the_run() {
+    let place = place();
+    place.done("run graph.yaml --progress off --set stages.sink_train.steps=3");
+    let (_, log) = state(&place.path("out"), 3);
+    let looked: Vec<bool> = log.iter().map(|record| record["health"].is_object()).collect();
+    assert_eq!(looked, [false, false, true]);
+    let shown = place.done("checkpoint show out").out;
+    assert!(shown.contains("alarms: none\n"), "{shown}");
 }
 
 #[test]
@@ -260,7 +309,12 @@ fn a_checkpoint_can_be_gone_on_from_under_another_schedule() {
         .replace("patch_mels: 8 }\n      encoder", "patch_mels: 8 }, encoder")
         .replace("n_heads: 2 }\n    mask", "n_heads: 2 } }\n    mask");
     place.write("cool.yaml", graph);
-    place.done("run cool.yaml --progress off");
+    let cooled = place.done("run cool.yaml --progress plain");
+    assert!(
+        cooled.err.contains("sink_train: begins with step 40 of out/checkpoints/step-00000040\n"),
+        "{}",
+        cooled.err
+    );
     let log = std::fs::read_to_string(place.path("cooled/metrics.jsonl")).expect("a log");
     let records: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
     assert_eq!((records[0]["step"].as_u64(), records[0]["lr"].as_f64()), (Some(41), Some(5e-4)));
@@ -298,6 +352,8 @@ fn what_cannot_be_trained_on_is_named_and_the_last_checkpoint_stays() {
         assert_eq!(ended.code, Some(1), "{ended:?}");
         assert!(ended.err.contains(said), "{}", ended.err);
         assert!(said != "not finite" || ended.err.contains("clips of the batch: 000"), "{}", ended.err);
+        assert!(said != "not finite" || ended.err.contains("there is no checkpoint yet"), "{}", ended.err);
+        assert!(!ended.err.contains("last checkpoint is good"), "{}", ended.err);
     }
 }
 
@@ -314,6 +370,16 @@ fn damage_in_the_newest_checkpoint_is_told_and_not_passed_over() {
     let ended = place.run(longer);
     assert_eq!(ended.code, Some(1), "{ended:?}");
     assert!(ended.err.contains("optimiser.safetensors") && ended.err.contains("goes on from the one before it"));
+    // A file that is gone is no matter of the disk.
+    let whole = std::fs::read(&file).expect("read");
+    std::fs::remove_file(&file).expect("remove");
+    let ended = place.run(longer);
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(
+        ended.err.contains("optimiser.safetensors: it is missing")
+            && ended.err.contains("goes on from the one before it")
+    );
+    std::fs::write(&file, whole).expect("write");
     std::fs::rename(place.path("out/checkpoints/step-00000040"), place.path("moved")).expect("move");
     place.done(longer);
     let moved = files(&place.path("moved"));

@@ -67,6 +67,6 @@ impl Feed {
 /// Where probing found most.
 pub(super) fn best_probe(run: &[&Record]) -> Option<(u64, f64)> {
     let scores = run.iter().filter_map(|record| Some((record.step, record.probe?.knn)));
-    // The earliest of equals: that is the checkpoint that was kept.
-    scores.filter(|score| score.1.is_finite()).reduce(|best, score| if score.1 > best.1 { score } else { best })
+    // The latest of equals: that is the checkpoint that was kept.
+    scores.filter(|score| score.1.is_finite()).reduce(|best, score| if score.1 >= best.1 { score } else { best })
 }

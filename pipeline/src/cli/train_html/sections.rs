@@ -259,6 +259,10 @@ fn waiting(feed: &Feed) -> Option<Section> {
     let mut body = Html::new();
     body.raw("<div class=\"stack\">");
     for (class, name, part) in [("c0", "making steps", 1.0 - share), ("c3", "waiting for data", share)] {
+        // Its padding alone would be seen.
+        if part < 0.001 {
+            continue;
+        }
         let text = format!("{name} {}", number::percent(part));
         let shown = if part > 0.2 { text.as_str() } else { "" };
         let _ = write!(

@@ -157,6 +157,23 @@ fn a_healthy_training_shows_its_numbers() {
 }
 
 #[test]
+fn what_takes_none_of_the_time_is_not_drawn() {
+    let (mut records, facts) = (training(60_000, 20), facts());
+    for record in &mut records {
+        record.speed = record.speed.map(|speed| Speed { data_wait: 0.0, ..speed });
+    }
+    let html = checked(&page(&records, &facts));
+    assert!(html.contains("making steps 100") && !html.contains("waiting for data 0"));
+}
+
+#[test]
+fn of_probes_that_tie_the_latest_is_best() {
+    let record = |(step, knn)| Record { step, probe: Some(ProbeScores { knn }), ..Record::default() };
+    let records = [(1, 0.2), (2, 0.5), (3, 0.5), (4, 0.4)].map(record);
+    assert_eq!(curves::best_probe(&curves::of_one_run(&records)), Some((3, 0.5)));
+}
+
+#[test]
 fn of_codes_the_page_speaks_of_codes() {
     let mut records = training(2_000, 10);
     for health in records.iter_mut().filter_map(|record| record.health.as_mut()) {

@@ -41,6 +41,8 @@ pub(super) fn execute(graph: &Graph, options: JobOptions, progress: ProgressMode
     quiet_workers();
     if progress != ProgressMode::Off {
         explain::explain(graph).trainings.iter().for_each(|training| eprintln!("{}", training.text()));
+        #[cfg(feature = "train")]
+        say_beginnings(graph, options.fresh);
     }
     let mut shown = Shown::new(progress);
     let (mut report, result) = job::run(graph, options, watch.stops(), &mut |event| shown.update(event));
@@ -55,6 +57,17 @@ pub(super) fn execute(graph: &Graph, options: JobOptions, progress: ProgressMode
         }
     }
     exit
+}
+
+/// Says of trainings that begin with another's checkpoint which one that is.
+#[cfg(feature = "train")]
+fn say_beginnings(graph: &Graph, fresh: bool) {
+    for node in &graph.nodes {
+        let words = node.config.training().and_then(|config| crate::train::beginning_words(config, fresh));
+        if let Some(words) = words {
+            eprintln!("{}: {words}", node.id);
+        }
+    }
 }
 
 /// What is left of a run that writes one file at its end and did not come to it.

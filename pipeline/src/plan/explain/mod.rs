@@ -54,6 +54,14 @@ pub struct ExplainTraining {
     pub lasting_bytes: u64,
     /// Bytes for a step beside them.
     pub step_bytes: u64,
+    /// Steps that are asked for.
+    pub steps: u64,
+    /// What is predicted.
+    pub target: String,
+    /// How far a prediction is from it.
+    pub loss: String,
+    /// What keeps latents from collapsing.
+    pub regulariser: String,
 }
 
 /// What runs together.
@@ -123,14 +131,27 @@ pub fn explain(graph: &Graph) -> Explain {
 fn explain_training(node: &Node) -> Option<ExplainTraining> {
     let config = node.config.training()?;
     let memory = config.memory(&node.inputs).ok()?;
-    let parameters = config.recipe(&node.inputs).ok()?.n_parameters().ok()?;
+    let recipe = config.recipe(&node.inputs).ok()?;
+    let parameters = recipe.n_parameters().ok()?;
     Some(ExplainTraining {
         stage: node.id.clone(),
         parameters: parameters.iter().sum::<usize>() as u64,
         batch_clips: config.batch_clips as u64,
         lasting_bytes: memory.lasting_bytes,
         step_bytes: memory.step_bytes,
+        steps: config.train_config(&recipe).steps,
+        target: choice(&recipe.target),
+        loss: choice(&recipe.loss),
+        regulariser: choice(&recipe.regulariser),
     })
+}
+
+/// Which of the choices that a part of the recipe has, as in YAML.
+#[cfg(feature = "train")]
+fn choice(part: &impl Serialize) -> String {
+    let value = serde_json::to_value(part).unwrap_or_default();
+    let name = value.as_object().and_then(|of| of.keys().next()).map(String::as_str);
+    name.or(value.as_str()).unwrap_or_default().to_owned()
 }
 
 #[cfg(not(feature = "train"))]
@@ -142,13 +163,18 @@ impl ExplainTraining {
     /// What it takes, in a line.
     pub fn text(&self) -> String {
         format!(
-            "{}: training takes about {}: {} for {:.1} million parameters, {} for a batch of {} clips",
+            "{}: training takes about {}: {} for {:.1} million parameters, {} for a batch of {} clips; {} steps, \
+             target {}, loss {}, regulariser {}",
             self.stage,
             ByteSize::b(self.lasting_bytes + self.step_bytes),
             ByteSize::b(self.lasting_bytes),
             self.parameters as f64 / 1e6,
             ByteSize::b(self.step_bytes),
-            self.batch_clips
+            self.batch_clips,
+            self.steps,
+            self.target,
+            self.loss,
+            self.regulariser
         )
     }
 }

@@ -190,6 +190,9 @@ fn scores(notes: &Value) -> Vec<String> {
     };
     let words = |(key, value): (&String, &Value)| match (key.as_str(), &value["run"]["raised"]) {
         // What alarms remember is for themselves; who raised one is for people.
+        ("alarms", Value::Array(raised)) if raised.is_empty() && value["largest"].is_null() => {
+            "alarms: none; the health of latents was not looked at".to_owned()
+        }
         ("alarms", Value::Array(raised)) if raised.is_empty() => "alarms: none".to_owned(),
         ("alarms", Value::Array(raised)) => {
             let names: Vec<&str> = raised.iter().filter_map(Value::as_str).collect();
@@ -198,4 +201,19 @@ fn scores(notes: &Value) -> Vec<String> {
         _ => format!("{key}: {}", brief(value)),
     };
     map.iter().map(words).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_alarm_is_said_only_of_what_was_looked_at() {
+        let words = |alarms: Value| scores(&json!({ "alarms": alarms })).concat();
+        let raised = |kinds: &[&str]| json!({ "largest": { "rank_me": 20.0 }, "run": { "raised": kinds } });
+        assert_eq!(words(raised(&[])), "alarms: none");
+        assert_eq!(words(raised(&["collapse", "pictures"])), "alarms: collapse, pictures");
+        let unseen = json!({ "largest": null, "run": { "raised": [] } });
+        assert_eq!(words(unseen), "alarms: none; the health of latents was not looked at");
+    }
 }
