@@ -129,8 +129,8 @@ mod tests {
     #[test]
     fn parts_are_advised_only_where_they_can_be() {
         let advice = |sink: &str| {
-            let text =
-                format!("stages: [{{ type: source_folder, path: a }}, {{ type: decode }}, {{ id: out, {sink} }}]");
+            let source = "{ type: source_shards, path: a, shape: [8], column: embedding, axes: [width] }";
+            let text = format!("stages: [{source}, {{ id: out, {sink} }}]");
             let graph = crate::config::load_str("test", &text, &[], &crate::stages::builtin()).unwrap();
             [PARTS_OF_WORK, PARTS_OF_RUN].map(|parts| {
                 let found =
