@@ -1,6 +1,6 @@
 """What a training learns: probes on labelled tasks, for log-mel statistics, an untrained encoder, and trained ones.
 
-    bench/learn.py --pipe target/release/ajepa-pipe --corpus DIR --tasks DIR --out DIR [--steps 4000] [--seeds 3]
+    bench/learn.py --pipe target/release/ajepa-pipe --corpus DIR --tasks DIR --out DIR [--steps 12000] [--seeds 3]
                    [--variants default,latents:1500,...] [--only TASK,...]
 
 --corpus holds the audio and `pretrain.csv` (a column `path`, relative to it); --tasks holds one CSV a task with the columns
@@ -156,7 +156,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name in ("pipe", "corpus", "tasks", "out"):
         parser.add_argument(f"--{name}", required=True)
-    parser.add_argument("--steps", type=int, default=4000)
+    parser.add_argument("--steps", type=int, default=12000)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--variants", default="default", help=f"with :STEPS where they are others; {', '.join(VARIANTS)}")
     parser.add_argument("--only", help="tasks, parted by commas")
