@@ -147,9 +147,10 @@ impl FrozenEncoder {
             return self.embed_all(pictures);
         }
         // A few copies keep it company, and are forgotten again.
+        let copies = least.div_ceil(n_clips);
         let filled = match pictures {
-            Pictures::F32(data) => self.embed_all(Pictures::F32(&data.repeat(least.div_ceil(n_clips))))?,
-            Pictures::F16(data) => self.embed_all(Pictures::F16(&data.repeat(least.div_ceil(n_clips))))?,
+            Pictures::F32(data) => self.embed_all(Pictures::F32(&data.repeat(copies)))?,
+            Pictures::F16(data) => self.embed_all(Pictures::F16(&data.repeat(copies)))?,
         };
         Ok(filled[..n_clips * self.patchify.n_tokens() * self.width()].to_vec())
     }
@@ -164,8 +165,8 @@ impl FrozenEncoder {
     /// goes row by row.
     fn least_clips(&self) -> usize {
         let width = self.width().max(1);
-        let rows = if width <= 64 { 65.max(256 / width + 1) } else { 2.max(256 / width + 1) };
-        rows.div_ceil(self.patchify.n_tokens().max(1))
+        let least_rows = if width <= 64 { 65 } else { 2 };
+        least_rows.max(256 / width + 1).div_ceil(self.patchify.n_tokens().max(1))
     }
 }
 

@@ -204,7 +204,8 @@ impl Manifest {
         Ok(manifest)
     }
 
-    /// Parts in `dir` that this manifest does not name, by name: of earlier generations, or of one that is not finished. A reader that takes every `part-*.arrow` would take these too.
+    /// Parts in `dir` that this manifest does not name, by name: of earlier generations, or of one that is not finished. A reader
+    /// that takes every `part-*.arrow` would take these too.
     ///
     /// # Errors
     /// When the folder cannot be listed.

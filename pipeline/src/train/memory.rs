@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
+use bytesize::ByteSize;
+
 use super::TrainingFault;
-use crate::cli::format::bytes;
 use crate::schema::Schema;
 use crate::stages::sink_train::SinkTrainConfig;
 
@@ -60,11 +61,11 @@ pub(super) fn fits(config: &SinkTrainConfig, inputs: &[Schema], available: u64) 
     }
     let problem = format!(
         "training takes about {}: {} for parameters, moments and moving average, {} for a batch of {} clips; {} can be had here",
-        bytes(needed.total_bytes()),
-        bytes(needed.lasting_bytes),
-        bytes(needed.step_bytes),
+        ByteSize::b(needed.total_bytes()),
+        ByteSize::b(needed.lasting_bytes),
+        ByteSize::b(needed.step_bytes),
         config.batch_clips,
-        bytes(available)
+        ByteSize::b(available)
     );
     // Estimates are not to the byte: what is proposed leaves a tenth.
     let fits = |clips: &usize| of(*clips, 2).is_ok_and(|memory| memory.total_bytes() <= available / 10 * 9);
