@@ -23,9 +23,9 @@ const LINE_BYTES: usize = 56;
 
 /// AudioSet as its publisher lists it.
 ///
-/// A list's lines are `YTID, start_seconds, end_seconds, "mid,mid,..."` behind lines that begin with `#`. A clip's name is its
-/// `YTID`; where the lists have two segments of one video, `YTID_MS` with the start in milliseconds. A label that the ontology
-/// does not know keeps its identifier as its name, and is noted.
+/// A list's lines are `YTID, start_seconds, end_seconds, "mid,mid,..."` behind lines that begin with `#`. A clip's name
+/// is its `YTID`; where the lists have two segments of one video, `YTID_MS` with the start in milliseconds. A label
+/// that the ontology does not know keeps its identifier as its name, and is noted.
 ///
 /// # Example: which clips of a folder of lists are music
 /// ```
@@ -154,7 +154,9 @@ fn notes(ontology: &Ontology, unknown: &PlHashMap<&str, usize>) -> Vec<String> {
     }
     let mut unknown: Vec<(&str, usize)> = unknown.iter().map(|(label, n)| (*label, *n)).collect();
     unknown.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(b.0)));
-    notes.extend(unknown.iter().map(|(label, n)| format!("the label {label:?} of {n} rows is no class of the ontology")));
+    notes.extend(
+        unknown.iter().map(|(label, n)| format!("the label {label:?} of {n} rows is no class of the ontology")),
+    );
     notes
 }
 
@@ -163,7 +165,8 @@ impl<'a> Reading<'a> {
         let (split, table) = &self.tables[list];
         let (mut fields, mut faults, before) = (Vec::with_capacity(4), LineFaults::default(), self.places.len());
         for (line, text) in table.lines().filter(|(_, text)| !text.starts_with('#')) {
-            let taken = segment(text, &mut fields).and_then(|segment| self.note_id(&segment, list, line).map(|()| segment));
+            let taken =
+                segment(text, &mut fields).and_then(|segment| self.note_id(&segment, list, line).map(|()| segment));
             match taken {
                 Ok(segment) => self.push(&segment, split),
                 Err(problem) => faults.push(line, || problem),
@@ -189,7 +192,10 @@ impl<'a> Reading<'a> {
             if let Some(&same) = rows.iter().find(|&&row| self.places[row].2 == segment.start_s) {
                 let (list, line, _) = self.places[same];
                 let file = self.tables[list].1.path.display();
-                return Err(format!("the segment {} from {} s is in line {line} of {file} too", segment.id, segment.start_s));
+                return Err(format!(
+                    "the segment {} from {} s is in line {line} of {file} too",
+                    segment.id, segment.start_s
+                ));
             }
             rows.push(row);
         }
@@ -266,8 +272,8 @@ mod tests {
     }
 
     fn list(wanted: &Wanted, column: &str, row: usize) -> Vec<String> {
-        let list = wanted.frame().column(column).unwrap().list().unwrap().get_as_series(row).unwrap();
-        list.str().unwrap().iter().flatten().map(str::to_owned).collect()
+        let lists = crate::columns::TextLists::of(wanted.frame().column(column).unwrap()).unwrap();
+        lists.row(row).map(str::to_owned).collect()
     }
 
     #[test]

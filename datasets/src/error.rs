@@ -22,7 +22,7 @@ pub enum DatasetError {
         source: io::Error,
     },
     /// Lines of a publisher's table that are not what they should be.
-    #[error("{}: {n} {}\n  {}", path.display(), if *n == 1 { "line is at fault" } else { "lines are at fault" }, shown_lines(shown, *n))]
+    #[error("{}: {}", path.display(), shown_lines(shown, *n))]
     Lines {
         /// The file.
         path: PathBuf,
@@ -76,11 +76,7 @@ impl DatasetError {
         Self::Io { path: path.to_owned(), source }
     }
 
-    pub(crate) fn unusable(
-        place: impl std::fmt::Display,
-        problem: impl Into<String>,
-        help: impl Into<String>,
-    ) -> Self {
+    pub(crate) fn unusable(place: impl std::fmt::Display, problem: impl Into<String>, help: impl Into<String>) -> Self {
         Self::Unusable { place: place.to_string(), problem: problem.into(), help: help.into() }
     }
 
@@ -90,9 +86,10 @@ impl DatasetError {
 }
 
 fn shown_lines(shown: &[String], n: usize) -> String {
+    let head = if n == 1 { "1 line is at fault".to_owned() } else { format!("{n} lines are at fault") };
     let more = n - shown.len();
     let more = if more == 0 { String::new() } else { format!("\n  and {more} more") };
-    format!("{}{more}", shown.join("\n  "))
+    format!("{head}\n  {}{more}", shown.join("\n  "))
 }
 
 /// Collects the lines of one file that are at fault.

@@ -12,8 +12,8 @@ use crate::wanted::{Wanted, WantedBuilder, WantedRow};
 /// The largest file beside a clip.
 const MAX_SIDE_BYTES: u64 = 1 << 20;
 
-/// What the names in a path stand for. Folders are counted from the corpus' folder on: `train/dogs/rex/1.wav` has `train` as
-/// part 0, `dogs` as part 1, `rex` as part 2.
+/// What the names in a path stand for. Folders are counted from the corpus' folder on: `train/dogs/rex/1.wav` has
+/// `train` as part 0, `dogs` as part 1, `rex` as part 2.
 ///
 /// # Example: speakers kept apart
 /// ```
@@ -33,8 +33,9 @@ pub struct FolderRules {
     pub split: Option<usize>,
     /// The part that must not be on two sides of a split: a speaker, a recording. Default: none.
     pub group: Option<usize>,
-    /// Whether `x.txt` (a label a line) and `x.json` (`labels` or `label`, `split`, `group`) beside `x.wav` are read. What they
-    /// say is added to the labels of the path, and stands in the place of its split and group. Default: false.
+    /// Whether `x.txt` (a label a line) and `x.json` (`labels` or `label`, `split`, `group`) beside `x.wav` are read.
+    /// What they say is added to the labels of the path, and stands in the place of its split and group. Default:
+    /// false.
     pub side_files: bool,
 }
 
@@ -53,7 +54,8 @@ struct Beside {
 /// A clip's name is its path without the extension; the extension stays where two files differ in it alone.
 ///
 /// # Errors
-/// [`DatasetError`] for a file beside a clip that cannot be read, is larger than 1 MiB, or is not what its extension says.
+/// [`DatasetError`] for a file beside a clip that cannot be read, is larger than 1 MiB, or is not what its extension
+/// says.
 pub fn folder<'a>(
     root: &Path,
     paths: impl IntoIterator<Item = &'a str>,
@@ -134,8 +136,8 @@ mod tests {
     }
 
     fn labels(wanted: &Wanted, row: usize) -> Vec<String> {
-        let list = wanted.frame().column("labels").unwrap().list().unwrap().get_as_series(row).unwrap();
-        list.str().unwrap().iter().flatten().map(str::to_owned).collect()
+        let lists = crate::columns::TextLists::of(wanted.frame().column("labels").unwrap()).unwrap();
+        lists.row(row).map(str::to_owned).collect()
     }
 
     #[test]

@@ -11,12 +11,12 @@ use crate::names::NameRule;
 use crate::ontology::{Class, Ontology};
 use crate::wanted::{Wanted, WantedBuilder, WantedRow};
 
-/// FSD50K as it is published: `dev.csv` (`fname,labels,mids,split`), `eval.csv` (`fname,labels,mids`) and `vocabulary.csv`
-/// (`index,label,mid` without a header), in the folder itself or in `FSD50K.ground_truth` under it.
+/// FSD50K as it is published: `dev.csv` (`fname,labels,mids,split`), `eval.csv` (`fname,labels,mids`) and
+/// `vocabulary.csv` (`index,label,mid` without a header), in the folder itself or in `FSD50K.ground_truth` under it.
 ///
 /// Splits are `train` and `val` of the development set, and `eval`. The `group` of a clip is who uploaded it, where
-/// `FSD50K.metadata/{dev,eval}_clips_info_FSD50K.json` say so: the publisher's splits keep uploaders apart, and so should
-/// others.
+/// `FSD50K.metadata/{dev,eval}_clips_info_FSD50K.json` say so: the publisher's splits keep uploaders apart, and so
+/// should others.
 #[derive(Debug, Clone)]
 pub struct Fsd50k {
     /// The clips of both sets.

@@ -22,7 +22,9 @@ pub(crate) fn dataset_hash(manifest: &Manifest) -> Result<String, DatasetError> 
     for row in 0..frame.height() {
         bytes.clear();
         texts.iter().for_each(|column| push(&mut bytes, column.get(row).map(str::as_bytes)));
-        numbers.iter().for_each(|column| push(&mut bytes, column.get(row).map(f64::to_le_bytes).as_ref().map(|b| &b[..])));
+        numbers
+            .iter()
+            .for_each(|column| push(&mut bytes, column.get(row).map(f64::to_le_bytes).as_ref().map(|b| &b[..])));
         push(&mut bytes, content.get(row));
         let mut sorted: Vec<&str> = labels.row(row).collect();
         sorted.sort_unstable();

@@ -64,9 +64,9 @@ pub struct Joined {
 
 /// Finds every wanted clip among what is held.
 ///
-/// A file that is named without a start and is longer than the segment is taken for the whole recording, in which the clip lies
-/// where the publisher says; every other file is the clip. Two clips with one content hash are duplicates, unless they are
-/// different parts of one recording.
+/// A file that is named without a start and is longer than the segment is taken for the whole recording, in which the
+/// clip lies where the publisher says; every other file is the clip. Two clips with one content hash are duplicates,
+/// unless they are different parts of one recording.
 ///
 /// # Errors
 /// [`DatasetError`] when an argument has no meaning, or a table has not the columns it should have.
@@ -153,11 +153,11 @@ impl Rows {
     fn times(&self, wanted: &Wanted) -> PolarsResult<[Column; 2]> {
         let wanted_start = wanted.frame.column("start_s")?.f64()?;
         let wanted_length = wanted.frame.column("duration_s")?.f64()?;
-        let start = self.places.iter().zip(wanted_start).map(|(place, wanted)| match place {
+        let start = self.places.iter().zip(wanted_start.iter()).map(|(place, wanted)| match place {
             Some(place) => Some(place.start_s),
             None => wanted,
         });
-        let length = self.places.iter().zip(wanted_length).map(|(place, wanted)| match place {
+        let length = self.places.iter().zip(wanted_length.iter()).map(|(place, wanted)| match place {
             Some(place) => place.duration_s,
             None => wanted,
         });
@@ -205,7 +205,7 @@ fn sources(source: &StringChunked, found: &IdxCa) -> [Column; 3] {
     let mut path = StringChunkedBuilder::new("path".into(), found.len());
     let mut member = StringChunkedBuilder::new("member".into(), found.len());
     let mut row = PrimitiveChunkedBuilder::<UInt64Type>::new("row".into(), found.len());
-    for held in found {
+    for held in found.iter() {
         let source = held.and_then(|held| source.get(held as usize)).map(Source::of);
         path.append_option(source.map(|source| source.path));
         member.append_option(source.and_then(|source| source.member));
@@ -214,7 +214,8 @@ fn sources(source: &StringChunked, found: &IdxCa) -> [Column; 3] {
     [path.finish().into_column(), member.finish().into_column(), row.finish().into_column()]
 }
 
-/// For each row the first one of the same samples, and the first one that sounds the same; nothing for these first ones.
+/// For each row the first one of the same samples, and the first one that sounds the same; nothing for these first
+/// ones.
 type Firsts = Vec<Option<u32>>;
 
 fn duplicates(
@@ -229,7 +230,7 @@ fn duplicates(
     let usable: Vec<Option<usize>> = rows
         .found
         .iter()
-        .zip(statuses)
+        .zip(statuses.iter())
         .map(|(held, status)| held.map(|held| held as usize).filter(|_| matches!(status, Some(OK | UNCHECKED))))
         .collect();
     let mut exact = Groups::new(n_rows);

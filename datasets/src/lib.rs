@@ -7,9 +7,10 @@
 //!                                                    balanced_weights, split, sample <-+
 //! ```
 //!
-//! A [`Manifest`] is a polars `DataFrame` with known columns: whatever polars can do with it is not done again here. Rows that
-//! were wanted and not found stay in it, with the status `missing`. [`Manifest::write`] makes two tables of it: `NAME.parquet` has
-//! the clips that can be used and is run as it is, `NAME.all.parquet` has all rows and is the whole truth.
+//! A [`Manifest`] is a polars `DataFrame` with known columns: whatever polars can do with it is not done again here.
+//! Rows that were wanted and not found stay in it, with the status `missing`. [`Manifest::write`] makes two tables of
+//! it: `NAME.parquet` has the clips that can be used and is run as it is, `NAME.all.parquet` has all rows and is the
+//! whole truth.
 //!
 //! No audio is decoded here, no thread is started (polars has its own pool), and nothing is known of pipelines.
 

@@ -1,7 +1,7 @@
 //! Publishers' text tables, a row a line.
 //!
-//! None of the corpora here has a field that goes over lines. So a quote that is not closed is a fault of its line, named
-//! by its number, and cannot swallow the lines behind it, as it does where quoted text may hold line ends.
+//! None of the corpora here has a field that goes over lines. So a quote that is not closed is a fault of its line,
+//! named by its number, and cannot swallow the lines behind it, as it does where quoted text may hold line ends.
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
@@ -61,7 +61,8 @@ impl TextTable {
         whole.filter(|(_, line)| !line.trim().is_empty())
     }
 
-    /// Splits every line behind a header that names at least `wanted`, and hands over the fields of those, in that order.
+    /// Splits every line behind a header that names at least `wanted`, and hands over the fields of those, in that
+    /// order.
     ///
     /// # Errors
     /// [`DatasetError`] for a header without one of them, and for lines that `row` or [`split_fields`] finds at fault.
@@ -102,8 +103,8 @@ impl TextTable {
     }
 }
 
-/// Splits a line at its commas. Blanks around a field do not count, and a field may stand in quotes (`""` is one quote in it),
-/// whether or not a blank is before the quote: AudioSet has one there, which parsers of CSV do not expect.
+/// Splits a line at its commas. Blanks around a field do not count, and a field may stand in quotes (`""` is one quote
+/// in it), whether or not a blank is before the quote: AudioSet has one there, which parsers of CSV do not expect.
 pub(crate) fn split_fields<'a>(line: &'a str, fields: &mut Vec<Cow<'a, str>>) -> Result<(), &'static str> {
     fields.clear();
     let mut rest = line;
@@ -179,8 +180,9 @@ mod tests {
     #[test]
     fn quotes_in_quotes_are_doubled() {
         assert_eq!(split(r#"1,"a ""b"" c",d"#).unwrap(), ["1", r#"a "b" c"#, "d"]);
-        assert_eq!(split(r#""""","""#).unwrap_err(), "a quote that is not closed");
-        assert_eq!(split(r#""""","#).unwrap(), [r#"""#, ""]);
+        assert_eq!(split("\"\"\"\",").unwrap(), ["\"", ""]);
+        assert_eq!(split("\"\"\"\",\"").unwrap_err(), "a quote that is not closed");
+        assert_eq!(split("\"\"").unwrap(), [""]);
     }
 
     #[test]

@@ -40,7 +40,8 @@ pub const EXCLUDED: &str = "excluded";
 /// | `status` | utf8 | `ok`, `unchecked`, `missing`, `corrupt`, `silent`, `too_short`, `excluded` |
 /// | `reason`, `detail` | utf8 | the reason's code, and words |
 ///
-/// Further columns of the scan travel along. Duplicates are clips as others: leave them out with `duplicate_of IS NULL`.
+/// Further columns of the scan travel along. Duplicates are clips as others: leave them out with `duplicate_of IS
+/// NULL`.
 ///
 /// # Example: from lists and files to a manifest
 /// ```
@@ -92,7 +93,8 @@ fn columns() -> [(&'static str, DataType); 8] {
 }
 
 impl Manifest {
-    /// A manifest from a table that has its columns; of those, all but `clip_id` and `status` are null where they are not there.
+    /// A manifest from a table that has its columns; of those, all but `clip_id` and `status` are null where they are
+    /// not there.
     ///
     /// # Errors
     /// [`DatasetError`] for a column that is missing or of another type, and for names that are null or come twice.
@@ -103,7 +105,10 @@ impl Manifest {
                 Ok(column) if *column.dtype() == kind => continue,
                 Ok(column) if column.dtype().is_null() => Column::full_null(name.into(), frame.height(), &kind),
                 Ok(column) => {
-                    return Err(unusable(format!("the column {name:?} holds {} where {kind} is wanted", column.dtype())));
+                    return Err(unusable(format!(
+                        "the column {name:?} holds {} where {kind} is wanted",
+                        column.dtype()
+                    )));
                 }
                 Err(_) if ["clip_id", "status"].contains(&name) => {
                     return Err(unusable(format!("there is no column {name:?}")));
@@ -147,8 +152,9 @@ impl Manifest {
         Ok(manifest)
     }
 
-    /// Writes `NAME.parquet` with the clips that can be used, which `source_manifest` runs as it is, and `NAME.all.parquet` with
-    /// every clip that was wanted. Each appears whole or not at all, in the place of what had its name.
+    /// Writes `NAME.parquet` with the clips that can be used, which `source_manifest` runs as it is, and
+    /// `NAME.all.parquet` with every clip that was wanted. Each appears whole or not at all, in the place of what had
+    /// its name.
     ///
     /// # Errors
     /// [`DatasetError`] for a path that does not end in `.parquet`, and when the disk refuses.
@@ -178,7 +184,7 @@ impl Manifest {
     /// # Errors
     /// [`DatasetError`] when polars refuses.
     pub fn usable(&self) -> Result<Self, DatasetError> {
-        let keep: BooleanChunked = self.usable_rows()?.into_iter().map(Some).collect();
+        let keep: BooleanChunked = self.usable_rows()?.into_iter().collect();
         Ok(Self { frame: self.frame.filter(&keep)? })
     }
 
@@ -190,8 +196,8 @@ impl Manifest {
 
     /// A name for the corpus: what is in it, wherever it lies and however it is ordered. For checkpoints and papers.
     ///
-    /// It covers names, places in time, labels, splits, groups, contents and statuses of all rows; not paths, so that moving
-    /// the files changes nothing. BLAKE3 over the sorted BLAKE3 hashes of the rows, in hexadecimal.
+    /// It covers names, places in time, labels, splits, groups, contents and statuses of all rows; not paths, so that
+    /// moving the files changes nothing. BLAKE3 over the sorted BLAKE3 hashes of the rows, in hexadecimal.
     ///
     /// # Errors
     /// [`DatasetError`] when polars refuses.
@@ -199,13 +205,14 @@ impl Manifest {
         dataset_hash(self)
     }
 
-    /// The same with each clip that `reasons` names (clip, reason) given the status `excluded` and that reason. Clips that
-    /// cannot be used anyway keep their own; names that are no clip's are nothing.
+    /// The same with each clip that `reasons` names (clip, reason) given the status `excluded` and that reason. Clips
+    /// that cannot be used anyway keep their own; names that are no clip's are nothing.
     ///
     /// # Errors
     /// [`DatasetError`] when polars refuses.
     pub fn excluding(mut self, reasons: &[(String, String)]) -> Result<Self, DatasetError> {
-        let reasons: PlHashMap<&str, &str> = reasons.iter().map(|(id, reason)| (id.as_str(), reason.as_str())).collect();
+        let reasons: PlHashMap<&str, &str> =
+            reasons.iter().map(|(id, reason)| (id.as_str(), reason.as_str())).collect();
         let usable = self.usable_rows()?;
         let n_rows = self.frame.height();
         let nothing = StringChunked::full_null("reason".into(), n_rows);
@@ -277,7 +284,11 @@ fn write_table(manifest: &Manifest, path: &Path) -> Result<(), DatasetError> {
 pub fn read_rejects(path: &Path) -> Result<Vec<(String, String)>, DatasetError> {
     let file = File::open(path).map_err(|error| DatasetError::io(path, error))?;
     let unusable = |problem: String| {
-        DatasetError::unusable(path.display(), problem, "a list of clips has a column `clip_id`, as rejects.parquet has")
+        DatasetError::unusable(
+            path.display(),
+            problem,
+            "a list of clips has a column `clip_id`, as rejects.parquet has",
+        )
     };
     let frame = ParquetReader::new(file).finish().map_err(|error| unusable(error.to_string()))?;
     let texts = |name: &str| -> Result<StringChunked, DatasetError> {

@@ -2,17 +2,17 @@
 
 /// Extensions that are taken off a file's name; a dot before anything else belongs to the name (`YTID_30.000`).
 pub(crate) const AUDIO_EXTENSIONS: [&str; 24] = [
-    "aac", "aif", "aifc", "aiff", "alac", "caf", "flac", "m4a", "m4b", "mka", "mkv", "mov", "mp2", "mp3", "mp4", "mpga",
-    "oga", "ogg", "opus", "sox", "wav", "wave", "webm", "wma",
+    "aac", "aif", "aifc", "aiff", "alac", "caf", "flac", "m4a", "m4b", "mka", "mkv", "mov", "mp2", "mp3", "mp4",
+    "mpga", "oga", "ogg", "opus", "sox", "wav", "wave", "webm", "wma",
 ];
 
 /// How a row of a corpus is found among what is held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum NameRule {
-    /// By a video's identifier, as the usual downloaders write it: `YTID`, `YYTID` (a `Y` before it), each alone or with the
-    /// start behind it in seconds or milliseconds, with or without the end (`YTID_30`, `YTID_30.000`, `YTID_30000`,
-    /// `YTID_30000_40000`), and `any title [YTID]`.
+    /// By a video's identifier, as the usual downloaders write it: `YTID`, `YYTID` (a `Y` before it), each alone or
+    /// with the start behind it in seconds or milliseconds, with or without the end (`YTID_30`, `YTID_30.000`,
+    /// `YTID_30000`, `YTID_30000_40000`), and `any title [YTID]`.
     YouTube,
     /// By the file's name without its extension.
     Stem,
@@ -39,7 +39,9 @@ impl<'a> Source<'a> {
         }
         let Some((path, row)) = source.rsplit_once('#') else { return plain };
         let is_table = [".parquet", ".pq"].iter().any(|end| {
-            path.len().checked_sub(end.len()).is_some_and(|at| path.as_bytes()[at..].eq_ignore_ascii_case(end.as_bytes()))
+            path.len()
+                .checked_sub(end.len())
+                .is_some_and(|at| path.as_bytes()[at..].eq_ignore_ascii_case(end.as_bytes()))
         });
         match row.parse() {
             Ok(row) if is_table => Self { path, row: Some(row), ..plain },
@@ -118,8 +120,8 @@ impl Start {
 /// Letters of a video's identifier; they may be `-` and `_`, the first as any other.
 const ID_LEN: usize = 11;
 
-/// What `name` (without extension) may be, the likeliest first. Which it is, only the corpus knows: `Yabcdefghij_30` begins
-/// with an identifier of eleven letters that happens to begin with `Y`.
+/// What `name` (without extension) may be, the likeliest first. Which it is, only the corpus knows: `Yabcdefghij_30`
+/// begins with an identifier of eleven letters that happens to begin with `Y`.
 pub(crate) fn youtube(name: &str) -> impl Iterator<Item = Held<'_>> {
     let bracketed = name.strip_suffix(']').and_then(|name| name.rsplit_once('[')).map(|(_, id)| id);
     let bracketed = bracketed.filter(|id| id.len() == ID_LEN && is_id(id)).map(|id| Held { id, start: None });
@@ -179,7 +181,8 @@ mod tests {
 
     #[test]
     fn what_is_no_name_of_a_video() {
-        for name in ["", "short", "twelveletter", "-_a_30_0Bcd_", "-_a_30_0Bcd_x", "-_a_30_0Bcd_40_30", "é234567890ab"] {
+        for name in ["", "short", "twelveletter", "-_a_30_0Bcd_", "-_a_30_0Bcd_x", "-_a_30_0Bcd_40_30", "é234567890ab"]
+        {
             assert_eq!(all(name), [], "{name}");
         }
     }
@@ -193,7 +196,9 @@ mod tests {
     #[test]
     fn a_whole_number_is_seconds_or_milliseconds() {
         assert!(Start::Number(30).fits(30.0) && Start::Number(30_000).fits(30.0) && Start::Number(30).fits(30.7));
-        assert!(!Start::Number(30).fits(40.0) && Start::Seconds(30.0).fits(30.001) && !Start::Seconds(30.0).fits(30.01));
+        assert!(
+            !Start::Number(30).fits(40.0) && Start::Seconds(30.0).fits(30.001) && !Start::Seconds(30.0).fits(30.01)
+        );
     }
 
     #[test]

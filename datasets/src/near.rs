@@ -1,9 +1,9 @@
 //! Near duplicates: clips whose fingerprints agree but for some bits.
 //!
-//! A fingerprint is a row of numbers of 32 bits, one per 0.1 to 0.4 s; each bit is the sign of a difference between parts of
-//! the spectrum (Haitsma and Kalker, *A Highly Robust Audio Fingerprinting System*, ISMIR 2002). Another encoding of the same
-//! audio flips a few bits in each and leaves some numbers whole. So numbers that two clips share are looked up; each says by
-//! how much one clip is shifted against the other, and there all bits are compared.
+//! A fingerprint is a row of numbers of 32 bits, one per 0.1 to 0.4 s; each bit is the sign of a difference between
+//! parts of the spectrum (Haitsma and Kalker, *A Highly Robust Audio Fingerprinting System*, ISMIR 2002). Another
+//! encoding of the same audio flips a few bits in each and leaves some numbers whole. So numbers that two clips share
+//! are looked up; each says by how much one clip is shifted against the other, and there all bits are compared.
 
 use serde::{Deserialize, Serialize};
 
@@ -14,8 +14,8 @@ use crate::groups::Groups;
 const TURN: usize = 24 << 20;
 /// So many clips that share a number are compared each with each.
 const FEW: usize = 32;
-/// Where more share it, each is compared with so many behind it: a number that thousands share (hum, a jingle) would ask for
-/// millions of pairs, and a chain unites them as well.
+/// Where more share it, each is compared with so many behind it: a number that thousands share (hum, a jingle) would
+/// ask for millions of pairs, and a chain unites them as well.
 const NEXT: usize = 8;
 
 /// When two clips count as the same.
@@ -24,8 +24,8 @@ const NEXT: usize = 8;
 pub struct NearConfig {
     /// Share of bits that may differ: 0 to below 0.5, where unlike clips are. Default: 0.25.
     pub max_bit_error: f64,
-    /// Numbers that must lie over each other, and be different among themselves: 1 or more. Shorter clips, and clips that are
-    /// one steady sound, are not compared. Default: 8, of 256 bits.
+    /// Numbers that must lie over each other, and be different among themselves: 1 or more. Shorter clips, and clips
+    /// that are one steady sound, are not compared. Default: 8, of 256 bits.
     pub min_values: usize,
     /// Share of the shorter clip that must lie over the longer one: above 0 to 1. Default: 0.75.
     pub min_overlap: f64,
@@ -52,8 +52,8 @@ impl NearConfig {
     }
 }
 
-/// Share of bits that differ where `b` lies over `a` shifted by `shift` numbers, and over how many numbers; `None` where they do
-/// not meet.
+/// Share of bits that differ where `b` lies over `a` shifted by `shift` numbers, and over how many numbers; `None`
+/// where they do not meet.
 ///
 /// # Example: one bit of 64
 /// ```
@@ -98,7 +98,11 @@ fn varied(part: &[u32], wanted: usize) -> bool {
 }
 
 /// Unites the rows whose fingerprints are alike. Rows without one (`&[]`) stay alone.
-pub(crate) fn unite_alike(fingerprints: &[&[u32]], config: &NearConfig, groups: &mut Groups) -> Result<(), DatasetError> {
+pub(crate) fn unite_alike(
+    fingerprints: &[&[u32]],
+    config: &NearConfig,
+    groups: &mut Groups,
+) -> Result<(), DatasetError> {
     config.check()?;
     let n_values: usize = fingerprints.iter().map(|values| values.len()).sum();
     let n_turns = n_values.div_ceil(TURN).max(1) as u64;
@@ -169,7 +173,10 @@ mod tests {
     /// Another encoding: every bit flips with a chance of `per_mille`.
     fn encoded(values: &[u32], seed: u64, per_mille: u64) -> Vec<u32> {
         let mut bits = Bits::new(seed);
-        values.iter().map(|value| (0..32).fold(*value, |v, bit| v ^ u32::from(bits.next() % 1000 < per_mille) << bit)).collect()
+        values
+            .iter()
+            .map(|value| (0..32).fold(*value, |v, bit| v ^ u32::from(bits.next() % 1000 < per_mille) << bit))
+            .collect()
     }
 
     fn grouped(clips: &[Vec<u32>]) -> Vec<u32> {
@@ -237,7 +244,11 @@ mod tests {
         }
 
         #[test]
-        fn no_shift_is_too_far(a in prop::collection::vec(any::<u32>(), 0..9), b in prop::collection::vec(any::<u32>(), 0..9), shift in -12_i64..12) {
+        fn no_shift_is_too_far(
+            a in prop::collection::vec(any::<u32>(), 0..9),
+            b in prop::collection::vec(any::<u32>(), 0..9),
+            shift in -12_i64..12,
+        ) {
             let met = bit_error(&a, &b, shift);
             let n = (0..a.len() as i64).filter(|at| (0..b.len() as i64).contains(&(at - shift))).count();
             prop_assert_eq!(met.map_or(0, |(_, n)| n), n);

@@ -152,7 +152,10 @@ impl Ontology {
     ///
     /// Nothing for a class that is not known. A class that is under itself ends the walk, not the program.
     pub fn under(&self, class: &str) -> Vec<&str> {
-        if self.by_mid.contains_key(class) { self.descendants([class]) } else { self.descendants(self.mids(class)) }
+        match self.get(class) {
+            Some(class) => self.descendants([class.mid.as_str()]),
+            None => self.descendants(self.mids(class)),
+        }
     }
 
     fn descendants<'a>(&'a self, roots: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {

@@ -62,7 +62,8 @@ impl Counts {
     }
 
     fn all(&self) -> [usize; 10] {
-        let Self { wanted, found, usable, missing, corrupt, silent, too_short, excluded, duplicate, near_duplicate } = *self;
+        let Self { wanted, found, usable, missing, corrupt, silent, too_short, excluded, duplicate, near_duplicate } =
+            *self;
         [wanted, found, usable, missing, corrupt, silent, too_short, excluded, duplicate, near_duplicate]
     }
 }
@@ -179,7 +180,7 @@ impl Report {
         let near = marks(manifest, "near_duplicate_of")?;
         let (mut total, mut splits) = (Counts::default(), BTreeMap::<&str, Counts>::new());
         let mut by_label: PlHashMap<(u32, &str), Counts> = PlHashMap::default();
-        for (row, (status, split)) in status.iter().zip(split).enumerate() {
+        for (row, (status, split)) in status.iter().zip(split.iter()).enumerate() {
             let (fate, split) = (Fate::of(status), split.unwrap_or_default());
             let add = |counts: &mut Counts| counts.add(fate, duplicate[row], near[row]);
             add(&mut total);
@@ -301,7 +302,12 @@ impl fmt::Display for Report {
             self.splits.iter().map(|(split, counts)| (shown_split(split).to_owned(), *counts)).collect();
         rows.push(("all".to_owned(), self.total));
         table(f, "split", &rows)?;
-        writeln!(f, "\n{:.1} h can be used; dataset {}", self.sound.hours, self.dataset_hash.get(..16).unwrap_or_default())?;
+        writeln!(
+            f,
+            "\n{:.1} h can be used; dataset {}",
+            self.sound.hours,
+            self.dataset_hash.get(..16).unwrap_or_default()
+        )?;
         if !self.reasons.is_empty() {
             let told: Vec<String> = self.reasons.iter().map(|(reason, n)| format!("{reason} {n}")).collect();
             writeln!(f, "why not: {}", told.join(", "))?;
@@ -313,7 +319,12 @@ impl fmt::Display for Report {
                 held.files, held.matched, held.again, held.other_start, held.unwanted
             )?;
             if !held.unwanted_first.is_empty() {
-                writeln!(f, "not wanted: {}{}", held.unwanted_first.join(", "), if held.unwanted > held.unwanted_first.len() { ", ..." } else { "" })?;
+                writeln!(
+                    f,
+                    "not wanted: {}{}",
+                    held.unwanted_first.join(", "),
+                    if held.unwanted > held.unwanted_first.len() { ", ..." } else { "" }
+                )?;
             }
         }
         self.notes.iter().try_for_each(|note| writeln!(f, "note: {note}"))?;

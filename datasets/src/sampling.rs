@@ -8,9 +8,9 @@ use crate::seed::chance_of;
 
 /// How often each clip is to be drawn, so that every label is heard equally often: the column `weight`.
 ///
-/// The weight of a clip is the sum of `1 / n` over its labels, where `n` is the number of usable clips with the label (Gong,
-/// Chung and Glass, *PSLA*, 2021, section IV, without their smoothing). So the weights of all clips sum to the number of labels
-/// that any usable clip has. A clip that cannot be used, or has no label, has the weight 0.
+/// The weight of a clip is the sum of `1 / n` over its labels, where `n` is the number of usable clips with the label
+/// (Gong, Chung and Glass, *PSLA*, 2021, section IV, without their smoothing). So the weights of all clips sum to the
+/// number of labels that any usable clip has. A clip that cannot be used, or has no label, has the weight 0.
 ///
 /// # Errors
 /// [`DatasetError`] when polars refuses.
@@ -32,9 +32,9 @@ pub fn balanced_weights(manifest: &Manifest) -> Result<Column, DatasetError> {
 
 /// At most `n` of the usable clips, each once, in the manifest's order.
 ///
-/// Which ones is a function of the seed and of their names alone: a larger sample has the smaller one in it, and clips that are
-/// added to a corpus displace some and reshuffle nothing. With `weights` (a number a row, 0 or more), a clip's chance grows with
-/// its weight and clips of weight 0 are never drawn (Efraimidis and Spirakis, 2006).
+/// Which ones is a function of the seed and of their names alone: a larger sample has the smaller one in it, and clips
+/// that are added to a corpus displace some and reshuffle nothing. With `weights` (a number a row, 0 or more), a clip's
+/// chance grows with its weight and clips of weight 0 are never drawn (Efraimidis and Spirakis, 2006).
 ///
 /// # Errors
 /// [`DatasetError`] for weights that are not one a row, below 0 or not finite.
@@ -61,7 +61,7 @@ pub fn sample(manifest: &Manifest, n: usize, seed: u64, weights: Option<&Column>
     drawn.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
     let mut keep = vec![false; n_rows];
     drawn.iter().take(n).for_each(|&(_, row)| keep[row] = true);
-    manifest.keeping(&keep.into_iter().map(Some).collect())
+    manifest.keeping(&keep.into_iter().collect())
 }
 
 /// The clips that have any of `labels`: with [`crate::Ontology::under`], all that is music.
@@ -71,6 +71,6 @@ pub fn sample(manifest: &Manifest, n: usize, seed: u64, weights: Option<&Column>
 pub fn having_any(manifest: &Manifest, labels: &[&str]) -> Result<Manifest, DatasetError> {
     let wanted: PlHashSet<&str> = labels.iter().copied().collect();
     let lists = manifest.label_lists()?;
-    let has = |row: usize| Some(lists.row(row).any(|label| wanted.contains(label)));
+    let has = |row: usize| lists.row(row).any(|label| wanted.contains(label));
     manifest.keeping(&(0..lists.n_rows()).map(has).collect())
 }

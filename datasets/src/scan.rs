@@ -52,9 +52,9 @@ impl Scan {
     /// [`DatasetError`] when it cannot be read, or as [`Self::of`].
     pub fn read(path: &Path) -> Result<Self, DatasetError> {
         let file = File::open(path).map_err(|error| DatasetError::io(path, error))?;
-        let frame = ParquetReader::new(file).finish().map_err(|error| {
-            DatasetError::unusable(path.display(), error.to_string(), "scan the audio again")
-        })?;
+        let frame = ParquetReader::new(file)
+            .finish()
+            .map_err(|error| DatasetError::unusable(path.display(), error.to_string(), "scan the audio again"))?;
         Self::of(frame)
     }
 

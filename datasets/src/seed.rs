@@ -1,4 +1,5 @@
-//! Chance that is a function of a seed and a name: what a row gets does not depend on the rows around it, or their order.
+//! Chance that is a function of a seed and a name: what a row gets does not depend on the rows around it, or their
+//! order.
 
 use twox_hash::XxHash3_64;
 

@@ -52,15 +52,15 @@ impl SplitConfig {
 
 /// Gives every clip a part: the column `split`; what was there goes to `publisher_split`, once.
 ///
-/// Clips that share a `group`, a content hash, `duplicate_of` or `near_duplicate_of`, directly or through others, get one part.
-/// These sets of clips are shared out label by label, the rarest first, the largest sets of a label first, each to the part
-/// that lacks most of the label (Sechidis, Tsoumakas and Vlahavas, *On the Stratification of Multi-Label Data*, 2011). The
-/// result is a function of the clips and the seed, not of the order of rows. Clips that cannot be used come along and do not
-/// count.
+/// Clips that share a `group`, a content hash, `duplicate_of` or `near_duplicate_of`, directly or through others, get
+/// one part. These sets of clips are shared out label by label, the rarest first, the largest sets of a label first,
+/// each to the part that lacks most of the label (Sechidis, Tsoumakas and Vlahavas, *On the Stratification of
+/// Multi-Label Data*, 2011). The result is a function of the clips and the seed, not of the order of rows. Clips that
+/// cannot be used come along and do not count.
 ///
 /// # Errors
-/// [`DatasetError`] for shares without a meaning, and when a clip that is to be shared out belongs to one that is not: it would
-/// be on two sides wherever it goes. [`leaks`] names them.
+/// [`DatasetError`] for shares without a meaning, and when a clip that is to be shared out belongs to one that is not:
+/// it would be on two sides wherever it goes. [`leaks`] names them.
 ///
 /// # Example: a tenth for validation
 /// ```
@@ -210,7 +210,8 @@ impl<'a> Sharing<'a> {
         self.sets.rows[set].iter().filter(|&&row| self.usable[row as usize]).count()
     }
 
-    /// Gives a set to the part that lacks most: of the label, then of clips; where that is equal, chance decides by the shares.
+    /// Gives a set to the part that lacks most: of the label, then of clips; where that is equal, chance decides by the
+    /// shares.
     fn give(&mut self, set: usize, label: Option<usize>) {
         let n_usable = self.n_usable(set);
         let part = if n_usable == 0 {
@@ -250,7 +251,8 @@ pub struct Leak {
     pub n_clips: usize,
 }
 
-/// Every set of usable clips that belong together (one group, one content, or sounding the same) and are not all in one split.
+/// Every set of usable clips that belong together (one group, one content, or sounding the same) and are not all in one
+/// split.
 ///
 /// # Errors
 /// [`DatasetError`] when polars refuses.

@@ -45,7 +45,7 @@ impl Wanted {
     pub fn of_splits(mut self, splits: &[&str]) -> PolarsResult<Self> {
         let split = self.frame.column("split")?.str()?.clone();
         let keep: BooleanChunked =
-            split.iter().map(|split| Some(split.is_some_and(|split| splits.contains(&split)))).collect();
+            split.iter().map(|split| split.is_some_and(|split| splits.contains(&split))).collect();
         self.frame = self.frame.filter(&keep)?;
         Ok(self)
     }
@@ -103,12 +103,7 @@ impl WantedBuilder {
     }
 
     /// The table; `keys` where they are not the names of the clips.
-    pub fn finish(
-        mut self,
-        rule: NameRule,
-        keys: Option<StringChunked>,
-        notes: Vec<String>,
-    ) -> PolarsResult<Wanted> {
+    pub fn finish(mut self, rule: NameRule, keys: Option<StringChunked>, notes: Vec<String>) -> PolarsResult<Wanted> {
         let clip_id = self.clip_id.finish();
         let key = keys.unwrap_or_else(|| clip_id.clone()).with_name("key".into());
         let frame = DataFrame::new(

@@ -60,11 +60,19 @@ pub struct XaresTask {
 use XaresLabels::{Events, Many, One, Text};
 use XaresSplits::{Folds, Named};
 
-const TRAIN_VALID_TEST: XaresSplits =
-    Named(&[("_train", "train"), ("-train", "train"), ("_valid", "valid"), ("-valid", "valid"), ("_test", "test"), ("-test", "test"), ("train", "train"), ("valid", "valid"), ("test", "test")]);
+const TRAIN_VALID_TEST: XaresSplits = Named(&[
+    ("_train", "train"),
+    ("-train", "train"),
+    ("_valid", "valid"),
+    ("-valid", "valid"),
+    ("_test", "test"),
+    ("-test", "test"),
+    ("train", "train"),
+    ("valid", "valid"),
+    ("test", "test"),
+]);
 const EVAL_IS_TEST: XaresSplits = Named(&[("_train", "train"), ("_valid", "valid"), ("_eval", "test")]);
-const LIBRISPEECH: XaresSplits =
-    Named(&[("train-clean-100", "train"), ("dev-clean", "valid"), ("test-clean", "test")]);
+const LIBRISPEECH: XaresSplits = Named(&[("train-clean-100", "train"), ("dev-clean", "valid"), ("test-clean", "test")]);
 
 const fn task(
     name: &'static str,
@@ -79,13 +87,25 @@ const fn task(
 /// The public tasks of X-ARES 0.1.3. Where the package validates and tests on the same tars, they are `test`.
 pub const XARES_TASKS: [XaresTask; 22] = [
     task("ASV2015", "asvspoof2015", "binary_spoof", One, EVAL_IS_TEST),
-    task("Clotho", "clotho", "captions", Text, Named(&[("_development", "train"), ("_evaluation", "valid"), ("_validation", "test")])),
+    task(
+        "Clotho",
+        "clotho",
+        "captions",
+        Text,
+        Named(&[("_development", "train"), ("_evaluation", "valid"), ("_validation", "test")]),
+    ),
     task("CREMA-D", "cremad", "label", One, TRAIN_VALID_TEST),
     task("DESED", "desed", "events", Events("label"), Named(&[("-train", "train"), ("-eval", "test")])),
     task("ESC-50", "esc50", "label", One, Folds),
     task("Fluent Speech Commands", "fluentspeechcommands", "transcription", One, TRAIN_VALID_TEST),
     task("FMA small", "freemusicarchive", "genre", One, TRAIN_VALID_TEST),
-    task("FSD50k", "fsd50k", "soundevent", Many, Named(&[("_train", "train"), ("_validation", "valid"), ("_eval", "test")])),
+    task(
+        "FSD50k",
+        "fsd50k",
+        "soundevent",
+        Many,
+        Named(&[("_train", "train"), ("_validation", "valid"), ("_eval", "test")]),
+    ),
     task("FSD18-Kaggle", "fsdkaggle2018", "sound", One, TRAIN_VALID_TEST),
     task("GTZAN", "gtzan_genre", "genre", One, Folds),
     task("LibriCount", "libricount", "num_speakers", One, Folds),
@@ -167,8 +187,8 @@ pub struct TarSample {
 
 /// The clips of a task's tars: labels of their JSON, splits of the tars' names.
 ///
-/// A clip's name is its key, with the tar's name before it where tars share keys. Samples without the JSON or its field stay
-/// in the table without labels, and are counted in the notes, as are tars whose names say no split.
+/// A clip's name is its key, with the tar's name before it where tars share keys. Samples without the JSON or its field
+/// stay in the table without labels, and are counted in the notes, as are tars whose names say no split.
 ///
 /// # Errors
 /// [`DatasetError`] when there are samples and none has what the task asks for, or two of one tar have one key.
@@ -205,8 +225,10 @@ pub fn xares(task: &XaresTask, samples: &[TarSample]) -> Result<Wanted, DatasetE
         let problem = format!("no sample's JSON has a usable field {:?}", task.field);
         return Err(DatasetError::unusable(task.dir, problem, "check that these are the tars of this task"));
     }
-    let mut notes: Vec<String> =
-        unplaced.iter().map(|(tar, n)| format!("{tar} names no split of {}: {n} samples have none", task.name)).collect();
+    let mut notes: Vec<String> = unplaced
+        .iter()
+        .map(|(tar, n)| format!("{tar} names no split of {}: {n} samples have none", task.name))
+        .collect();
     notes.sort_unstable();
     if bare > 0 {
         notes.push(format!("{bare} samples have no usable field {:?} in their JSON", task.field));
@@ -228,8 +250,8 @@ mod tests {
     }
 
     fn labels(wanted: &Wanted, row: usize) -> Vec<String> {
-        let list = wanted.frame().column("labels").unwrap().list().unwrap().get_as_series(row).unwrap();
-        list.str().unwrap().iter().flatten().map(str::to_owned).collect()
+        let lists = crate::columns::TextLists::of(wanted.frame().column("labels").unwrap()).unwrap();
+        lists.row(row).map(str::to_owned).collect()
     }
 
     #[test]

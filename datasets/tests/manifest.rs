@@ -4,11 +4,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use ajepa_datasets::{
-    AudioSet, JoinConfig, Joined, Manifest, Ontology, Report, Scan, balanced_weights, having_any, join, read_rejects, sample,
+    AudioSet, JoinConfig, Joined, Manifest, Ontology, Report, Scan, balanced_weights, having_any, join, read_rejects,
+    sample,
 };
-use arrow::array::{
-    ArrayRef, FixedSizeBinaryArray, Float64Array, ListArray, RecordBatch, StringArray, UInt32Array,
-};
+use arrow::array::{ArrayRef, FixedSizeBinaryArray, Float64Array, ListArray, RecordBatch, StringArray, UInt32Array};
 use arrow::datatypes::UInt32Type;
 use parquet::arrow::ArrowWriter;
 
@@ -28,8 +27,14 @@ fn write_scan(path: &Path) {
         ("source", Arc::new(StringArray::from_iter_values(&names))),
         ("duration_s", Arc::new(Float64Array::from(vec![10.0; 5]))),
         ("rate_hz", Arc::new(UInt32Array::from(vec![44_100, 44_100, 48_000, 44_100, 44_100]))),
-        ("content_hash", Arc::new(FixedSizeBinaryArray::try_from_sparse_iter_with_size(hashes.into_iter(), 16).unwrap())),
-        ("fingerprint", Arc::new(ListArray::from_iter_primitive::<UInt32Type, _, _>(vec![None::<Vec<Option<u32>>>; 5]))),
+        (
+            "content_hash",
+            Arc::new(FixedSizeBinaryArray::try_from_sparse_iter_with_size(hashes.into_iter(), 16).unwrap()),
+        ),
+        (
+            "fingerprint",
+            Arc::new(ListArray::from_iter_primitive::<UInt32Type, _, _>(vec![None::<Vec<Option<u32>>>; 5])),
+        ),
         ("status", Arc::new(StringArray::from(vec!["ok", "ok", "ok", "silent", "ok"]))),
         ("detail", Arc::new(StringArray::from(vec![None, None, None, Some("peak -90 dB"), None]))),
     ];

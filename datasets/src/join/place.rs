@@ -1,6 +1,7 @@
 //! Where in a file a clip lies.
 
-/// A file may be so much longer or shorter than the segment and still be the segment: decoders pad, downloaders cut at frames.
+/// A file may be so much longer or shorter than the segment and still be the segment: decoders pad, downloaders cut at
+/// frames.
 const SLACK_S: f64 = 1.0;
 
 /// A clip in its file.
@@ -15,7 +16,8 @@ pub(crate) struct Place {
     pub fault: Option<String>,
 }
 
-/// Where the `segment` (start and length, when the publisher says) lies in a file of `held_s` seconds that begins at `offset_s`.
+/// Where the `segment` (start and length, when the publisher says) lies in a file of `held_s` seconds that begins at
+/// `offset_s`.
 pub(crate) fn place_of(
     segment: Option<(f64, f64)>,
     named_start: bool,
@@ -27,7 +29,8 @@ pub(crate) fn place_of(
     let mut place = match (segment, held_s) {
         (Some((start_s, length_s)), Some(held_s)) if !named_start && held_s > length_s + SLACK_S => {
             let left_s = held_s - start_s;
-            let fault = (left_s <= 0.0).then(|| format!("the file has {held_s:.3} s, the segment begins at {start_s} s"));
+            let fault =
+                (left_s <= 0.0).then(|| format!("the file has {held_s:.3} s, the segment begins at {start_s} s"));
             let duration_s = if fault.is_some() { length_s } else { left_s.min(length_s) };
             Place { start_s: offset_s + start_s, duration_s: Some(duration_s), whole: false, fault }
         }
@@ -60,7 +63,9 @@ mod tests {
     #[test]
     fn a_recording_that_ends_early_gives_what_is_there() {
         assert_eq!(place_of(Some((30.0, 10.0)), false, 0.0, Some(34.0), 0.0).duration_s, Some(4.0));
-        assert!(place_of(Some((30.0, 10.0)), false, 0.0, Some(34.0), 5.0).fault.unwrap().contains("4.000 s of at least 5"));
+        assert!(
+            place_of(Some((30.0, 10.0)), false, 0.0, Some(34.0), 5.0).fault.unwrap().contains("4.000 s of at least 5")
+        );
         let none = place_of(Some((30.0, 10.0)), false, 0.0, Some(20.0), 0.0);
         assert_eq!(none.fault.as_deref(), Some("the file has 20.000 s, the segment begins at 30 s"));
     }

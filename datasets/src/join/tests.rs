@@ -25,7 +25,8 @@ fn scan(files: &[File<'_>]) -> Scan {
     let status = StringChunked::from_iter_values("status".into(), files.iter().map(|file| file.status));
     let duration_s = Float64Chunked::from_iter_values("duration_s".into(), files.iter().map(|file| file.duration_s));
     let hash = BinaryChunked::from_iter_values("content_hash".into(), files.iter().map(|file| vec![file.hash; 16]));
-    let mut prints = ListPrimitiveChunkedBuilder::<UInt32Type>::new("fingerprint".into(), files.len(), 0, DataType::UInt32);
+    let mut prints =
+        ListPrimitiveChunkedBuilder::<UInt32Type>::new("fingerprint".into(), files.len(), 0, DataType::UInt32);
     files.iter().for_each(|file| prints.append_slice(&file.print));
     let codec = StringChunked::from_iter_values("codec".into(), files.iter().map(|_| "aac"));
     let taken_by = StringChunked::from_iter_values("taken_by".into(), files.iter().map(|_| "me"));
@@ -122,7 +123,8 @@ fn duplicates_are_told_from_near_ones_and_silence_from_both() {
     let (one, other) = (print(), print());
     // Another encoding: one bit in every second number.
     let encoded: Vec<u32> = one.iter().enumerate().map(|(at, value)| value ^ ((at as u32 % 2) << (at % 32))).collect();
-    let lines: String = "abcdefgh".chars().map(|c| format!("{}, 0.000, 10.000, \"/m/a\"\n", String::from(c).repeat(11))).collect();
+    let lines: String =
+        "abcdefgh".chars().map(|c| format!("{}, 0.000, 10.000, \"/m/a\"\n", String::from(c).repeat(11))).collect();
     let names: Vec<String> = "abcdefgh".chars().map(|c| format!("{}.wav", String::from(c).repeat(11))).collect();
     let of = |row: usize, hash: u8, print: &[u32]| File { print: print.to_vec(), ..file(&names[row], hash) };
     let files = [
@@ -158,7 +160,8 @@ fn folders_are_joined_by_path_and_tars_by_member() {
         json: Some(r#"{"label": 3}"#.to_owned()),
     };
     let wanted = xares(XaresTask::of("esc50").unwrap(), &[sample]).unwrap();
-    let held = [file("/elsewhere/wds-audio-fold-1-0.tar!a.flac", 1), file("/elsewhere/wds-audio-fold-2-0.tar!a.flac", 2)];
+    let held =
+        [file("/elsewhere/wds-audio-fold-1-0.tar!a.flac", 1), file("/elsewhere/wds-audio-fold-2-0.tar!a.flac", 2)];
     let joined = join(&wanted, &scan(&held), &JoinConfig::default()).unwrap();
     assert_eq!(texts(&joined, "path"), ["/elsewhere/wds-audio-fold-2-0.tar"]);
     assert_eq!(texts(&joined, "split"), ["fold2"]);
@@ -177,7 +180,9 @@ fn a_short_clip_and_settings_without_a_meaning() {
 #[test]
 fn rows_of_a_table_go_by_their_clips_names() {
     let mut frame = scan(&[file("hub/0.parquet#17", 1)]).frame().clone();
-    frame.with_column(StringChunked::from_iter_values("clip_id".into(), ["aaaaaaaaaaa"].into_iter()).into_column()).unwrap();
+    frame
+        .with_column(StringChunked::from_iter_values("clip_id".into(), ["aaaaaaaaaaa"].into_iter()).into_column())
+        .unwrap();
     let joined = join(&audioset(FOUR), &Scan::of(frame).unwrap(), &JoinConfig::default()).unwrap();
     assert_eq!(texts(&joined, "path")[0], "hub/0.parquet");
     assert_eq!(joined.manifest.frame().column("row").unwrap().u64().unwrap().get(0), Some(17));

@@ -38,7 +38,8 @@ fn splits(manifest: &Manifest) -> Vec<String> {
 #[test]
 fn every_label_is_shared_out_as_the_clips_are() {
     let clips = random(3000, 2000, 1);
-    let parted = split(&manifest(&clips), &SplitConfig::new(&[("train", 0.8), ("valid", 0.1), ("test", 0.1)], 3)).unwrap();
+    let parted =
+        split(&manifest(&clips), &SplitConfig::new(&[("train", 0.8), ("valid", 0.1), ("test", 0.1)], 3)).unwrap();
     let parts = splits(&parted);
     for (part, share) in [("train", 0.8), ("valid", 0.1), ("test", 0.1)] {
         let n = parts.iter().filter(|of| *of == part).count();
@@ -86,7 +87,8 @@ fn chains_of_duplicates_stay_together() {
     let parts = splits(&parted);
     (0..40).step_by(4).for_each(|row| assert!(parts[row] == parts[row + 1] && parts[row] == parts[row + 2]));
     assert!(leaks(&parted).unwrap().is_empty());
-    let torn = parted.with_texts("split", StringChunked::from_iter_values("x".into(), (0..40).map(|row| ["a", "b"][row % 2])));
+    let torn =
+        parted.with_texts("split", StringChunked::from_iter_values("x".into(), (0..40).map(|row| ["a", "b"][row % 2])));
     let leaks = leaks(&torn.unwrap()).unwrap();
     assert_eq!(leaks.len(), 10);
     assert_eq!(leaks[0].n_clips, 3);
@@ -96,9 +98,11 @@ fn chains_of_duplicates_stay_together() {
 #[test]
 fn only_the_splits_asked_for_are_shared_out() {
     let clips = random(300, 1, 5).into_iter().map(|(id, _, labels)| (id, None, labels)).collect::<Vec<_>>();
-    let given = StringChunked::from_iter_values("x".into(), (0..300).map(|row| if row < 100 { "eval" } else { "train" }));
+    let given =
+        StringChunked::from_iter_values("x".into(), (0..300).map(|row| if row < 100 { "eval" } else { "train" }));
     let manifest = manifest(&clips).with_texts("split", given).unwrap();
-    let config = SplitConfig { of: Some(vec!["train".to_owned()]), ..SplitConfig::new(&[("train", 0.9), ("valid", 0.1)], 1) };
+    let config =
+        SplitConfig { of: Some(vec!["train".to_owned()]), ..SplitConfig::new(&[("train", 0.9), ("valid", 0.1)], 1) };
     let parted = split(&manifest, &config).unwrap();
     let parts = splits(&parted);
     assert!(parts[..100].iter().all(|part| part == "eval"));
@@ -122,7 +126,12 @@ fn parts_without_a_meaning_are_refused() {
 
 proptest! {
     #[test]
-    fn nothing_leaks_and_nothing_is_lost(n in 1_usize..80, groups in 1_u64..30, seed in any::<u64>(), folds in 1_usize..6) {
+    fn nothing_leaks_and_nothing_is_lost(
+        n in 1_usize..80,
+        groups in 1_u64..30,
+        seed in any::<u64>(),
+        folds in 1_usize..6,
+    ) {
         let parted = split(&manifest(&random(n, groups, seed)), &SplitConfig::folds(folds, seed)).unwrap();
         prop_assert!(leaks(&parted).unwrap().is_empty());
         prop_assert!(splits(&parted).iter().all(|part| part.starts_with("fold")));
