@@ -30,8 +30,8 @@ pub fn esc50(dir: &Path) -> Result<Wanted, DatasetError> {
             return Err(format!("the clip {clip_id:?} is there twice"));
         }
         let split = format!("fold{fold}");
-        let row = WantedRow { clip_id, split: Some(&split), group: Some(recording), ..WantedRow::default() };
-        let label = [category.as_ref()];
+        let row = WantedRow { clip_id, split: Some(&split), group: Some(&**recording), ..WantedRow::default() };
+        let label = [&**category];
         rows.push(row, label.into_iter(), label.into_iter());
         Ok(())
     })?;

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 
+use polars::prelude::StringChunked;
 use serde::{Deserialize, Serialize};
 
 use crate::error::DatasetError;
@@ -63,7 +64,9 @@ pub fn folder<'a>(
 ) -> Result<Wanted, DatasetError> {
     let paths: Vec<&str> = paths.into_iter().collect();
     let mut uses: HashMap<&str, u32> = HashMap::with_capacity(paths.len());
-    paths.iter().for_each(|path| *uses.entry(stem_of_path(path)).or_default() += 1);
+    for path in &paths {
+        *uses.entry(stem_of_path(path)).or_default() += 1;
+    }
     let mut rows = WantedBuilder::with_capacity(paths.len());
     for path in &paths {
         let beside = if rules.side_files { beside(root, path)? } else { Beside::default() };
@@ -87,7 +90,7 @@ pub fn folder<'a>(
             labels.iter().copied(),
         );
     }
-    let keys = polars::prelude::StringChunked::from_iter(paths.iter().map(|path| Some(*path)));
+    let keys: StringChunked = paths.iter().map(|path| Some(*path)).collect();
     Ok(rows.finish(NameRule::Path, Some(keys), Vec::new())?)
 }
 

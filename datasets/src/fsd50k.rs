@@ -78,8 +78,8 @@ impl Reading<'_> {
         rows: &mut WantedBuilder,
     ) -> Result<(), DatasetError> {
         TextTable::read(path)?.rows(columns, &mut |fields| {
-            let (clip_id, labels, mids) = (fields[0].as_ref(), fields[1].as_ref(), fields[2].as_ref());
-            let split = fields.get(3).map_or("eval", AsRef::as_ref);
+            let (clip_id, labels, mids) = (&*fields[0], &*fields[1], &*fields[2]);
+            let split = fields.get(3).map_or("eval", |split| &**split);
             let parted = |text: &str| text.split(',').map(|part| part.trim().to_owned()).collect::<Vec<_>>();
             let (names, mids) = (parted(labels), parted(mids));
             if clip_id.is_empty() || names.len() != mids.len() || mids.iter().any(String::is_empty) {

@@ -51,7 +51,9 @@ mod tests {
         #[test]
         fn sets_are_those_of_a_flood(pairs in prop::collection::vec((0_u32..20, 0_u32..20), 0..25)) {
             let mut groups = Groups::new(20);
-            pairs.iter().for_each(|&(a, b)| groups.unite(a, b));
+            for &(a, b) in &pairs {
+                groups.unite(a, b);
+            }
             let mut smallest: Vec<u32> = (0..20).collect();
             for _ in 0..20 {
                 for &(a, b) in &pairs {

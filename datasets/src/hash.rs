@@ -21,23 +21,27 @@ pub(crate) fn dataset_hash(manifest: &Manifest) -> Result<String, DatasetError> 
     let mut bytes = Vec::with_capacity(256);
     for row in 0..frame.height() {
         bytes.clear();
-        texts.iter().for_each(|column| push(&mut bytes, column.get(row).map(str::as_bytes)));
-        numbers
-            .iter()
-            .for_each(|column| push(&mut bytes, column.get(row).map(f64::to_le_bytes).as_ref().map(|b| &b[..])));
+        for column in &texts {
+            push(&mut bytes, column.get(row).map(str::as_bytes));
+        }
+        for column in &numbers {
+            push(&mut bytes, column.get(row).map(f64::to_le_bytes).as_ref().map(|number| &number[..]));
+        }
         push(&mut bytes, content.get(row));
         let mut sorted: Vec<&str> = labels.row(row).collect();
         sorted.sort_unstable();
         bytes.extend_from_slice(&(sorted.len() as u64).to_le_bytes());
-        sorted.iter().for_each(|label| push(&mut bytes, Some(label.as_bytes())));
+        for label in sorted {
+            push(&mut bytes, Some(label.as_bytes()));
+        }
         row_hashes.push(*blake3::hash(&bytes).as_bytes());
     }
     row_hashes.sort_unstable();
     let mut hasher = Hasher::new();
     hasher.update(b"ajepa dataset 1");
-    row_hashes.iter().for_each(|hash| {
+    for hash in &row_hashes {
         hasher.update(hash);
-    });
+    }
     Ok(hasher.finalize().to_hex().to_string())
 }
 

@@ -183,17 +183,14 @@ impl Rows {
             };
             let code = statuses.get(held).unwrap_or(CORRUPT);
             let short = place.as_ref().and_then(|place| place.fault.as_deref());
-            match short.filter(|_| code == OK || code == UNCHECKED) {
-                Some(words) => {
-                    status.append_value("too_short");
-                    reason.append_value("too_short");
-                    detail.append_value(words);
-                }
-                None => {
-                    status.append_value(if TOLD.contains(&code) { code } else { CORRUPT });
-                    reason.append_option(Some(code).filter(|code| *code != OK && *code != UNCHECKED));
-                    detail.append_option(details.get(held));
-                }
+            if let Some(words) = short.filter(|_| code == OK || code == UNCHECKED) {
+                status.append_value("too_short");
+                reason.append_value("too_short");
+                detail.append_value(words);
+            } else {
+                status.append_value(if TOLD.contains(&code) { code } else { CORRUPT });
+                reason.append_option(Some(code).filter(|code| *code != OK && *code != UNCHECKED));
+                detail.append_option(details.get(held));
             }
         }
         Ok([status.finish().into_column(), reason.finish().into_column(), detail.finish().into_column()])

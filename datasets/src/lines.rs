@@ -18,6 +18,9 @@ pub(crate) struct TextTable {
     text: String,
 }
 
+/// Takes the fields of a row, or says what is wrong with them.
+pub(crate) type TakeRow<'a> = dyn FnMut(&[Cow<'_, str>]) -> Result<(), String> + 'a;
+
 impl TextTable {
     /// Reads the file.
     ///
@@ -33,7 +36,7 @@ impl TextTable {
         let text = String::from_utf8(bytes).map_err(|error| {
             let (at, bytes) = (error.utf8_error().valid_up_to(), error.as_bytes());
             let mut faults = LineFaults::default();
-            let line = 1 + bytes[..at].iter().filter(|&&byte| byte == b'\n').count();
+            let line = bytes[..at].split(|&byte| byte == b'\n').count();
             faults.push(line, || format!("the byte {:#04x} is not UTF-8", bytes[at]));
             faults.into_result(path).err().unwrap_or_else(|| DatasetError::argument("text", "bytes", "UTF-8"))
         })?;
@@ -66,11 +69,7 @@ impl TextTable {
     ///
     /// # Errors
     /// [`DatasetError`] for a header without one of them, and for lines that `row` or [`split_fields`] finds at fault.
-    pub fn rows(
-        &self,
-        wanted: &[&str],
-        row: &mut dyn FnMut(&[Cow<'_, str>]) -> Result<(), String>,
-    ) -> Result<(), DatasetError> {
+    pub fn rows(&self, wanted: &[&str], row: &mut TakeRow<'_>) -> Result<(), DatasetError> {
         let mut lines = self.lines();
         let mut header = Vec::new();
         let (number, first) = lines.next().unwrap_or_default();

@@ -118,14 +118,7 @@ impl Manifest {
             frame.with_column(column)?;
         }
         frame.rechunk_mut_par();
-        let ids = frame.column("clip_id")?.str()?;
-        let mut seen: PlHashSet<&str> = PlHashSet::with_capacity(ids.len());
-        for (id, row) in ids.iter().zip(1..) {
-            let id = id.ok_or_else(|| unusable(format!("row {row} has no clip_id")))?;
-            if !seen.insert(id) {
-                return Err(unusable(format!("the clip_id {id:?} of row {row} is that of a row before it too")));
-            }
-        }
+        check_ids(frame.column("clip_id")?.str()?).map_err(unusable)?;
         Ok(Self { frame })
     }
 
@@ -266,6 +259,17 @@ impl Manifest {
         }
         Ok(groups)
     }
+}
+
+fn check_ids(ids: &StringChunked) -> Result<(), String> {
+    let mut seen: PlHashSet<&str> = PlHashSet::with_capacity(ids.len());
+    for (id, row) in ids.iter().zip(1..) {
+        let id = id.ok_or_else(|| format!("row {row} has no clip_id"))?;
+        if !seen.insert(id) {
+            return Err(format!("the clip_id {id:?} of row {row} is that of a row before it too"));
+        }
+    }
+    Ok(())
 }
 
 fn write_table(manifest: &Manifest, path: &Path) -> Result<(), DatasetError> {

@@ -216,7 +216,9 @@ mod tests {
     #[test]
     fn a_number_that_all_share_costs_no_square() {
         let mut clips: Vec<Vec<u32>> = (0..5_000).map(|seed| clip(seed, 16)).collect();
-        clips.iter_mut().for_each(|clip| clip[3] = 42);
+        for clip in &mut clips {
+            clip[3] = 42;
+        }
         clips.push(clips[0].clone());
         let found = grouped(&clips);
         assert_eq!((found[4_999], found[5_000]), (4_999, 0));

@@ -1,6 +1,6 @@
 //! Names of labels, and which is under which.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::Path;
 
 use serde::Deserialize;
@@ -159,15 +159,15 @@ impl Ontology {
     }
 
     fn descendants<'a>(&'a self, roots: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
-        let mut found = BTreeMap::new();
+        let mut found = BTreeSet::new();
         let mut open: Vec<&str> = roots.into_iter().collect();
         while let Some(mid) = open.pop() {
             let Some(class) = self.get(mid) else { continue };
-            if found.insert(class.mid.as_str(), ()).is_none() {
+            if found.insert(class.mid.as_str()) {
                 open.extend(class.children.iter().map(String::as_str));
             }
         }
-        found.into_keys().collect()
+        found.into_iter().collect()
     }
 }
 

@@ -176,8 +176,8 @@ impl Report {
         let split = manifest.texts("split")?;
         let lists = manifest.label_lists()?;
         let labels = lists.index();
-        let duplicate = marks(manifest, "duplicate_of")?;
-        let near = marks(manifest, "near_duplicate_of")?;
+        let duplicate = marks(manifest, "duplicate_of");
+        let near = marks(manifest, "near_duplicate_of");
         let (mut total, mut splits) = (Counts::default(), BTreeMap::<&str, Counts>::new());
         let mut by_label: PlHashMap<(u32, &str), Counts> = PlHashMap::default();
         for (row, (status, split)) in status.iter().zip(split.iter()).enumerate() {
@@ -218,11 +218,11 @@ impl Report {
     }
 }
 
-/// Whether each row has a text in that column.
-fn marks(manifest: &Manifest, name: &str) -> Result<Vec<bool>, DatasetError> {
+/// Whether each row has a value in that column.
+fn marks(manifest: &Manifest, name: &str) -> Vec<bool> {
     match manifest.frame().column(name) {
-        Ok(column) => Ok(column.is_not_null().iter().map(|is| is == Some(true)).collect()),
-        Err(_) => Ok(vec![false; manifest.frame().height()]),
+        Ok(column) => column.is_not_null().iter().map(|is| is == Some(true)).collect(),
+        Err(_) => vec![false; manifest.frame().height()],
     }
 }
 
@@ -289,10 +289,10 @@ fn histogram(values: &[f64]) -> Histogram {
     }
     let mut bars = vec![0; BARS];
     let width = (to - from) / BARS as f64;
-    values.iter().for_each(|value| {
+    for value in values {
         let bar = if width > 0.0 { ((value - from) / width) as usize } else { 0 };
         bars[bar.min(BARS - 1)] += 1;
-    });
+    }
     Histogram { from, to, bars }
 }
 

@@ -182,11 +182,15 @@ impl<'a> Sharing<'a> {
             let mut open: Vec<(u32, u32)> =
                 sets_of[label].iter().copied().filter(|(_, set)| self.part_of[*set as usize].is_none()).collect();
             open.sort_unstable_by_key(|&(n, set)| (std::cmp::Reverse(n), self.sets.chance[set as usize]));
-            open.into_iter().for_each(|(_, set)| self.give(set as usize, Some(label)));
+            for (_, set) in open {
+                self.give(set as usize, Some(label));
+            }
         }
         let mut rest: Vec<usize> = (0..self.part_of.len()).filter(|&set| self.part_of[set].is_none()).collect();
         rest.sort_unstable_by_key(|&set| (std::cmp::Reverse(self.n_usable(set)), self.sets.chance[set]));
-        rest.into_iter().for_each(|set| self.give(set, None));
+        for set in rest {
+            self.give(set, None);
+        }
         self.part_of.into_iter().map(Option::unwrap_or_default).collect()
     }
 

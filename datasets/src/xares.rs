@@ -160,11 +160,11 @@ impl XaresTask {
                 let events = json.as_array().or_else(|| json.get(self.field)?.as_array()).or_else(lists)?;
                 let mut labels: Vec<String> = Vec::new();
                 for text in events.iter().filter_map(|event| one(event.get(name)?)) {
-                    parts(&text, ',').into_iter().for_each(|label| {
+                    for label in parts(&text, ',') {
                         if !labels.contains(&label) {
                             labels.push(label);
                         }
-                    });
+                    }
                 }
                 Some(labels)
             }
@@ -194,7 +194,9 @@ pub struct TarSample {
 /// [`DatasetError`] when there are samples and none has what the task asks for, or two of one tar have one key.
 pub fn xares(task: &XaresTask, samples: &[TarSample]) -> Result<Wanted, DatasetError> {
     let mut uses: HashMap<&str, u32> = HashMap::with_capacity(samples.len());
-    samples.iter().for_each(|sample| *uses.entry(&sample.key).or_default() += 1);
+    for sample in samples {
+        *uses.entry(&sample.key).or_default() += 1;
+    }
     let (mut bare, mut unplaced) = (0_usize, HashMap::<&str, u32>::new());
     let mut seen = std::collections::HashSet::with_capacity(samples.len());
     let mut rows = WantedBuilder::with_capacity(samples.len());

@@ -16,7 +16,7 @@ struct File<'a> {
     print: Vec<u32>,
 }
 
-fn file<'a>(source: &'a str, hash: u8) -> File<'a> {
+fn file(source: &str, hash: u8) -> File<'_> {
     File { source, status: "ok", duration_s: 10.0, hash, print: Vec::new() }
 }
 
@@ -27,7 +27,9 @@ fn scan(files: &[File<'_>]) -> Scan {
     let hash = BinaryChunked::from_iter_values("content_hash".into(), files.iter().map(|file| vec![file.hash; 16]));
     let mut prints =
         ListPrimitiveChunkedBuilder::<UInt32Type>::new("fingerprint".into(), files.len(), 0, DataType::UInt32);
-    files.iter().for_each(|file| prints.append_slice(&file.print));
+    for file in files {
+        prints.append_slice(&file.print);
+    }
     let codec = StringChunked::from_iter_values("codec".into(), files.iter().map(|_| "aac"));
     let taken_by = StringChunked::from_iter_values("taken_by".into(), files.iter().map(|_| "me"));
     let columns = vec![
@@ -123,9 +125,10 @@ fn duplicates_are_told_from_near_ones_and_silence_from_both() {
     let (one, other) = (print(), print());
     // Another encoding: one bit in every second number.
     let encoded: Vec<u32> = one.iter().enumerate().map(|(at, value)| value ^ ((at as u32 % 2) << (at % 32))).collect();
-    let lines: String =
-        "abcdefgh".chars().map(|c| format!("{}, 0.000, 10.000, \"/m/a\"\n", String::from(c).repeat(11))).collect();
-    let names: Vec<String> = "abcdefgh".chars().map(|c| format!("{}.wav", String::from(c).repeat(11))).collect();
+    let ids: Vec<String> = "abcdefgh".chars().map(|c| String::from(c).repeat(11)).collect();
+    let lines: Vec<String> = ids.iter().map(|id| format!("{id}, 0.000, 10.000, \"/m/a\"")).collect();
+    let lines = lines.join("\n");
+    let names: Vec<String> = ids.iter().map(|id| format!("{id}.wav")).collect();
     let of = |row: usize, hash: u8, print: &[u32]| File { print: print.to_vec(), ..file(&names[row], hash) };
     let files = [
         of(0, 1, &one),

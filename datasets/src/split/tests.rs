@@ -8,7 +8,9 @@ fn manifest(clips: &[(String, Option<String>, Vec<String>)]) -> Manifest {
     let ids = StringChunked::from_iter_values("clip_id".into(), clips.iter().map(|(id, ..)| id.as_str()));
     let groups = StringChunked::from_iter_options("group".into(), clips.iter().map(|(_, group, _)| group.as_deref()));
     let mut labels = ListStringChunkedBuilder::new("labels".into(), clips.len(), clips.len());
-    clips.iter().for_each(|(.., of)| labels.append_values_iter(of.iter().map(String::as_str)));
+    for (.., of) in clips {
+        labels.append_values_iter(of.iter().map(String::as_str));
+    }
     let status = StringChunked::from_iter_values("status".into(), clips.iter().map(|_| "ok"));
     let columns = vec![ids.into_column(), groups.into_column(), labels.finish().into_column(), status.into_column()];
     Manifest::of(DataFrame::new(clips.len(), columns).unwrap()).unwrap()
@@ -18,9 +20,9 @@ fn manifest(clips: &[(String, Option<String>, Vec<String>)]) -> Manifest {
 fn random(n: usize, n_groups: u64, seed: u64) -> Vec<(String, Option<String>, Vec<String>)> {
     let mut bits = Bits::new(seed);
     let mut clip = |number: usize| {
-        let group = (bits.next() % 4 > 0).then(|| format!("speaker{}", bits.next() % n_groups));
+        let group = (!bits.next().is_multiple_of(4)).then(|| format!("speaker{}", bits.next() % n_groups));
         let mut labels: Vec<String> = Vec::new();
-        for _ in 0..1 + bits.next() % 3 {
+        for _ in 0..=(bits.next() % 3) {
             let label = format!("label{}", (bits.next() % 12).min(bits.next() % 12));
             if !labels.contains(&label) {
                 labels.push(label);

@@ -113,7 +113,7 @@ fn lists_and_texts_as_polars_writes_them_become_what_shards_hold() {
     let yaml = format!("path: {}/m.parquet", root.path().display());
     let rows = read_all(source("source_manifest", &yaml, 2).as_mut());
     let names = rows.column_by_name("label_names").unwrap();
-    assert!(matches!(names.data_type(), DataType::List(item) if *item.data_type() == DataType::Utf8), "{}", names.data_type());
+    assert!(matches!(names.data_type(), DataType::List(item) if *item.data_type() == DataType::Utf8));
     assert_eq!(texts(&rows, "label_names"), ["[Domestic animals, pets, ]", "-"]);
     assert_eq!(*rows.column_by_name("split").unwrap().data_type(), DataType::Utf8);
 }
