@@ -1,5 +1,7 @@
 //! A corpus from the publisher's files to a manifest and back, through the public door.
 
+#![allow(clippy::unwrap_used)]
+
 use std::path::Path;
 use std::sync::Arc;
 
