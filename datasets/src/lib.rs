@@ -28,6 +28,7 @@ mod manifest;
 mod names;
 mod near;
 mod ontology;
+mod parquet;
 mod report;
 mod sampling;
 mod scan;

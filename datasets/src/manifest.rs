@@ -1,7 +1,6 @@
 //! [`Manifest`]: the whole truth about a corpus, a row per clip that is wanted.
 
 use std::ffi::OsStr;
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -12,6 +11,7 @@ use crate::columns::TextLists;
 use crate::error::DatasetError;
 use crate::groups::Groups;
 use crate::hash::dataset_hash;
+use crate::parquet::read_parquet;
 use crate::scan::{OK, UNCHECKED};
 
 /// Under this name the dataset hash stands in the file's own metadata.
@@ -127,15 +127,9 @@ impl Manifest {
     /// # Errors
     /// [`DatasetError`] when it cannot be read, is no manifest, or rotted.
     pub fn read(path: &Path) -> Result<Self, DatasetError> {
-        let file = File::open(path).map_err(|error| DatasetError::io(path, error))?;
-        let unusable = |problem: String| {
-            DatasetError::unusable(path.display(), problem, "write it again with `dataset`, or fetch it again")
-        };
-        let mut reader = ParquetReader::new(file);
-        let metadata = reader.get_metadata().map_err(|error| unusable(error.to_string()))?.clone();
-        let mut stored = metadata.key_value_metadata().iter().flatten().filter(|pair| pair.key == HASH_KEY);
-        let stored = stored.find_map(|pair| pair.value.clone());
-        let frame = reader.finish().map_err(|error| unusable(error.to_string()))?;
+        let help = "write it again with `dataset`, or fetch it again";
+        let unusable = |problem: String| DatasetError::unusable(path.display(), problem, help);
+        let (frame, stored) = read_parquet(path, HASH_KEY, help)?;
         let manifest = Self::of(frame).map_err(|error| unusable(error.to_string()))?;
         if let Some(stored) = stored
             && stored != manifest.hash()?
@@ -286,15 +280,9 @@ fn write_table(manifest: &Manifest, path: &Path) -> Result<(), DatasetError> {
 /// # Errors
 /// [`DatasetError`] when it cannot be read or has no `clip_id`.
 pub fn read_rejects(path: &Path) -> Result<Vec<(String, String)>, DatasetError> {
-    let file = File::open(path).map_err(|error| DatasetError::io(path, error))?;
-    let unusable = |problem: String| {
-        DatasetError::unusable(
-            path.display(),
-            problem,
-            "a list of clips has a column `clip_id`, as rejects.parquet has",
-        )
-    };
-    let frame = ParquetReader::new(file).finish().map_err(|error| unusable(error.to_string()))?;
+    let help = "a list of clips has a column `clip_id`, as rejects.parquet has";
+    let unusable = |problem: String| DatasetError::unusable(path.display(), problem, help);
+    let (frame, _) = read_parquet(path, HASH_KEY, help)?;
     let texts = |name: &str| -> Result<StringChunked, DatasetError> {
         let column = frame.column(name).map_err(|error| unusable(error.to_string()))?;
         Ok(column.str().map_err(|error| unusable(error.to_string()))?.clone())

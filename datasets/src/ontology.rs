@@ -29,7 +29,7 @@ pub struct Class {
 ///     r#"[{"id": "/m/04rlf", "name": "Music", "child_ids": ["/m/0342h"]},
 ///         {"id": "/m/0342h", "name": "Guitar", "child_ids": []}]"#,
 /// )?;
-/// assert_eq!(ontology.under("Music"), ["/m/04rlf", "/m/0342h"]);
+/// assert_eq!(ontology.under("Music"), ["/m/0342h", "/m/04rlf"]);
 /// assert_eq!(ontology.name("/m/0342h"), Some("Guitar"));
 /// # Ok::<(), ajepa_datasets::DatasetError>(())
 /// ```

@@ -1,11 +1,11 @@
 //! [`Scan`]: what is held, as whoever decoded it found it.
 
-use std::fs::File;
 use std::path::Path;
 
 use polars::prelude::*;
 
 use crate::error::DatasetError;
+use crate::parquet::read_parquet;
 
 /// A clip that decodes.
 pub const OK: &str = "ok";
@@ -51,10 +51,7 @@ impl Scan {
     /// # Errors
     /// [`DatasetError`] when it cannot be read, or as [`Self::of`].
     pub fn read(path: &Path) -> Result<Self, DatasetError> {
-        let file = File::open(path).map_err(|error| DatasetError::io(path, error))?;
-        let frame = ParquetReader::new(file)
-            .finish()
-            .map_err(|error| DatasetError::unusable(path.display(), error.to_string(), "scan the audio again"))?;
+        let (frame, _) = read_parquet(path, "", "scan the audio again")?;
         Self::of(frame)
     }
 
