@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{RecordBatch, RecordBatchReader, new_null_array};
-use arrow::compute::concat_batches;
+use arrow::compute::{cast, concat_batches};
 use arrow::datatypes::{DataType, Field, Schema as ArrowSchema};
 use arrow::error::ArrowError;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -55,23 +55,40 @@ pub fn read_table(path: &Path) -> Result<RecordBatch, BuildError> {
         let problem = format!("{shown}: two columns are named {:?}", field.name());
         return Err(BuildError::new(problem, "rename one of them"));
     }
-    without_null_columns(&table).map_err(wrong)
+    in_plain_types(&table).map_err(wrong)
 }
 
-/// A column that is null in every row has no type of its own (JSONL, Parquet); as text it can be stored and filled later.
-fn without_null_columns(table: &RecordBatch) -> Result<RecordBatch, ArrowError> {
+/// The columns in the types that shards can hold. One that is null in every row has no type of its own (JSONL, Parquet); as
+/// text it can be stored and filled later. Views and 64-bit offsets, which polars writes, are the same texts and lists.
+fn in_plain_types(table: &RecordBatch) -> Result<RecordBatch, ArrowError> {
     let mut fields = Vec::new();
     let mut columns = Vec::new();
     for (field, column) in table.schema_ref().fields().iter().zip(table.columns()) {
+        let plain = plain_type(field.data_type());
         if *field.data_type() == DataType::Null {
             fields.push(Field::new(field.name(), DataType::Utf8, true));
             columns.push(new_null_array(&DataType::Utf8, table.num_rows()));
-        } else {
+        } else if plain == *field.data_type() {
             fields.push(field.as_ref().clone());
             columns.push(column.clone());
+        } else {
+            columns.push(cast(column, &plain)?);
+            fields.push(field.as_ref().clone().with_data_type(plain));
         }
     }
     RecordBatch::try_new(Arc::new(ArrowSchema::new(fields)), columns)
+}
+
+fn plain_type(kind: &DataType) -> DataType {
+    match kind {
+        DataType::LargeUtf8 | DataType::Utf8View => DataType::Utf8,
+        DataType::LargeBinary | DataType::BinaryView => DataType::Binary,
+        DataType::List(item) | DataType::LargeList(item) => {
+            let plain = item.as_ref().clone().with_data_type(plain_type(item.data_type()));
+            DataType::List(Arc::new(plain))
+        }
+        other => other.clone(),
+    }
 }
 
 fn read_csv(mut file: File, delimiter: u8) -> Result<RecordBatch, ArrowError> {

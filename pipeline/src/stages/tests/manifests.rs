@@ -1,4 +1,5 @@
-use arrow::array::{Int16Array, LargeStringArray, ListBuilder, StringBuilder};
+use arrow::array::{Int16Array, LargeListBuilder, LargeStringArray, ListBuilder, StringBuilder, StringViewBuilder};
+use arrow::datatypes::DataType;
 use parquet::arrow::ArrowWriter;
 
 use super::*;
@@ -89,8 +90,32 @@ fn parquet_columns_travel_with_their_type() {
     let yaml = format!("path: {}/m.parquet", root.path().display());
     let rows = read_all(source("source_manifest", &yaml, 1).as_mut());
     assert_eq!(texts(&rows, "labels"), ["[x]", "[y, z]"]);
-    assert_eq!(*rows.column_by_name("fold").unwrap().data_type(), arrow::datatypes::DataType::Int16);
+    assert_eq!(*rows.column_by_name("fold").unwrap().data_type(), DataType::Int16);
     assert_eq!(texts(&rows, "fold"), ["3", "4"]);
+}
+
+#[test]
+fn lists_and_texts_as_polars_writes_them_become_what_shards_hold() {
+    let root = tempfile::tempdir().unwrap();
+    let mut names = LargeListBuilder::new(StringViewBuilder::new());
+    names.append_value([Some("Domestic animals, pets"), None]);
+    names.append_null();
+    let table = RecordBatch::try_from_iter([
+        ("path", Arc::new(LargeStringArray::from(vec!["a.wav", "b.wav"])) as ArrayRef),
+        ("label_names", Arc::new(names.finish())),
+        ("split", Arc::new(LargeStringArray::from(vec![Some("eval"), None]))),
+    ]);
+    let table = table.unwrap();
+    let file = std::fs::File::create(root.path().join("m.parquet")).unwrap();
+    let mut writer = ArrowWriter::try_new(file, table.schema(), None).unwrap();
+    writer.write(&table).unwrap();
+    writer.close().unwrap();
+    let yaml = format!("path: {}/m.parquet", root.path().display());
+    let rows = read_all(source("source_manifest", &yaml, 2).as_mut());
+    let names = rows.column_by_name("label_names").unwrap();
+    assert!(matches!(names.data_type(), DataType::List(item) if *item.data_type() == DataType::Utf8));
+    assert_eq!(texts(&rows, "label_names"), ["[Domestic animals, pets, ]", "-"]);
+    assert_eq!(*rows.column_by_name("split").unwrap().data_type(), DataType::Utf8);
 }
 
 #[test]
