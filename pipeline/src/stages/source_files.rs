@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::source_folder::SourceFolderConfig;
-use crate::corpus::{
+use crate::corpus::{Condition, check_condition, 
     ClipTable, Listed, ManifestColumns, Selection, clip_ids, clips_of_table, first_repeated, read_table,
 };
 use crate::schema::Schema;
@@ -26,12 +26,18 @@ const TABLES: [&str; 6] = ["csv", "tsv", "parquet", "pq", "jsonl", "ndjson"];
 pub struct SourceFilesConfig {
     /// Files, folders and tables (.csv, .tsv, .parquet, .jsonl); one or more.
     pub paths: Vec<PathBuf>,
+    /// Which clips are taken: a condition in SQL over the columns clip_id, source, offset_s, duration_s, labels and
+    /// those of a table that is the only thing named, such as "array_has(labels, 'Music')"; counted before
+    /// shuffle and limit. Default: all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub r#where: Option<String>,
 }
 
 impl StageConfig for SourceFilesConfig {
     fn plan(&self, inputs: &[Schema]) -> Result<StagePlan, PlanError> {
         super::checks::no_input(inputs)?;
         self.validate()?;
+        check_condition(self.r#where.as_deref(), true)?;
         Ok(StagePlan::new(StageKind::Source, Schema::of_media(true)))
     }
 
@@ -52,7 +58,9 @@ impl StageConfig for SourceFilesConfig {
                 "name each file once, or list them in one table with a column clip_id",
             ));
         }
-        Ok(Stage::Source(Box::new(Listed::new(clips, Selection::default(), cx)?)))
+        let folder = self.paths.first().and_then(|path| if path.is_dir() { Some(path.as_path()) } else { path.parent() });
+        let condition = Condition::new(self.r#where.as_deref(), folder);
+        Ok(Stage::Source(Box::new(Listed::new(clips, Selection { condition, ..Selection::default() }, cx)?)))
     }
 }
 
