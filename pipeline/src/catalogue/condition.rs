@@ -9,7 +9,7 @@ use arrow::compute::prep_null_mask_filter;
 use arrow::datatypes::{DataType, Schema as ArrowSchema};
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, DataFusionError};
-use datafusion::logical_expr::{Expr, ExprSchemable};
+use datafusion::logical_expr::{Expr, Volatility};
 use datafusion::physical_plan::PhysicalExpr;
 use datafusion::prelude::SessionContext;
 use datafusion::sql::parser::DFParserBuilder;
@@ -53,10 +53,7 @@ impl Prepared {
             ontology.offer(file);
         }
         let context = bare_context(&ontology);
-        let expr = plan(&context, text, parse(text)?, schema)?;
-        let of = |error: DataFusionError| CatalogueError::of(&error, text, &[]);
-        let schema = DFSchema::try_from(schema.clone()).map_err(of)?;
-        let predicate = context.create_physical_expr(expr, &schema).map_err(of)?;
+        let predicate = plan(&context, text, parse(text)?, schema)?;
         Ok(Self { predicate, text: text.to_owned() })
     }
 
@@ -111,19 +108,18 @@ fn plan(
     context: &SessionContext,
     text: &str,
     parsed: ExprWithAlias,
-    schema: &ArrowSchema,
-) -> Result<Expr, CatalogueError> {
+    columns: &ArrowSchema,
+) -> Result<Arc<dyn PhysicalExpr>, CatalogueError> {
     let of = |error: DataFusionError| CatalogueError::of(&error, text, &[]);
-    let schema = DFSchema::try_from(schema.clone()).map_err(of)?;
+    let schema = DFSchema::try_from(columns.clone()).map_err(of)?;
     let state = context.state();
     let expr = state.create_logical_expr_from_sql_expr(parsed, &schema).map_err(of)?;
     if let Some(words) = unfit(&expr) {
         return Err(CatalogueError::sql(words, "it must say of one row whether it is meant, and say the same every time"));
     }
-    // Types are brought together before the type of the whole is asked for.
-    state.create_physical_expr(expr.clone(), &schema).map_err(of)?;
-    match expr.get_type(&schema).map_err(of)? {
-        DataType::Boolean => Ok(expr),
+    let predicate = state.create_physical_expr(expr, &schema).map_err(of)?;
+    match predicate.data_type(columns).map_err(of)? {
+        DataType::Boolean => Ok(predicate),
         other => {
             let help = "a comparison, array_has, LIKE, IN or any other condition is";
             Err(CatalogueError::sql(format!("it gives {other}, which is neither true nor false"), help))
@@ -139,7 +135,7 @@ fn unfit(expr: &Expr) -> Option<String> {
             Expr::AggregateFunction(call) => Some(format!("{} is a function of many rows", call.func.name())),
             Expr::WindowFunction(call) => Some(format!("{} is a function of many rows", call.fun.name())),
             Expr::ScalarFunction(call)
-                if call.func.signature().volatility != datafusion::logical_expr::Volatility::Immutable =>
+                if call.func.signature().volatility != Volatility::Immutable =>
             {
                 Some(format!("{} gives something else every time", call.func.name()))
             }

@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 
 use super::error::CatalogueError;
 use super::found::{Found, info};
+use crate::corpus::in_order;
 use crate::report::RunReport;
 
 /// What a checkpoint says of itself.
@@ -99,7 +100,7 @@ fn of_rows(name: &str, path: &Path, kind: &str, rows: Vec<Value>) -> Result<Foun
 
 fn batch_of(rows: &[Value]) -> Result<RecordBatch, String> {
     let schema = infer_json_schema_from_iterator(rows.iter().map(Ok)).map_err(|error| error.to_string())?;
-    let decoder = ReaderBuilder::new(Arc::new(schema)).with_batch_size(rows.len().max(1)).build_decoder();
+    let decoder = ReaderBuilder::new(Arc::new(in_order(&schema))).with_batch_size(rows.len().max(1)).build_decoder();
     let mut decoder = decoder.map_err(|error| error.to_string())?;
     decoder.serialize(rows).map_err(|error| error.to_string())?;
     let batch = decoder.flush().map_err(|error| error.to_string())?;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use crossbeam::channel::{Receiver, Sender, bounded};
-use datafusion::common::DataFusionError;
+use datafusion::common::{DataFusionError, TableReference};
 use datafusion::execution::context::SQLOptions;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
@@ -135,7 +135,7 @@ impl Catalogue {
         }
         let mut names = Vec::new();
         for Found { info, provider } in found {
-            let registered = self.context.register_table(datafusion::sql::TableReference::bare(info.name.clone()), provider);
+            let registered = self.context.register_table(TableReference::bare(info.name.clone()), provider);
             registered.map_err(|error| CatalogueError::of(&error, "", &[]))?;
             names.push(info.name.clone());
             self.tables.insert(info.name.clone(), info);

@@ -16,7 +16,7 @@ pub use faults::Faults;
 pub use listing::{Listed, Listing, Selection, Stamps};
 pub use manifest::{ManifestColumns, clips_of_table};
 pub use places::expand;
-pub use table_file::{TableReader, open_table, read_table};
+pub use table_file::{TableReader, in_order, open_table, read_table};
 pub use tar_index::{Member, MemberKind, ScanError, scan_tar};
 pub use tar_samples::TarSamples;
 

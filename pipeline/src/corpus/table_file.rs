@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchReader, new_null_array};
 use arrow::compute::concat_batches;
-use arrow::datatypes::{DataType, Field, FieldRef, Schema as ArrowSchema, SchemaRef};
+use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema as ArrowSchema, SchemaRef};
 use arrow::error::ArrowError;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
@@ -133,8 +133,31 @@ fn open_csv(mut file: File, delimiter: u8) -> Result<Rows, ArrowError> {
 fn open_jsonl(file: File) -> Result<Rows, ArrowError> {
     let mut reader = BufReader::new(file);
     let (schema, _) = arrow::json::reader::infer_json_schema_from_seekable(&mut reader, None)?;
-    let builder = arrow::json::ReaderBuilder::new(Arc::new(schema)).with_batch_size(CHUNK_ROWS);
+    let builder = arrow::json::ReaderBuilder::new(Arc::new(in_order(&schema))).with_batch_size(CHUNK_ROWS);
     Ok(Box::new(builder.build(reader)?))
+}
+
+/// Columns by their names, those inside of others too: Arrow gives the columns of JSON in another order every time.
+pub fn in_order(schema: &ArrowSchema) -> ArrowSchema {
+    ArrowSchema::new(fields_in_order(schema.fields()))
+}
+
+fn fields_in_order(fields: &Fields) -> Fields {
+    let field = |field: &FieldRef| Arc::new(field.as_ref().clone().with_data_type(kind_in_order(field.data_type())));
+    let mut fields: Vec<FieldRef> = fields.iter().map(field).collect();
+    fields.sort_by(|a, b| a.name().cmp(b.name()));
+    fields.into()
+}
+
+fn kind_in_order(kind: &DataType) -> DataType {
+    match kind {
+        DataType::Struct(fields) => DataType::Struct(fields_in_order(fields)),
+        DataType::List(item) => {
+            let kind = kind_in_order(item.data_type());
+            DataType::List(Arc::new(item.as_ref().clone().with_data_type(kind)))
+        }
+        other => other.clone(),
+    }
 }
 
 /// The first line that is no JSON object, by its number in the file: the reader counts within what it happened to hold.
