@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use ajepa_store::{Fs, RealFs};
 use arrow::array::RecordBatch;
+use arrow::datatypes::{DataType, Schema as ArrowSchema};
 use arrow::json::ReaderBuilder;
 use arrow::json::reader::infer_json_schema_from_iterator;
 use datafusion::datasource::MemTable;
@@ -100,6 +101,7 @@ fn of_rows(name: &str, path: &Path, kind: &str, rows: Vec<Value>) -> Result<Foun
 
 fn batch_of(rows: &[Value]) -> Result<RecordBatch, String> {
     let schema = infer_json_schema_from_iterator(rows.iter().map(Ok)).map_err(|error| error.to_string())?;
+    let schema = typed(&schema);
     let decoder = ReaderBuilder::new(Arc::new(in_order(&schema))).with_batch_size(rows.len().max(1)).build_decoder();
     let mut decoder = decoder.map_err(|error| error.to_string())?;
     decoder.serialize(rows).map_err(|error| error.to_string())?;
@@ -107,10 +109,18 @@ fn batch_of(rows: &[Value]) -> Result<RecordBatch, String> {
     batch.ok_or_else(|| "it has no rows".to_owned())
 }
 
-/// With lists of mixed kinds, such as `["a", {...}]`, as their JSON: a column has one type. Empty objects have none.
+/// What is null in every row is taken for a text that is missing.
+fn typed(schema: &ArrowSchema) -> ArrowSchema {
+    let kind = |kind: &DataType| if kind.is_null() { DataType::Utf8 } else { kind.clone() };
+    let fields = schema.fields().iter().map(|field| field.as_ref().clone().with_data_type(kind(field.data_type())));
+    ArrowSchema::new(fields.collect::<Vec<_>>())
+}
+
+/// With lists of mixed kinds, such as `["a", {...}]`, as their JSON: a column has one type. Empty lists and objects have none.
 fn uniform(value: Value) -> Value {
     match value {
         Value::Object(fields) if fields.is_empty() => Value::Null,
+        Value::Array(items) if items.is_empty() => Value::Null,
         Value::Object(fields) => Value::Object(fields.into_iter().map(|(key, value)| (key, uniform(value))).collect()),
         Value::Array(items) => {
             let kinds = items.iter().filter(|item| !item.is_null()).map(std::mem::discriminant);

@@ -95,6 +95,7 @@ impl Catalogue {
             .worker_threads(jobs)
             .thread_name("catalogue")
             .thread_stack_size(STACK_BYTES)
+            .enable_all()
             .build()
             .map_err(failed("the threads of the SQL engine"))?;
         let spill = SpillFolder::create().map_err(failed("the folder for spills"))?;

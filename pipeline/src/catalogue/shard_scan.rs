@@ -283,7 +283,7 @@ impl Scan {
         let n_rows = part.info().rows_of_batch(batch as u64) as usize;
         let sparse = part.sparse(batch, &wanted).map_err(external)?;
         let (tensors, light): (Vec<usize>, Vec<usize>) =
-            wanted.iter().partition(|&&i| is_tensor(asked.table.field(i)));
+            wanted.iter().copied().partition(|&i| is_tensor(asked.table.field(i)));
         let column_of = |i: usize| light.binary_search(&i).ok().map(|at| sparse.columns[at].clone());
         let keep = match &asked.filter {
             None => None,

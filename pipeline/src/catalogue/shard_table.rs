@@ -6,6 +6,7 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::tree_node::TreeNode;
 use datafusion::common::{Column, DFSchema, Result, Statistics, stats::Precision};
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
@@ -52,11 +53,15 @@ impl ShardTable {
         crate::shard::is_tensor(self.schema.field(column))
     }
 
-    /// The columns of `filter`, ascending; `None` where one of them is a tensor, or none of this table.
+    /// The columns of `filter`, ascending; `None` where one of them is a tensor, or none of this table, or more is asked than columns.
     fn light_columns(&self, filter: &Expr) -> Option<Vec<usize>> {
         let find = |column: &Column| self.schema.index_of(&column.name).ok().filter(|&i| !self.is_tensor(i));
+        if filter.exists(|part| Ok(is_subquery(part))).unwrap_or(true) {
+            return None;
+        }
         let mut columns: Vec<usize> = filter.column_refs().into_iter().map(find).collect::<Option<_>>()?;
         columns.sort_unstable();
+        columns.dedup();
         Some(columns)
     }
 
@@ -68,6 +73,10 @@ impl ShardTable {
             state.create_physical_expr(all, &DFSchema::try_from(schema.as_ref().clone())?)?;
         Ok(Some(Filter { columns, schema, predicate }))
     }
+}
+
+fn is_subquery(part: &Expr) -> bool {
+    matches!(part, Expr::Exists(_) | Expr::InSubquery(_) | Expr::ScalarSubquery(_) | Expr::SetComparison(_))
 }
 
 #[async_trait]

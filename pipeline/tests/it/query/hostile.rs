@@ -105,7 +105,7 @@ fn depth_and_length_are_bounded() {
         (format!("SELECT {}", "- ".repeat(30_000) + "1"), 2),
         (format!("SELECT 1 WHERE 1 IN ({}1)", "1,".repeat(600_000)), 2),
         ("x".repeat(2 << 20), 2),
-        ("SELECT 'a".to_owned() + &"'".repeat(9_999), 2),
+        ("SELECT 'a".to_owned() + &"'".repeat(10_000), 2),
     ];
     for (sql, code) in cases {
         let file = format!("query --at t.csv --format csv {}", "");
