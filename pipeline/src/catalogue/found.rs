@@ -30,6 +30,16 @@ pub struct Found {
     pub provider: Arc<dyn TableProvider>,
 }
 
+/// What is needed to look at a path.
+pub struct Looking<'a> {
+    /// The engine, for the types of Parquet.
+    pub context: &'a SessionContext,
+    /// Its threads.
+    pub runtime: &'a Runtime,
+    /// Whether checksums of shards are not verified.
+    pub trusted: bool,
+}
+
 /// The name that a path gives its table: the last part without its extension, in lower case, with `_` for what no name in SQL
 /// may have.
 pub fn name_of(path: &Path) -> String {
@@ -51,8 +61,7 @@ pub fn name_of(path: &Path) -> String {
 pub fn look(
     name: &str,
     path: &Path,
-    context: &SessionContext,
-    runtime: &Runtime,
+    looking: &Looking<'_>,
 ) -> std::result::Result<Vec<Found>, CatalogueError> {
     let extension = path.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
     let about = std::fs::metadata(path).map_err(|error| {
@@ -63,13 +72,13 @@ pub fn look(
         CatalogueError::table(problem, "check the path")
     })?;
     if about.is_dir() {
-        return look_into(name, path, context, runtime);
+        return look_into(name, path, looking);
     }
     if !about.is_file() {
         return Err(CatalogueError::table(format!("{}: neither a file nor a folder", path.display()), HELP));
     }
     match extension.as_str() {
-        "parquet" | "pq" => Ok(vec![parquet(name, path, context, runtime)?]),
+        "parquet" | "pq" => Ok(vec![parquet(name, path, looking)?]),
         "json" => document::report(name, path),
         "csv" | "tsv" | "jsonl" | "ndjson" | "arrow" | "ipc" | "feather" => Ok(vec![file(name, path, &extension)?]),
         _ => {
@@ -83,8 +92,7 @@ pub fn look(
 fn look_into(
     name: &str,
     path: &Path,
-    context: &SessionContext,
-    runtime: &Runtime,
+    looking: &Looking<'_>,
 ) -> std::result::Result<Vec<Found>, CatalogueError> {
     let has = |file: &str| path.join(file).exists();
     if has(document::CHECKPOINT) {
@@ -93,10 +101,10 @@ fn look_into(
     if has(document::RUN) {
         return training(name, path);
     }
-    let mut found = vec![shards(name, path)?];
+    let mut found = vec![shards(name, path, looking.trusted)?];
     let rejects = path.join("rejects.parquet");
     if rejects.is_file() {
-        let mut table = parquet(&format!("{name}_rejects"), &rejects, context, runtime)?;
+        let mut table = parquet(&format!("{name}_rejects"), &rejects, looking)?;
         "clips that were refused".clone_into(&mut table.info.kind);
         found.push(table);
     }
@@ -126,8 +134,8 @@ fn training(name: &str, path: &Path) -> std::result::Result<Vec<Found>, Catalogu
     Ok(found)
 }
 
-fn shards(name: &str, path: &Path) -> std::result::Result<Found, CatalogueError> {
-    let table = ShardTable::open(path).map_err(|error| CatalogueError::table(error.to_string(), HELP))?;
+fn shards(name: &str, path: &Path, trusted: bool) -> std::result::Result<Found, CatalogueError> {
+    let table = ShardTable::open(path, trusted).map_err(|error| CatalogueError::table(error.to_string(), HELP))?;
     let info = info(name, path, "shards", table.schema_of(), Some(table.n_rows()));
     Ok(Found { info, provider: Arc::new(table) })
 }
@@ -146,8 +154,7 @@ fn file(name: &str, path: &Path, extension: &str) -> std::result::Result<Found, 
 fn parquet(
     name: &str,
     path: &Path,
-    context: &SessionContext,
-    runtime: &Runtime,
+    looking: &Looking<'_>,
 ) -> std::result::Result<Found, CatalogueError> {
     let unreadable = |error: &dyn std::fmt::Display| {
         CatalogueError::table(format!("{}: not readable as Parquet: {error}", path.display()), "write the file anew")
@@ -156,7 +163,7 @@ fn parquet(
     let footer = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| unreadable(&error))?;
     let rows = u64::try_from(footer.metadata().file_metadata().num_rows()).ok();
     let is_embeddings = sink_embeddings::read_about(path).is_ok_and(|about| about.is_some());
-    let table = runtime.block_on(listing(path, context)).map_err(|error| unreadable(&error.strip_backtrace()))?;
+    let table = looking.runtime.block_on(listing(path, looking.context)).map_err(|error| unreadable(&error.strip_backtrace()))?;
     let kind = if is_embeddings { "embeddings (Parquet)" } else { "table (Parquet)" };
     let info = info(name, path, kind, table.schema(), rows);
     Ok(Found { info, provider: Arc::new(table) })

@@ -23,7 +23,7 @@ use tokio::task::block_in_place;
 
 use super::admit::{admit_statement, admit_text};
 use super::error::CatalogueError;
-use super::found::{self, Found};
+use super::found::{self, Found, Looking};
 use super::functions::{self, OntologyPlace};
 use super::rows::{Message, Rows};
 use crate::engine::StopSignal;
@@ -49,6 +49,9 @@ pub struct CatalogueOptions {
     pub jobs: Option<NonZeroUsize>,
     /// AudioSet's `ontology.json`, or `class_labels_indices.csv`; what lies beside the tables when `None`.
     pub ontology: Option<PathBuf>,
+    /// Whether shards are read without verifying the checksums of what is read. A question about labels then touches a few
+    /// kilobytes of a shard, where the pages that checksums are over have a megabyte.
+    pub trusted: bool,
     /// A message here ends whatever is being answered.
     pub stop: Option<Receiver<StopSignal>>,
 }
@@ -63,6 +66,7 @@ pub struct Catalogue {
     runtime: Option<Runtime>,
     tables: BTreeMap<String, TableInfo>,
     ontology: OntologyPlace,
+    trusted: bool,
     stop: Option<Receiver<StopSignal>>,
     spill: Option<SpillFolder>,
 }
@@ -103,8 +107,8 @@ impl Catalogue {
         let context = context(jobs, memory, &spill.0).map_err(|error| CatalogueError::of(&error, "", &[]))?;
         let ontology = options.ontology.map_or_else(OntologyPlace::default, OntologyPlace::at);
         functions::register(&context, &ontology);
-        let (tables, stop) = (BTreeMap::new(), options.stop);
-        Ok(Self { context, runtime: Some(runtime), tables, ontology, stop, spill: Some(spill) })
+        let (tables, trusted, stop) = (BTreeMap::new(), options.trusted, options.stop);
+        Ok(Self { context, runtime: Some(runtime), tables, ontology, trusted, stop, spill: Some(spill) })
     }
 
     /// Adds what lies at `path`, under a name taken from it; gives the names of the tables that it became.
@@ -120,7 +124,8 @@ impl Catalogue {
     /// # Errors
     /// As [`Catalogue::add`].
     pub fn add_as(&mut self, name: &str, path: &Path) -> Result<Vec<String>, CatalogueError> {
-        let found = found::look(name, path, &self.context, self.runtime()?)?;
+        let looking = Looking { context: &self.context, runtime: self.runtime()?, trusted: self.trusted };
+        let found = found::look(name, path, &looking)?;
         if let Some(taken) = found.iter().find_map(|table| self.tables.get(&table.info.name)) {
             let problem = format!(
                 "two tables would be named {}: {} and {}",

@@ -252,7 +252,11 @@ impl Scan {
                 return Ok(Some((part.clone(), *next - 1)));
             }
             let Some(number) = self.parts.next() else { return Ok(None) };
-            self.part = Some((self.asked.set.part(number)?, 0));
+            let part = self.asked.set.part(number)?;
+            if self.small.is_some() {
+                part.will_be_sparse();
+            }
+            self.part = Some((part, 0));
         }
     }
 

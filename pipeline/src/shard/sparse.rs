@@ -25,6 +25,11 @@ pub struct Sparse {
 }
 
 impl Part {
+    /// Tells the system that of this part only some columns will be read. Only advice.
+    pub fn will_be_sparse(&self) {
+        self.file().will_jump();
+    }
+
     /// Reads the columns `wanted` (ascending) of record batch `batch`, tensors apart, of which it says only where they lie.
     /// Verifies the pages of these columns and of the batch's message. A compressed part is decoded whole by
     /// [`Part::batch`] instead.

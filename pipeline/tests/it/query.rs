@@ -14,7 +14,7 @@ stages:
   - { type: decode }
   - { type: resample, rate_hz: 16000 }
   - { type: crop, seconds: 2 }
-  - { id: mel, type: log_mel, rate_hz: 16000, seconds: 2, frames: 256, n_mels: 64 }
+  - { id: mel, type: log_mel, rate_hz: 16000, seconds: 2, frames: 512, n_mels: 128 }
   - { type: sink_shards, path: out/mel, dtype: f32 }
 resources: { clips_per_shard: 16, memory: 256MiB }
 ";

@@ -60,6 +60,10 @@ pub struct QueryArgs {
     #[arg(long, short, value_name = "N", value_parser = value::at_least_one)]
     pub jobs: Option<std::num::NonZeroUsize>,
 
+    /// Do not verify the checksums of what is read of shards: faster where a set is asked once, and `verify` has been through it
+    #[arg(long)]
+    pub unverified: bool,
+
     /// AudioSet's ontology.json, for under() and label_name() [default: ontology.json or class_labels_indices.csv beside a table]
     #[arg(long, value_name = "FILE")]
     pub ontology: Option<PathBuf>,

@@ -32,6 +32,7 @@ pub fn query(args: &QueryArgs) -> Exit {
         memory_bytes: args.memory,
         jobs: args.jobs,
         ontology: args.ontology.clone(),
+        trusted: args.unverified,
         stop: Some(watch.stops().clone()),
     };
     let catalogue = match open(args, options) {
