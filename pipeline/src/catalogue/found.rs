@@ -1,5 +1,6 @@
 //! What lies at a path, as tables.
 
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -182,7 +183,8 @@ fn url_of(path: &Path) -> Result<String> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-_.~".contains(&byte);
     let mut url = "file://".to_owned();
     for &byte in whole.as_os_str().as_encoded_bytes() {
-        if plain(byte) { url.push(char::from(byte)) } else { url.push_str(&format!("%{byte:02X}")) }
+        // Writing to a text cannot fail.
+        let _ = if plain(byte) { write!(url, "{}", char::from(byte)) } else { write!(url, "%{byte:02X}") };
     }
     Ok(url)
 }

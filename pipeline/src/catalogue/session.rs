@@ -59,7 +59,6 @@ pub struct CatalogueOptions {
 /// What can be asked.
 ///
 /// See [the module](super) for an example.
-#[derive(Debug)]
 pub struct Catalogue {
     context: SessionContext,
     /// Taken when it is dropped.
@@ -197,6 +196,12 @@ impl Drop for Catalogue {
             runtime.shutdown_timeout(PATIENCE);
         }
         self.spill.take();
+    }
+}
+
+impl std::fmt::Debug for Catalogue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Catalogue").field("tables", &self.tables).finish_non_exhaustive()
     }
 }
 

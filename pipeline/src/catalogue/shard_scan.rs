@@ -155,7 +155,7 @@ impl ExecutionPlan for ShardScan {
         };
         let rows = stream::try_unfold(scan, |mut scan| async move {
             let batch = scan.next()?;
-            Ok(batch.map(|batch| (batch, scan)))
+            Ok::<_, DataFusionError>(batch.map(|batch| (batch, scan)))
         });
         Ok(Box::pin(RecordBatchStreamAdapter::new(self.asked.output.clone(), rows)))
     }

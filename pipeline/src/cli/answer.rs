@@ -70,7 +70,7 @@ fn in_lines<W: Write>(
     mut out: W,
     failed: &dyn Fn(io::Error) -> AnswerError,
 ) -> Result<(W, u64), AnswerError> {
-    let mut lines = Lines::new(rows.schema(), format == AnswerFormat::Csv);
+    let lines = Lines::new(rows.schema(), format == AnswerFormat::Csv);
     let mut n_rows = 0;
     out.write_all(&lines.head().map_err(AnswerError::Output)?).map_err(failed)?;
     for batch in rows {

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayData, ArrayRef, FixedSizeListArray, make_array};
+use arrow::array::{ArrayData, ArrayRef, FixedSizeListArray, make_array};
 use arrow::buffer::{Buffer, MutableBuffer};
 use arrow::datatypes::{DataType, Field};
 use arrow::ipc::FieldNode;
@@ -99,7 +99,7 @@ impl Part {
             Some(rows) => {
                 let mut copy = MutableBuffer::with_capacity(rows.len() * row_bytes as usize);
                 for row in rows {
-                    copy.extend_from_slice(&self.tensor_row(place, u64::from(*row))?);
+                    copy.extend_from_slice(self.tensor_row(place, u64::from(*row))?.as_slice());
                 }
                 (rows.len() as u64, copy.into())
             }

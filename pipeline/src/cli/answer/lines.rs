@@ -22,7 +22,7 @@ impl Lines {
     }
 
     /// What comes before the first row.
-    pub fn head(&mut self) -> Result<Vec<u8>, String> {
+    pub fn head(&self) -> Result<Vec<u8>, String> {
         if !self.csv {
             return Ok(Vec::new());
         }
@@ -30,7 +30,7 @@ impl Lines {
     }
 
     /// The rows of a batch.
-    pub fn of(&mut self, batch: &RecordBatch) -> Result<Vec<u8>, String> {
+    pub fn of(&self, batch: &RecordBatch) -> Result<Vec<u8>, String> {
         if self.csv { plain(batch).and_then(|batch| csv(&batch, false)).map_err(words) } else { json(batch).map_err(words) }
     }
 }
@@ -112,7 +112,7 @@ mod tests {
 
     fn text(csv: bool) -> String {
         let batch = batch();
-        let mut lines = Lines::new(batch.schema(), csv);
+        let lines = Lines::new(batch.schema(), csv);
         let all = [lines.head().unwrap(), lines.of(&batch).unwrap()].concat();
         String::from_utf8(all).unwrap()
     }

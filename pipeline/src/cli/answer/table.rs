@@ -135,13 +135,11 @@ mod tests {
     fn columns_are_aligned_and_lists_short() {
         let wanted = "\
 clip_id                       n     level  labels
-----------------------------  -  --------  -----------------------------
+----------------------------  -  --------  --------------------------
 one                           5  -1.23457  [a, b, c, d, ... 6 in all]
 a much longer name of a clip          2.0  [x\u{FFFD}[31m]
 ";
-        let shown = text(110);
-        let trimmed = wanted.replace("-----------------------------\none", "-------------------------\none");
-        assert_eq!(shown, trimmed);
+        assert_eq!(text(110), wanted);
     }
 
     #[test]
