@@ -43,13 +43,13 @@ pub struct Prepared {
 }
 
 impl Prepared {
-    /// For rows of `schema`; an ontology is looked for in `folder`.
+    /// For rows of `schema`; an ontology is looked for beside `list`.
     ///
     /// # Errors
     /// [`CatalogueError::Sql`].
-    pub fn new(text: &str, schema: &ArrowSchema, folder: Option<&Path>) -> Result<Self, CatalogueError> {
+    pub fn new(text: &str, schema: &ArrowSchema, list: Option<&Path>) -> Result<Self, CatalogueError> {
         let ontology = OntologyPlace::default();
-        if let Some(file) = folder.and_then(functions::beside) {
+        if let Some(file) = list.and_then(functions::beside) {
             ontology.offer(file);
         }
         let context = bare_context(&ontology);

@@ -8,14 +8,14 @@ use crate::stage::PlanError;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Condition {
     text: String,
-    /// Where an ontology may lie.
-    folder: Option<PathBuf>,
+    /// Where the list is: an ontology may lie beside it.
+    list: Option<PathBuf>,
 }
 
 impl Condition {
-    /// As the YAML has it; `folder` is where an ontology is looked for.
-    pub fn new(text: Option<&str>, folder: Option<&Path>) -> Option<Self> {
-        Some(Self { text: text?.to_owned(), folder: folder.map(Path::to_owned) })
+    /// As the YAML has it; beside `list`, or in that folder, an ontology is looked for.
+    pub fn new(text: Option<&str>, list: Option<&Path>) -> Option<Self> {
+        Some(Self { text: text?.to_owned(), list: list.map(Path::to_owned) })
     }
 }
 
@@ -36,7 +36,7 @@ mod without_sql {
     impl Condition {
         /// Refuses.
         pub(in crate::corpus) fn choose(&self, _: &mut dyn Listing) -> Result<Vec<u32>, BuildError> {
-            let _ = (&self.text, &self.folder);
+            let _ = (&self.text, &self.list);
             Err(BuildError::new(format!("where: {PROBLEM}"), HELP))
         }
     }
@@ -106,7 +106,7 @@ mod with_sql {
                 let rows = rows.map_err(|error| BuildError::new(error.to_string(), "mend the list"))?;
                 let ready = match prepared.take() {
                     Some(ready) => ready,
-                    None => Prepared::new(&self.text, rows.schema_ref(), self.folder.as_deref()).map_err(fault)?,
+                    None => Prepared::new(&self.text, rows.schema_ref(), self.list.as_deref()).map_err(fault)?,
                 };
                 let meant = ready.of(&rows).map_err(fault)?;
                 chosen.extend(meant.values().set_indices().map(|at| clips[at]));

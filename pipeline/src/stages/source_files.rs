@@ -58,8 +58,7 @@ impl StageConfig for SourceFilesConfig {
                 "name each file once, or list them in one table with a column clip_id",
             ));
         }
-        let folder = self.paths.first().and_then(|path| if path.is_dir() { Some(path.as_path()) } else { path.parent() });
-        let condition = Condition::new(self.r#where.as_deref(), folder);
+        let condition = Condition::new(self.r#where.as_deref(), self.paths.first().map(PathBuf::as_path));
         Ok(Stage::Source(Box::new(Listed::new(clips, Selection { condition, ..Selection::default() }, cx)?)))
     }
 }

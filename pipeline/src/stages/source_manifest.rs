@@ -76,7 +76,7 @@ impl StageConfig for SourceManifestConfig {
         if clips.n_clips() == 0 {
             return Err(BuildError::new(format!("{shown}: no clips"), "check the table, and `exclude`"));
         }
-        let condition = Condition::new(self.r#where.as_deref(), self.path.parent());
+        let condition = Condition::new(self.r#where.as_deref(), Some(&self.path));
         let selection = Selection { condition, shuffle: self.shuffle, limit: self.limit };
         Ok(Stage::Source(Box::new(Listed::new(clips, selection, cx)?)))
     }

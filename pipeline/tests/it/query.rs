@@ -1,20 +1,21 @@
 //! SQL through the program, over shards that the program has made.
 
 mod answers;
-mod hostile;
 mod conditions;
+mod hostile;
 
 use crate::program::{Ended, Place, sample};
 
-/// The shipped clips as small pictures: 45 rows, labels are the names of their folders.
+/// The shipped clips as pictures: 45 rows in three parts of some megabytes, labels are the names of their folders.
 const GRAPH: &str = "
 pipeline: asked
 stages:
   - { id: clips, type: source_folder, path: SAMPLE, labels: parent_dir }
   - { type: decode }
-  - { type: resample, rate_hz: 16000 }
-  - { type: crop, seconds: 2 }
-  - { id: mel, type: log_mel, rate_hz: 16000, seconds: 2, frames: 512, n_mels: 128 }
+  - { type: resample, rate_hz: 32000 }
+  - { type: normalize, preset: code-225b816 }
+  - { type: crop, seconds: 10 }
+  - { id: mel, type: log_mel, preset: code-225b816 }
   - { type: sink_shards, path: out/mel, dtype: f32 }
 resources: { clips_per_shard: 16, memory: 256MiB }
 ";

@@ -119,7 +119,7 @@ mod tests {
 
     #[test]
     fn lists_are_json_in_csv() {
-        assert_eq!(text(true), "n,labels,h\n1,\"[\"\"a, b\"\",\"\"say \\\"\"hi\\\"\"\"\"]\",1.5\n,,-2.0\n");
+        assert_eq!(text(true), "n,labels,h\n1,\"[\"\"a, b\"\",\"\"say \\\"\"hi\\\"\"\"\"]\",1.5\n,,-2\n");
     }
 
     #[test]

@@ -30,7 +30,7 @@ fn rows_come_in_their_order_and_a_limit_takes_the_first() {
     let all = clip_ids(&place.path("out/mel"));
     assert_eq!(rows(&place, "--at out/mel --jobs 1", "SELECT clip_id FROM mel"), all);
     assert_eq!(rows(&place, "--at out/mel", "SELECT clip_id FROM mel LIMIT 20"), all[..20]);
-    let sql = "SELECT clip_id FROM mel WHERE duration_s > 0 LIMIT 3 OFFSET 17";
+    let sql = "SELECT clip_id FROM mel WHERE n_frames > 0 LIMIT 3 OFFSET 17";
     assert_eq!(rows(&place, "--at out/mel", sql), all[17..20]);
     let plan = ask(&place, "--at out/mel --rows 0 --format json", "EXPLAIN SELECT clip_id FROM mel WHERE n_frames > 3 LIMIT 2");
     assert!(plan.out.contains("ShardScan: 3 parts in 1, columns=[clip_id]"), "{}", plan.out);
@@ -57,7 +57,7 @@ fn a_picture_is_read_as_it_lies_and_its_statistics_are_those_of_its_numbers() {
             let mean = batch.column(2).as_list::<i32>().value(row);
             let mean = mean.as_primitive::<Float64Type>().values().to_vec();
             for (bin, mean) in mean.iter().enumerate() {
-                let of_bin = numbers.chunks_exact(128).take(n_frames).map(|frame| f64::from(frame[bin]));
+                let of_bin = numbers.chunks_exact(96).take(n_frames).map(|frame| f64::from(frame[bin]));
                 assert!((of_bin.sum::<f64>() / n_frames as f64 - mean).abs() < 1e-9, "{id}, bin {bin}");
             }
             let all: Vec<f64> = numbers.iter().map(|x| f64::from(*x)).collect();
@@ -86,7 +86,7 @@ fn spoil_pictures(place: &Place) -> usize {
             let batch = batch.expect("a batch");
             let pictures = batch.column_by_name("mel").expect("mel").as_fixed_size_list().values().clone();
             let content = pictures.as_primitive::<Float32Type>().values().inner().as_slice().to_vec();
-            let at = bytes.windows(64).step_by(8).position(|bytes| bytes == &content[..64]).expect("a picture") * 8;
+            let at = bytes.windows(64).step_by(64).position(|bytes| bytes == &content[..64]).expect("a picture") * 64;
             let pages = at.div_ceil(page_bytes)..(at + content.len()) / page_bytes;
             pages.for_each(|page| {
                 bytes[page * page_bytes + 100] ^= 1;
@@ -103,7 +103,7 @@ fn spoil_pictures(place: &Place) -> usize {
 fn no_page_of_pictures_is_touched_unless_pictures_are_asked_for() {
     let place = place();
     let before = rows(&place, "--at out/mel", "SELECT clip_id, labels, n_frames FROM mel ORDER BY clip_id");
-    assert!(spoil_pictures(&place) >= 6);
+    assert!(spoil_pictures(&place) >= 4);
     let after = rows(&place, "--at out/mel", "SELECT clip_id, labels, n_frames FROM mel ORDER BY clip_id");
     assert_eq!(before, after);
     let none = "SELECT mel_mean_all(mel) FROM mel WHERE array_has(labels, 'whales')";
@@ -117,7 +117,7 @@ fn no_page_of_pictures_is_touched_unless_pictures_are_asked_for() {
 fn without_a_statement_it_says_what_can_be_asked() {
     let place = place();
     let shown = place.done("query --at out/mel --at report.json").out;
-    for line in ["mel: shards, 45 rows, out/mel", "  clip_id", "list<utf8>", "f32[512 frames x 128 mels]", "report: run report, 1 row"]
+    for line in ["mel: shards, 45 rows, out/mel", "  clip_id", "list<utf8>", "f32[512 frames x 96 mels]", "report: run report, 1 row"]
     {
         assert!(shown.contains(line), "{line}: {shown}");
     }
@@ -213,7 +213,7 @@ fn the_ontology_is_found_beside_the_table() {
                    {"id":"/m/9","name":"Speech","child_ids":[]}]"#;
     place.write("ontology.json", tree);
     assert_eq!(rows(&place, "--at c.jsonl", under), ["a", "b"]);
-    let names = "SELECT label_name(unnest(labels)) AS name, count(*) FROM c GROUP BY name ORDER BY name";
+    let names = "SELECT label_name(l) AS name, count(*) FROM (SELECT unnest(labels) AS l FROM c) GROUP BY name ORDER BY name";
     assert_eq!(rows(&place, "--at c.jsonl", names), ["Music,1", "Song,1", "Speech,2"]);
     assert_eq!(rows(&place, "--at c.jsonl", "SELECT label_id('Song'), label_id('Sonk')"), ["/m/2,"]);
     let misspelt = ask(&place, "--at c.jsonl", "SELECT under('Musik')");
@@ -260,7 +260,7 @@ fn an_answer_can_be_dropped_and_the_catalogue_asked_again() {
 fn compressed_shards_give_the_same_rows() {
     let place = place();
     place.done("run graph.yaml --progress off --set stages.sink_shards.path=out/small --set stages.sink_shards.compression=zstd");
-    let sql = "SELECT clip_id, labels, mel_mean_all(mel) AS m FROM TABLE WHERE duration_s > 1 ORDER BY clip_id";
+    let sql = "SELECT clip_id, labels, mel_mean_all(mel) AS m FROM TABLE WHERE n_frames > 100 ORDER BY clip_id";
     let one = rows(&place, "--at out/mel", &sql.replace("TABLE", "mel"));
     assert!(one.len() > 5);
     assert_eq!(one, rows(&place, "--at out/small", &sql.replace("TABLE", "small")));
