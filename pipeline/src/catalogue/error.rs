@@ -108,7 +108,7 @@ impl CatalogueError {
             DataFusionError::NotImplemented(words) => Self::sql(first_line(words), ""),
             DataFusionError::Configuration(words) => Self::sql(first_line(words), ""),
             DataFusionError::ResourcesExhausted(words) => Self::Exhausted {
-                problem: format!("the answer needs more than it may take: {}", first_line(words)),
+                problem: format!("the answer needs more than it may take: {}", without_consumers(&first_line(words))),
                 help: "give it more by `--memory` (spills may take four times as much), or ask for less at once".to_owned(),
             },
             other => Self::Failed(words(other)),
@@ -145,6 +145,11 @@ fn words(error: &DataFusionError) -> String {
 
 fn first_line(words: &str) -> String {
     words.lines().next().unwrap_or_default().trim().to_owned()
+}
+
+/// Who asked for memory, and not all others who hold some.
+fn without_consumers(words: &str) -> &str {
+    words.split(" with top memory consumers").next().unwrap_or(words)
 }
 
 fn place_of(error: &DataFusionError) -> Option<(usize, usize)> {

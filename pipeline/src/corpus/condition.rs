@@ -44,7 +44,6 @@ mod without_sql {
 
 #[cfg(feature = "sql")]
 mod with_sql {
-    use arrow::array::RecordBatch;
     use arrow::datatypes::Schema as ArrowSchema;
 
     use super::{Condition, PlanError};
@@ -102,8 +101,7 @@ mod with_sql {
             let mut chosen = Vec::new();
             let mut prepared: Option<Prepared> = None;
             for clips in all.chunks(CHUNK) {
-                let rows = listing.rows(clips).and_then(|rows| Ok(without_media(&rows)?));
-                let rows = rows.map_err(|error| BuildError::new(error.to_string(), "mend the list"))?;
+                let rows = listing.columns(clips).map_err(|error| BuildError::new(error.to_string(), "mend the list"))?;
                 let ready = match prepared.take() {
                     Some(ready) => ready,
                     None => Prepared::new(&self.text, rows.schema_ref(), self.list.as_deref()).map_err(fault)?,
@@ -118,12 +116,6 @@ mod with_sql {
             }
             Ok(chosen)
         }
-    }
-
-    fn without_media(rows: &RecordBatch) -> Result<RecordBatch, arrow::error::ArrowError> {
-        let schema = rows.schema();
-        let columns: Vec<usize> = (0..schema.fields().len()).filter(|&i| schema.field(i).name() != MEDIA).collect();
-        rows.project(&columns)
     }
 }
 

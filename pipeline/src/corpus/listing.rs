@@ -30,6 +30,17 @@ pub trait Listing: Send {
     /// # Errors
     /// [`StageError`] when the list itself cannot be read.
     fn rows(&mut self, clips: &[u32]) -> Result<RecordBatch, StageError>;
+
+    /// The same without where the audio lies: what a condition may ask.
+    ///
+    /// # Errors
+    /// As [`Listing::rows`].
+    fn columns(&mut self, clips: &[u32]) -> Result<RecordBatch, StageError> {
+        let rows = self.rows(clips)?;
+        let schema = rows.schema();
+        let columns: Vec<usize> = (0..schema.fields().len()).filter(|&i| schema.field(i).name() != "media").collect();
+        Ok(rows.project(&columns)?)
+    }
 }
 
 /// Which clips of a list are taken, and in which order.
