@@ -54,8 +54,18 @@ fn is_operator(token: &Token) -> bool {
     match token {
         Token::Word(word) => matches!(
             word.keyword,
-            Keyword::AND | Keyword::OR | Keyword::XOR | Keyword::UNION | Keyword::EXCEPT | Keyword::INTERSECT | Keyword::IS
-                | Keyword::LIKE | Keyword::ILIKE | Keyword::BETWEEN | Keyword::JOIN | Keyword::COLLATE
+            Keyword::AND
+                | Keyword::OR
+                | Keyword::XOR
+                | Keyword::UNION
+                | Keyword::EXCEPT
+                | Keyword::INTERSECT
+                | Keyword::IS
+                | Keyword::LIKE
+                | Keyword::ILIKE
+                | Keyword::BETWEEN
+                | Keyword::JOIN
+                | Keyword::COLLATE
         ),
         Token::Number(..)
         | Token::SingleQuotedString(_)

@@ -91,7 +91,8 @@ fn parse(text: &str) -> Result<ExprWithAlias, CatalogueError> {
 
 /// Names of columns, as the engine looks for them.
 fn columns(expr: &SqlExpr) -> Vec<String> {
-    let normal = |ident: &Ident| if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_lowercase() };
+    let normal =
+        |ident: &Ident| if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_lowercase() };
     let mut names = Vec::new();
     let _ = visit_expressions(expr, |expr| {
         match expr {
@@ -115,7 +116,10 @@ fn plan(
     let state = context.state();
     let expr = state.create_logical_expr_from_sql_expr(parsed, &schema).map_err(of)?;
     if let Some(words) = unfit(&expr) {
-        return Err(CatalogueError::sql(words, "it must say of one row whether it is meant, and say the same every time"));
+        return Err(CatalogueError::sql(
+            words,
+            "it must say of one row whether it is meant, and say the same every time",
+        ));
     }
     let predicate = state.create_physical_expr(expr, &schema).map_err(of)?;
     match predicate.data_type(columns).map_err(of)? {
@@ -134,9 +138,7 @@ fn unfit(expr: &Expr) -> Option<String> {
         words = match expr {
             Expr::AggregateFunction(call) => Some(format!("{} is a function of many rows", call.func.name())),
             Expr::WindowFunction(call) => Some(format!("{} is a function of many rows", call.fun.name())),
-            Expr::ScalarFunction(call)
-                if call.func.signature().volatility != Volatility::Immutable =>
-            {
+            Expr::ScalarFunction(call) if call.func.signature().volatility != Volatility::Immutable => {
                 Some(format!("{} gives something else every time", call.func.name()))
             }
             Expr::Exists(_) | Expr::InSubquery(_) | Expr::ScalarSubquery(_) | Expr::OuterReferenceColumn(..) => {

@@ -136,7 +136,9 @@ fn uniform(value: Value) -> Value {
 
 /// With everything inside it as JSON text.
 fn flat(row: &Value) -> Value {
-    let flat = |value: &Value| if value.is_object() || value.is_array() { Value::from(value.to_string()) } else { value.clone() };
+    let flat = |value: &Value| {
+        if value.is_object() || value.is_array() { Value::from(value.to_string()) } else { value.clone() }
+    };
     let fields = row.as_object().into_iter().flatten();
     Value::Object(fields.map(|(key, value)| (key.clone(), flat(value))).collect())
 }

@@ -105,11 +105,13 @@ impl CatalogueError {
                 fault.place = fault.place.or_else(|| place_of(error));
                 Self::Sql(located(fault, sql))
             }
-            DataFusionError::NotImplemented(words) => Self::sql(first_line(words), ""),
-            DataFusionError::Configuration(words) => Self::sql(first_line(words), ""),
+            DataFusionError::NotImplemented(words) | DataFusionError::Configuration(words) => {
+                Self::sql(first_line(words), "")
+            }
             DataFusionError::ResourcesExhausted(words) => Self::Exhausted {
                 problem: format!("the answer needs more than it may take: {}", without_consumers(&first_line(words))),
-                help: "give it more by `--memory` (spills may take four times as much), or ask for less at once".to_owned(),
+                help: "give it more by `--memory` (spills may take four times as much), or ask for less at once"
+                    .to_owned(),
             },
             other => Self::Failed(words(other)),
         }

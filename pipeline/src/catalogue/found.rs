@@ -59,11 +59,7 @@ pub fn name_of(path: &Path) -> String {
 ///
 /// # Errors
 /// [`CatalogueError::Table`].
-pub fn look(
-    name: &str,
-    path: &Path,
-    looking: &Looking<'_>,
-) -> std::result::Result<Vec<Found>, CatalogueError> {
+pub fn look(name: &str, path: &Path, looking: &Looking<'_>) -> std::result::Result<Vec<Found>, CatalogueError> {
     let extension = path.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
     let about = std::fs::metadata(path).map_err(|error| {
         let problem = match error.kind() {
@@ -90,11 +86,7 @@ pub fn look(
 }
 
 /// A folder: shards, a checkpoint, or a training with its checkpoints and its log.
-fn look_into(
-    name: &str,
-    path: &Path,
-    looking: &Looking<'_>,
-) -> std::result::Result<Vec<Found>, CatalogueError> {
+fn look_into(name: &str, path: &Path, looking: &Looking<'_>) -> std::result::Result<Vec<Found>, CatalogueError> {
     let has = |file: &str| path.join(file).exists();
     if has(document::CHECKPOINT) {
         return Ok(vec![document::checkpoints(name, path, &[path.to_owned()])?]);
@@ -152,11 +144,7 @@ fn file(name: &str, path: &Path, extension: &str) -> std::result::Result<Found, 
     Ok(Found { info: info(name, path, kind, schema, None), provider })
 }
 
-fn parquet(
-    name: &str,
-    path: &Path,
-    looking: &Looking<'_>,
-) -> std::result::Result<Found, CatalogueError> {
+fn parquet(name: &str, path: &Path, looking: &Looking<'_>) -> std::result::Result<Found, CatalogueError> {
     let unreadable = |error: &dyn std::fmt::Display| {
         CatalogueError::table(format!("{}: not readable as Parquet: {error}", path.display()), "write the file anew")
     };
@@ -164,7 +152,10 @@ fn parquet(
     let footer = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| unreadable(&error))?;
     let rows = u64::try_from(footer.metadata().file_metadata().num_rows()).ok();
     let is_embeddings = sink_embeddings::read_about(path).is_ok_and(|about| about.is_some());
-    let table = looking.runtime.block_on(listing(path, looking.context)).map_err(|error| unreadable(&error.strip_backtrace()))?;
+    let table = looking
+        .runtime
+        .block_on(listing(path, looking.context))
+        .map_err(|error| unreadable(&error.strip_backtrace()))?;
     let kind = if is_embeddings { "embeddings (Parquet)" } else { "table (Parquet)" };
     let info = info(name, path, kind, table.schema(), rows);
     Ok(Found { info, provider: Arc::new(table) })
@@ -200,7 +191,8 @@ mod tests {
 
     #[test]
     fn names_are_what_sql_takes_without_quotes() {
-        let names = ["a/Mel-2.v1.parquet", "esc50.csv", "2024 audio.tsv", "x/été.json"].map(|path| name_of(Path::new(path)));
+        let names =
+            ["a/Mel-2.v1.parquet", "esc50.csv", "2024 audio.tsv", "x/été.json"].map(|path| name_of(Path::new(path)));
         assert_eq!(names, ["mel_2_v1", "esc50", "_2024_audio", "_t_"]);
     }
 

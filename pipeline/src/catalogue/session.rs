@@ -126,12 +126,8 @@ impl Catalogue {
         let looking = Looking { context: &self.context, runtime: self.runtime()?, trusted: self.trusted };
         let found = found::look(name, path, &looking)?;
         if let Some(taken) = found.iter().find_map(|table| self.tables.get(&table.info.name)) {
-            let problem = format!(
-                "two tables would be named {}: {} and {}",
-                taken.name,
-                taken.path.display(),
-                path.display()
-            );
+            let problem =
+                format!("two tables would be named {}: {} and {}", taken.name, taken.path.display(), path.display());
             let help = format!("give one another name: --at other={}", path.display());
             return Err(CatalogueError::table(problem, help));
         }

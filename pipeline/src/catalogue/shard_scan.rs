@@ -89,7 +89,8 @@ fn divide(set: &ShardSet, n_partitions: usize) -> Vec<Range<usize>> {
     for at in 1..=n_partitions {
         let rows = set.n_rows() * at / n_partitions;
         let reaches = |part: &usize| set.first_row(*part) + set.parts()[*part].rows / 2 < rows;
-        let end = if at == n_partitions { set.n_parts() } else { (start..set.n_parts()).take_while(reaches).count() + start };
+        let end =
+            if at == n_partitions { set.n_parts() } else { (start..set.n_parts()).take_while(reaches).count() + start };
         partitions.push(start..end);
         start = end;
     }
@@ -99,7 +100,13 @@ fn divide(set: &ShardSet, n_partitions: usize) -> Vec<Range<usize>> {
 impl DisplayAs for ShardScan {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names: Vec<&str> = self.asked.output.fields().iter().map(|field| field.name().as_str()).collect();
-        write!(f, "ShardScan: {} parts in {}, columns=[{}]", self.asked.set.n_parts(), self.partitions.len(), names.join(", "))?;
+        write!(
+            f,
+            "ShardScan: {} parts in {}, columns=[{}]",
+            self.asked.set.n_parts(),
+            self.partitions.len(),
+            names.join(", ")
+        )?;
         if let Some(filter) = &self.asked.filter {
             write!(f, ", filter={}", filter.predicate)?;
         }

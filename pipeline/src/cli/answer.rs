@@ -82,7 +82,8 @@ fn in_lines<W: Write>(
 }
 
 fn in_parquet(rows: Rows, file: PendingFile, path: &Path) -> Result<(PendingFile, u64), AnswerError> {
-    let failed = |error: parquet::errors::ParquetError| AnswerError::Output(format!("writing {}: {error}", path.display()));
+    let failed =
+        |error: parquet::errors::ParquetError| AnswerError::Output(format!("writing {}: {error}", path.display()));
     let properties = WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::default())).build();
     let mut writer = ArrowWriter::try_new(file, rows.schema(), Some(properties)).map_err(failed)?;
     let mut n_rows = 0;

@@ -26,9 +26,13 @@ mod without_sql {
     use crate::stage::BuildError;
 
     const PROBLEM: &str = "this program was built without SQL, which reads the expression";
-    const HELP: &str = "build it with the feature `sql`, or take `where` away and list the clips in a table of their own";
+    const HELP: &str =
+        "build it with the feature `sql`, or take `where` away and list the clips in a table of their own";
 
     /// Refuses a condition.
+    ///
+    /// # Errors
+    /// [`PlanError`] at `where`, when there is one.
     pub fn check(text: Option<&str>, _open: bool) -> Result<(), PlanError> {
         text.map_or(Ok(()), |_| Err(PlanError::field("where", PROBLEM, HELP)))
     }
@@ -101,7 +105,8 @@ mod with_sql {
             let mut chosen = Vec::new();
             let mut prepared: Option<Prepared> = None;
             for clips in all.chunks(CHUNK) {
-                let rows = listing.columns(clips).map_err(|error| BuildError::new(error.to_string(), "mend the list"))?;
+                let rows =
+                    listing.columns(clips).map_err(|error| BuildError::new(error.to_string(), "mend the list"))?;
                 let ready = match prepared.take() {
                     Some(ready) => ready,
                     None => Prepared::new(&self.text, rows.schema_ref(), self.list.as_deref()).map_err(fault)?,

@@ -66,7 +66,8 @@ impl Part {
             } else if is_numbers(field) {
                 skip(field.data_type(), &mut nodes);
                 let (start, _) = places[i].last().copied().unwrap_or_default();
-                let row_bytes = row_bytes(field).ok_or_else(|| bad(format!("column {:?} is too large", field.name())))?;
+                let row_bytes =
+                    row_bytes(field).ok_or_else(|| bad(format!("column {:?} is too large", field.name())))?;
                 sparse.tensors.push(TensorRows::new(body + start, row_bytes, n_rows));
             } else {
                 let mut copies = Copies { part: self, body, nodes: &mut nodes, places: places[i].iter() };

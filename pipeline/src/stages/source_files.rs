@@ -7,8 +7,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::source_folder::SourceFolderConfig;
-use crate::corpus::{Condition, check_condition, 
-    ClipTable, Listed, ManifestColumns, Selection, clip_ids, clips_of_table, first_repeated, read_table,
+use crate::corpus::{
+    ClipTable, Condition, Listed, ManifestColumns, Selection, check_condition, clip_ids, clips_of_table,
+    first_repeated, read_table,
 };
 use crate::schema::Schema;
 use crate::stage::{BuildCx, BuildError, PlanError, Stage, StageConfig, StageKind, StagePlan};

@@ -7,7 +7,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use walkdir::{DirEntry, WalkDir};
 
-use crate::corpus::{Condition, check_condition, ClipTable, Faults, Listed, Selection, audio_extensions, clip_ids, has_extension};
+use crate::corpus::{
+    ClipTable, Condition, Faults, Listed, Selection, audio_extensions, check_condition, clip_ids, has_extension,
+};
 use crate::schema::Schema;
 use crate::stage::{BuildCx, BuildError, PlanError, Stage, StageConfig, StageKind, StagePlan};
 

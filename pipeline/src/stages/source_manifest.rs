@@ -9,7 +9,9 @@ use arrow::datatypes::DataType;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::corpus::{Condition, check_condition, ClipTable, Listed, Listing, ManifestColumns, Selection, clips_of_table, read_table};
+use crate::corpus::{
+    ClipTable, Condition, Listed, Listing, ManifestColumns, Selection, check_condition, clips_of_table, read_table,
+};
 use crate::schema::Schema;
 use crate::stage::{BuildCx, BuildError, PlanError, Stage, StageConfig, StageKind, StagePlan};
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::corpus::{Condition, check_condition, Listed, Listing, Selection, TarSamples, audio_extensions, expand};
+use crate::corpus::{Condition, Listed, Listing, Selection, TarSamples, audio_extensions, check_condition, expand};
 use crate::schema::Schema;
 use crate::stage::{BuildCx, BuildError, PlanError, Stage, StageConfig, StageKind, StagePlan};
 

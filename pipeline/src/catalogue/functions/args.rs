@@ -100,8 +100,12 @@ impl Lists {
             Starts::At(starts) => (starts[row], starts[row + 1]),
         };
         match &self.numbers {
-            Numbers::F32(numbers) => whole(numbers.nulls(), start, end).then(|| Slice::F32(&numbers.values()[start..end])),
-            Numbers::F64(numbers) => whole(numbers.nulls(), start, end).then(|| Slice::F64(&numbers.values()[start..end])),
+            Numbers::F32(numbers) => {
+                whole(numbers.nulls(), start, end).then(|| Slice::F32(&numbers.values()[start..end]))
+            }
+            Numbers::F64(numbers) => {
+                whole(numbers.nulls(), start, end).then(|| Slice::F64(&numbers.values()[start..end]))
+            }
         }
     }
 }

@@ -11,9 +11,19 @@ use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, Sca
 use super::args::{Lists, Picture, Slice, fault, list_type, picture_shape};
 
 pub fn functions() -> Vec<ScalarUDF> {
-    let all = [("mel_mean", true, false), ("mel_std", true, true), ("mel_mean_all", false, false), ("mel_std_all", false, true)];
+    let all = [
+        ("mel_mean", true, false),
+        ("mel_std", true, true),
+        ("mel_mean_all", false, false),
+        ("mel_std_all", false, true),
+    ];
     let of = |(name, by_bin, is_std)| {
-        ScalarUDF::from(MelStatistic { name, by_bin, is_std, signature: Signature::user_defined(Volatility::Immutable) })
+        ScalarUDF::from(MelStatistic {
+            name,
+            by_bin,
+            is_std,
+            signature: Signature::user_defined(Volatility::Immutable),
+        })
     };
     all.map(of).into()
 }

@@ -48,7 +48,10 @@ pub fn documented() -> &'static [FunctionDoc] {
         doc("mel_std_all(mel [, n_frames])", "standard deviation of the whole picture, one number"),
         doc("label_name('/m/04rlf')", "name of a class of the ontology: Music; null for one it does not have"),
         doc("label_id('Music')", "id of a class by its name: /m/04rlf; null for one it does not have"),
-        doc("under('Music')", "ids of a class (by name or id) and of all below it: array_has_any(labels, under('Music'))"),
+        doc(
+            "under('Music')",
+            "ids of a class (by name or id) and of all below it: array_has_any(labels, under('Music'))",
+        ),
         doc("under_names('Music')", "the same as names, for tables whose labels are names"),
     ];
     DOCS

@@ -34,7 +34,8 @@ fn value(column: &ArrayRef, row: usize) -> String {
 
 fn formatted(column: &ArrayRef, row: usize) -> String {
     let options = FormatOptions::default().with_null("null").with_display_error(true);
-    ArrayFormatter::try_new(column.as_ref(), &options).map_or_else(|error| error.to_string(), |f| f.value(row).to_string())
+    ArrayFormatter::try_new(column.as_ref(), &options)
+        .map_or_else(|error| error.to_string(), |f| f.value(row).to_string())
 }
 
 /// Six digits are enough for reading; CSV and JSON have all.

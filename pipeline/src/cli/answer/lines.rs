@@ -31,7 +31,11 @@ impl Lines {
 
     /// The rows of a batch.
     pub fn of(&self, batch: &RecordBatch) -> Result<Vec<u8>, String> {
-        if self.csv { plain(batch).and_then(|batch| csv(&batch, false)).map_err(words) } else { json(batch).map_err(words) }
+        if self.csv {
+            plain(batch).and_then(|batch| csv(&batch, false)).map_err(words)
+        } else {
+            json(batch).map_err(words)
+        }
     }
 }
 
@@ -86,7 +90,8 @@ fn as_json(column: &ArrayRef) -> Result<ArrayRef, ArrowError> {
     let alone = RecordBatch::try_from_iter_with_nullable([("v", column.clone(), true)])?;
     let text = String::from_utf8(json(&alone)?).map_err(|error| ArrowError::JsonError(error.to_string()))?;
     // Every line is `{"v":...}`.
-    let value = |line: &str| line.get(5..line.len().saturating_sub(1)).filter(|value| *value != "null").map(str::to_owned);
+    let value =
+        |line: &str| line.get(5..line.len().saturating_sub(1)).filter(|value| *value != "null").map(str::to_owned);
     Ok(Arc::new(text.lines().map(value).collect::<StringArray>()))
 }
 
@@ -124,7 +129,8 @@ mod tests {
 
     #[test]
     fn nulls_are_there_in_json() {
-        let wanted = "{\"n\":1,\"labels\":[\"a, b\",\"say \\\"hi\\\"\"],\"h\":1.5}\n{\"n\":null,\"labels\":null,\"h\":-2.0}\n";
+        let wanted =
+            "{\"n\":1,\"labels\":[\"a, b\",\"say \\\"hi\\\"\"],\"h\":1.5}\n{\"n\":null,\"labels\":null,\"h\":-2.0}\n";
         assert_eq!(text(false), wanted);
     }
 }

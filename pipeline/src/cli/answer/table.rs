@@ -43,7 +43,10 @@ pub fn to_table(rows: Rows, n_shown: usize, width: usize) -> Result<u64, AnswerE
 
 fn ending(n_rows: u64, more: bool) -> String {
     if more {
-        return format!("(the first {}; --rows 0 shows all, --format csv and json have them whole)\n", counted(n_rows, "row"));
+        return format!(
+            "(the first {}; --rows 0 shows all, --format csv and json have them whole)\n",
+            counted(n_rows, "row")
+        );
     }
     format!("({})\n", counted(n_rows, "row"))
 }

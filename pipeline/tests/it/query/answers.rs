@@ -32,7 +32,11 @@ fn rows_come_in_their_order_and_a_limit_takes_the_first() {
     assert_eq!(rows(&place, "--at out/mel", "SELECT clip_id FROM mel LIMIT 20"), all[..20]);
     let sql = "SELECT clip_id FROM mel WHERE n_frames > 0 LIMIT 3 OFFSET 17";
     assert_eq!(rows(&place, "--at out/mel", sql), all[17..20]);
-    let plan = ask(&place, "--at out/mel --rows 0 --format json", "EXPLAIN SELECT clip_id FROM mel WHERE n_frames > 3 LIMIT 2");
+    let plan = ask(
+        &place,
+        "--at out/mel --rows 0 --format json",
+        "EXPLAIN SELECT clip_id FROM mel WHERE n_frames > 3 LIMIT 2",
+    );
     assert!(plan.out.contains("ShardScan: 3 parts in 1, columns=[clip_id]"), "{}", plan.out);
 }
 
@@ -74,7 +78,8 @@ fn a_picture_is_read_as_it_lies_and_its_statistics_are_those_of_its_numbers() {
 /// Changes a byte in every page that holds nothing but pictures; returns how many there are.
 fn spoil_pictures(place: &Place) -> usize {
     let folder = place.path("out/mel");
-    let set = ShardSet::open_with(&folder, ReadOptions { access: Access::Mapped, ..ReadOptions::default() }).expect("a set");
+    let set =
+        ShardSet::open_with(&folder, ReadOptions { access: Access::Mapped, ..ReadOptions::default() }).expect("a set");
     let page_bytes = set.manifest().page_bytes as usize;
     let mut spoilt = 0;
     for number in 0..set.n_parts() {
@@ -117,8 +122,13 @@ fn no_page_of_pictures_is_touched_unless_pictures_are_asked_for() {
 fn without_a_statement_it_says_what_can_be_asked() {
     let place = place();
     let shown = place.done("query --at out/mel --at report.json").out;
-    for line in ["mel: shards, 45 rows, out/mel", "  clip_id", "list<utf8>", "f32[512 frames x 96 mels]", "report: run report, 1 row"]
-    {
+    for line in [
+        "mel: shards, 45 rows, out/mel",
+        "  clip_id",
+        "list<utf8>",
+        "f32[512 frames x 96 mels]",
+        "report: run report, 1 row",
+    ] {
         assert!(shown.contains(line), "{line}: {shown}");
     }
     let nothing = place.run("query");
@@ -213,7 +223,8 @@ fn the_ontology_is_found_beside_the_table() {
                    {"id":"/m/9","name":"Speech","child_ids":[]}]"#;
     place.write("ontology.json", tree);
     assert_eq!(rows(&place, "--at c.jsonl", under), ["a", "b"]);
-    let names = "SELECT label_name(l) AS name, count(*) FROM (SELECT unnest(labels) AS l FROM c) GROUP BY name ORDER BY name";
+    let names =
+        "SELECT label_name(l) AS name, count(*) FROM (SELECT unnest(labels) AS l FROM c) GROUP BY name ORDER BY name";
     assert_eq!(rows(&place, "--at c.jsonl", names), ["Music,1", "Song,1", "Speech,2"]);
     assert_eq!(rows(&place, "--at c.jsonl", "SELECT label_id('Song'), label_id('Sonk')"), ["/m/2,"]);
     let misspelt = ask(&place, "--at c.jsonl", "SELECT under('Musik')");
@@ -253,7 +264,10 @@ fn an_answer_can_be_dropped_and_the_catalogue_asked_again() {
     drop(endless);
     let wrong = catalogue.query("SELECT nothing FROM mel").expect_err("no such column");
     assert!(matches!(wrong, CatalogueError::Sql(_)), "{wrong:?}");
-    assert_eq!(catalogue.query("SELECT 1 FROM mel").expect("sound").map(|rows| rows.expect("rows").num_rows()).sum::<usize>(), 45);
+    assert_eq!(
+        catalogue.query("SELECT 1 FROM mel").expect("sound").map(|rows| rows.expect("rows").num_rows()).sum::<usize>(),
+        45
+    );
 }
 
 #[test]

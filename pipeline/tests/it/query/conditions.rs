@@ -32,7 +32,8 @@ fn place() -> Place {
 
 fn chosen(place: &Place, condition: &str, more: &str) -> Vec<String> {
     let root = sample();
-    let source = format!("type: source_manifest, path: clips.csv, root: {}, where: \"{condition}\"{more}", root.display());
+    let source =
+        format!("type: source_manifest, path: clips.csv, root: {}, where: \"{condition}\"{more}", root.display());
     place.write("graph.yaml", graph(&source));
     place.done("run graph.yaml --progress off --fresh");
     clip_ids(&place.path("out/mel"))
@@ -44,7 +45,10 @@ fn a_condition_chooses_clips_and_null_is_no() {
     assert_eq!(chosen(&place, "array_has(labels, 'Music')", ""), ["notes/brass", "notes/bass", "drums/tom"]);
     assert_eq!(chosen(&place, "cast(year AS int) >= 2001", ""), ["notes/brass", "drums/hat", "speech/en_1"]);
     assert_eq!(chosen(&place, "NOT array_has(labels, 'Music')", ""), ["drums/hat"]);
-    assert_eq!(chosen(&place, "source LIKE 'drums/%' OR labels IS NULL", ""), ["drums/hat", "drums/tom", "speech/en_1"]);
+    assert_eq!(
+        chosen(&place, "source LIKE 'drums/%' OR labels IS NULL", ""),
+        ["drums/hat", "drums/tom", "speech/en_1"]
+    );
     // Chosen first, counted then.
     assert_eq!(chosen(&place, "array_has(labels, 'Drum')", ", limit: 1"), ["drums/hat"]);
 }
@@ -52,7 +56,10 @@ fn a_condition_chooses_clips_and_null_is_no() {
 #[test]
 fn classes_below_a_class_are_chosen_by_the_ontology_beside_the_table() {
     let place = place();
-    place.write("ontology.json", r#"[{"id":"/m/1","name":"Percussion","child_ids":["/m/2"]},{"id":"/m/2","name":"Drum"}]"#);
+    place.write(
+        "ontology.json",
+        r#"[{"id":"/m/1","name":"Percussion","child_ids":["/m/2"]},{"id":"/m/2","name":"Drum"}]"#,
+    );
     let drums = chosen(&place, "array_has_any(labels, under_names('Percussion'))", "");
     assert_eq!(drums, ["drums/hat", "drums/tom"]);
 }

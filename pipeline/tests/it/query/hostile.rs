@@ -52,7 +52,9 @@ fn nothing_is_written_defined_set_or_read_that_was_not_named() {
         assert!(ended.out.is_empty() && !ended.err.contains("hunter2"), "{sql}: {ended:?}");
     }
     assert_eq!(before.keys().collect::<Vec<_>>(), files(&place.path("")).keys().collect::<Vec<_>>());
-    for sql in ["SHOW TABLES", "DESCRIBE mel", "EXPLAIN SELECT 1", "EXPLAIN ANALYZE SELECT clip_id FROM mel", "VALUES (1)"] {
+    for sql in
+        ["SHOW TABLES", "DESCRIBE mel", "EXPLAIN SELECT 1", "EXPLAIN ANALYZE SELECT clip_id FROM mel", "VALUES (1)"]
+    {
         assert_eq!(ask(&place, "--at out/mel --format json", sql).code, Some(0), "{sql}");
     }
 }
@@ -82,14 +84,20 @@ fn depth_and_length_are_bounded() {
     let place = Place::new();
     place.write("t.csv", "a\n1\n2\n");
     let nested = |n: usize| format!("SELECT {}1{}", "(".repeat(n), ")".repeat(n));
-    let chain = |n: usize, op: &str| format!("SELECT count(*) FROM t WHERE a = 'x'{}", format!(" {op} a = '1'").repeat(n));
+    let chain =
+        |n: usize, op: &str| format!("SELECT count(*) FROM t WHERE a = 'x'{}", format!(" {op} a = '1'").repeat(n));
     let unary = |n: usize| format!("SELECT {} true", "NOT ".repeat(n));
     let queries = |n: usize| format!("{} SELECT 1 {}", "SELECT * FROM (".repeat(n), ")".repeat(n));
     let unions = |n: usize| format!("SELECT 1{}", " UNION ALL SELECT 1".repeat(n));
-    let tables = |n: usize| format!("SELECT 1 FROM t{}", (0..n).fold(String::new(), |mut text, i| {
-        let _ = write!(text, ", t t{i}");
-        text
-    }));
+    let tables = |n: usize| {
+        format!(
+            "SELECT 1 FROM t{}",
+            (0..n).fold(String::new(), |mut text, i| {
+                let _ = write!(text, ", t t{i}");
+                text
+            })
+        )
+    };
     let cases = [
         (nested(10_000), 2),
         (chain(100_000, "OR"), 2),
@@ -154,7 +162,8 @@ fn what_does_not_fit_into_memory_spills_or_ends_in_words() {
     assert_eq!(spilt.code, Some(0), "{}", spilt.err);
     assert_eq!(spilt.out.lines().nth(1), Some("729000,729000,265720864500"), "{}", spilt.out);
     let plan = run("--memory 32MiB --jobs 1 --format json", &format!("EXPLAIN ANALYZE {sorted}"));
-    let counts = plan.out.split("spill_count=").skip(1).filter(|rest| !rest.starts_with("0,") && !rest.starts_with("0]"));
+    let counts =
+        plan.out.split("spill_count=").skip(1).filter(|rest| !rest.starts_with("0,") && !rest.starts_with("0]"));
     assert!(counts.count() > 0, "{}", plan.out);
     let endless = "SELECT count(DISTINCT a.clip_id || b.clip_id || c.clip_id || d.clip_id || e.clip_id) \
                    FROM mel a, mel b, mel c, mel d, mel e";
@@ -162,7 +171,9 @@ fn what_does_not_fit_into_memory_spills_or_ends_in_words() {
     assert_eq!(ended.code, Some(1), "{}", ended.err);
     assert!(ended.err.contains("needs more than it may take") && ended.err.contains("--memory"), "{}", ended.err);
     assert_eq!(spills(&place), 0);
-    for sql in ["SELECT repeat('x', 2000000000)", "SELECT range(0, 100000000000)", "SELECT array_repeat(1, 10000000000)"] {
+    for sql in
+        ["SELECT repeat('x', 2000000000)", "SELECT range(0, 100000000000)", "SELECT array_repeat(1, 10000000000)"]
+    {
         assert_eq!(run("", sql).code, Some(2), "{sql}");
     }
 }
@@ -206,7 +217,17 @@ fn files_that_are_not_what_they_say_are_words() {
     place.write("ragged.csv", "a,b\n1,2\n3\n");
     place.write("notes.txt", "hello");
     std::fs::create_dir(place.path("nothing")).expect("a folder");
-    let names = ["empty.parquet", "text.parquet", "text.arrow", "torn.json", "number.json", "bad.jsonl", "notes.txt", "nothing", "missing.csv"];
+    let names = [
+        "empty.parquet",
+        "text.parquet",
+        "text.arrow",
+        "torn.json",
+        "number.json",
+        "bad.jsonl",
+        "notes.txt",
+        "nothing",
+        "missing.csv",
+    ];
     for name in names {
         let ended = place.run(&format!("query --at t={name}"));
         assert_eq!(ended.code, Some(2), "{name}: {ended:?}");
