@@ -163,7 +163,7 @@ fn of_data() -> Registry {
         .with::<source_manifest::SourceManifestConfig>(
             "source_manifest",
             Source,
-            "{ id: clips, type: source_manifest, path: audioset/balanced.parquet, where: \"array_has(labels, 'Music')\" }",
+            "{ id: clips, type: source_manifest, path: audioset/balanced.parquet, root: /data/audioset }",
         )
         .with::<source_files::SourceFilesConfig>(
             "source_files",
