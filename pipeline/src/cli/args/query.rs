@@ -11,26 +11,30 @@ use super::value;
 #[derive(Debug, Clone, PartialEq, Args)]
 #[command(after_help = "\
 Examples:
-  ajepa-pipe query --at out/mel                                   tables, columns and types; no SQL needed
-  ajepa-pipe query --at out/mel 'SELECT unnest(labels) AS label, count(*) AS clips FROM mel GROUP BY label ORDER BY clips DESC'
-  ajepa-pipe query --at out/mel 'SELECT clip_id, mel_mean_all(mel, n_frames) AS level FROM mel ORDER BY level LIMIT 10'
-  ajepa-pipe query --at balanced.parquet --at out/mel \\
-    'SELECT b.clip_id FROM balanced b LEFT ANTI JOIN mel m ON b.clip_id = m.clip_id'              what is not made yet
+  ajepa-pipe query --at out/mel                      tables, columns and types; no SQL needed
+  ajepa-pipe query --at out/mel 'SELECT unnest(labels) AS label, count(*) AS clips FROM mel
+    GROUP BY label ORDER BY clips DESC'
+  ajepa-pipe query --at out/mel 'SELECT clip_id, mel_mean_all(mel, n_frames) AS level FROM mel
+    ORDER BY level LIMIT 10'                         the quietest
+  ajepa-pipe query --at clips.parquet --at out/mel 'SELECT c.clip_id FROM clips c
+    LEFT ANTI JOIN mel m ON c.clip_id = m.clip_id'   what is not made yet
   ajepa-pipe query --at birds.parquet \"SELECT b.clip_id, cosine(a.embedding, b.embedding) AS near
-    FROM birds a, birds b WHERE a.clip_id = 'x' ORDER BY near DESC LIMIT 10\"                        nearest neighbours
-  ajepa-pipe query --at audioset.parquet --ontology ontology.json --out music.parquet \\
+    FROM birds a, birds b WHERE a.clip_id = 'x' ORDER BY near DESC LIMIT 10\"
+  ajepa-pipe query --at audioset.parquet --ontology ontology.json --out music.parquet
     \"SELECT * FROM audioset WHERE array_has_any(labels, under('Music'))\"
-  ajepa-pipe query --at out/model 'SELECT step, loss, health.rank_me FROM model WHERE health IS NOT NULL'
+  ajepa-pipe query --at out/model \"SELECT step, loss, health['rank_me'] FROM model
+    WHERE health IS NOT NULL\"
 
 Tables:
-  A folder of shards, a training's folder (NAME: its log, NAME_checkpoints), a checkpoint, or a file: .parquet (.pq), .csv,
-  .tsv, .jsonl (.ndjson), .arrow (.ipc, .feather), .json (a run report is NAME, NAME_stages, NAME_rejects).
-  A table is named by the last part of its path, in lower case, without the extension, with _ for what is no letter or digit
-  (out/Mel-2.v1.parquet: mel_2_v1; a digit in front gets a _); NAME=PATH names it otherwise.
+  a folder of shards; a training's folder (NAME is its log, and NAME_checkpoints); a checkpoint;
+  a file: .parquet (.pq), .csv, .tsv, .jsonl (.ndjson), .arrow (.ipc, .feather), .json (a run
+  report is NAME, NAME_stages and NAME_rejects).
+  A table is named by the last part of its path in lower case, without the extension, with _ for
+  what is no letter or digit: out/Mel-2.v1.parquet is mel_2_v1. NAME=PATH names it otherwise.
   Columns of CSV and TSV are texts: cast(year AS int).
 
-Only SELECT, EXPLAIN, DESCRIBE and SHOW: nothing is read that --at does not name, nothing is written but --out.
-`--functions` lists cosine, mel_mean, under and all others.")]
+Only SELECT, EXPLAIN, DESCRIBE and SHOW: nothing is read that --at does not name, and nothing
+written but --out. --functions lists cosine, mel_mean, under and all others.")]
 pub struct QueryArgs {
     /// The statement; `-` reads it from stdin; without it, what there is: tables, columns, types
     #[arg(value_name = "SQL")]
@@ -60,11 +64,11 @@ pub struct QueryArgs {
     #[arg(long, short, value_name = "N", value_parser = value::at_least_one)]
     pub jobs: Option<std::num::NonZeroUsize>,
 
-    /// Do not verify the checksums of what is read of shards: faster where a set is asked once, and `verify` has been through it
+    /// Do not verify the checksums of what is read of shards: faster, where `verify` has been through them
     #[arg(long)]
     pub unverified: bool,
 
-    /// AudioSet's ontology.json, for under() and label_name() [default: ontology.json or class_labels_indices.csv beside a table]
+    /// AudioSet's ontology.json, for under() and label_name() [default: what lies beside a table]
     #[arg(long, value_name = "FILE")]
     pub ontology: Option<PathBuf>,
 
