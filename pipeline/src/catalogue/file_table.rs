@@ -40,10 +40,10 @@ type Rows = Box<dyn Iterator<Item = std::result::Result<RecordBatch, String>> + 
 /// [`CatalogueError::Table`] when it is not what its name says.
 pub fn of(path: &Path) -> std::result::Result<(SchemaRef, Arc<dyn TableProvider>), CatalogueError> {
     let (schema, _) = open(path)?;
-    let file = Arc::new(FileTable { path: path.to_owned(), schema: schema.clone() });
+    let file: Arc<dyn PartitionStream> = Arc::new(FileTable { path: path.to_owned(), schema: schema.clone() });
     let table = StreamingTable::try_new(schema.clone(), vec![file]);
-    let table = table.map_err(|error| CatalogueError::of(&error, "", &[]))?;
-    Ok((schema, Arc::new(table)))
+    let table: Arc<dyn TableProvider> = Arc::new(table.map_err(|error| CatalogueError::of(&error, "", &[]))?);
+    Ok((schema, table))
 }
 
 #[derive(Debug)]
@@ -79,7 +79,9 @@ fn open(path: &Path) -> std::result::Result<(SchemaRef, Rows), CatalogueError> {
         return open_arrow(path).map_err(|problem| CatalogueError::table(words(problem), cure));
     }
     let table = open_table(path).map_err(|error| CatalogueError::table(error.problem, error.help))?;
-    Ok((table.schema(), Box::new(table.map(|rows| rows.map_err(|error| error.to_string())))))
+    let schema = table.schema();
+    let rows: Rows = Box::new(table.map(|rows| rows.map_err(|error| error.to_string())));
+    Ok((schema, rows))
 }
 
 /// An Arrow file. A stream is not read: its lengths cannot be looked at before they are believed.

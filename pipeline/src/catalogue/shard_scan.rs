@@ -287,7 +287,7 @@ impl Scan {
 
     fn read_sparse(&self, part: &Part, batch: usize) -> Result<RecordBatch> {
         let asked = &self.asked;
-        let filtered = asked.filter.as_ref().map_or(&[][..], |filter| &filter.columns);
+        let filtered = asked.filter.as_ref().map_or(&[][..], |filter| filter.columns.as_slice());
         let mut wanted: Vec<usize> = asked.projection.iter().chain(filtered).copied().collect();
         wanted.sort_unstable();
         wanted.dedup();
@@ -312,7 +312,7 @@ impl Scan {
         for &i in &asked.projection {
             columns.push(match column_of(i) {
                 Some(column) => keep.as_ref().map_or_else(|| Ok(column.clone()), |keep| filter(&column, keep))?,
-                None => self.pictures(part, &sparse, (&tensors, i), keep.as_ref())?,
+                None => self.pictures(part, &sparse, (tensors.as_slice(), i), keep.as_ref())?,
             });
         }
         batch_of(asked.output.clone(), columns, n_kept)
