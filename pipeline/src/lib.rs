@@ -3,6 +3,8 @@
 //! [`config::load`] reads a graph and proves it, [`job::run`] runs it, [`shard::ShardSet`] reads what it made. A stage of
 //! one's own implements [`stage::StageConfig`] and is added to [`stages::builtin`].
 
+#[cfg(feature = "sql")]
+pub mod catalogue;
 pub mod cli;
 pub mod columns;
 pub mod config;

@@ -18,6 +18,7 @@ fn main() -> Exit {
         Verb::Inspect(args) => verb::inspect::inspect(args),
         Verb::Verify(args) => verb::verify::verify(args),
         Verb::Bench(args) => verb::bench::bench(args, &registry),
+        Verb::Query(args) => verb::query::query(args),
         Verb::Embed(args) => verb::embed::embed(args, &registry),
         Verb::Checkpoint(args) => verb::checkpoint::checkpoint(args),
     }

@@ -1,6 +1,7 @@
 //! The command line: verbs, options, and what is refused before anything is opened.
 
 mod model;
+mod query;
 mod value;
 
 use std::num::NonZeroUsize;
@@ -9,6 +10,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use model::{CheckpointArgs, CheckpointVerb, DiffArgs, EmbedArgs, Encoder, ExportArgs, ShowArgs};
+pub use query::{AnswerFormat, QueryArgs, TableArg};
 pub use value::{Override, Part, PatchSize, ReportFile, ReportFormat};
 
 use super::progress::ProgressMode;
@@ -51,6 +53,8 @@ pub enum Verb {
     Verify(VerifyArgs),
     /// Measure each stage alone and the fused graph
     Bench(BenchArgs),
+    /// Ask manifests, shards, embeddings, reports and trainings in SQL
+    Query(QueryArgs),
     /// Embed audio by a trained encoder: files, folders, manifests to Parquet or .npy
     Embed(EmbedArgs),
     /// Show, compare and export checkpoints

@@ -2,6 +2,8 @@
 //!
 //! Results go to stdout, talk goes to stderr. Everything here reads plain types; nothing of it is needed to run a graph.
 
+#[cfg(feature = "sql")]
+mod answer;
 pub mod args;
 pub mod exit;
 pub mod format;

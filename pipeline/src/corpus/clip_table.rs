@@ -45,6 +45,9 @@ pub struct ClipTable {
     pub stamps: Stamps,
 }
 
+/// The column that says where audio lies.
+const MEDIA: &str = "media";
+
 impl ClipTable {
     /// Clips of files under `root`, by name and path; no labels, no parts.
     pub fn of_files(root: PathBuf, clip_id: StringArray, path: StringArray) -> Self {
@@ -165,11 +168,22 @@ impl Listing for ClipTable {
     }
 
     fn rows(&mut self, clips: &[u32]) -> Result<RecordBatch, StageError> {
+        let places: Vec<MediaPlace> = clips.iter().map(|&clip| self.place(clip as usize)).collect();
+        self.table(clips, Some(media_array(&places)?))
+    }
+
+    fn columns(&mut self, clips: &[u32]) -> Result<RecordBatch, StageError> {
+        self.table(clips, None)
+    }
+}
+
+impl ClipTable {
+    /// The rows of these clips, with or without where their audio lies.
+    fn table(&self, clips: &[u32], media: Option<ArrayRef>) -> Result<RecordBatch, StageError> {
         let indices = UInt32Array::from(clips.to_vec());
         let of_clips = |value: &dyn Fn(usize) -> Option<f64>| -> ArrayRef {
             Arc::new(clips.iter().map(|&clip| value(clip as usize)).collect::<Float64Array>())
         };
-        let places: Vec<MediaPlace> = clips.iter().map(|&clip| self.place(clip as usize)).collect();
         let labels = match &self.labels {
             Some(labels) => take(labels, &indices, None)?,
             None => new_null_array(&list_of_utf8(), clips.len()),
@@ -180,9 +194,10 @@ impl Listing for ClipTable {
             of_clips(&|clip| Some(number(self.start_s.as_ref(), clip).unwrap_or(0.0))),
             of_clips(&|clip| self.duration_s(clip)),
             labels,
-            media_array(&places)?,
         ];
         let declared = Schema::of_media(false);
+        let declared = if media.is_some() { declared } else { declared.without(MEDIA) };
+        columns.extend(media);
         let mut fields: Vec<FieldRef> = declared.columns.iter().map(|column| Arc::new(arrow_field(column))).collect();
         for (field, column) in &self.extra {
             fields.push(field.clone());

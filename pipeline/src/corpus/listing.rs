@@ -8,6 +8,7 @@ use ajepa_ops::seed;
 use arrow::array::RecordBatch;
 use blake3::Hasher;
 
+use super::condition::Condition;
 use crate::stage::{BuildCx, BuildError, Source, StageError, Unit};
 
 /// Rows that a source gives at once: few enough that all workers get work from the first unit on.
@@ -29,12 +30,25 @@ pub trait Listing: Send {
     /// # Errors
     /// [`StageError`] when the list itself cannot be read.
     fn rows(&mut self, clips: &[u32]) -> Result<RecordBatch, StageError>;
+
+    /// The same without where the audio lies: what a condition may ask.
+    ///
+    /// # Errors
+    /// As [`Listing::rows`].
+    fn columns(&mut self, clips: &[u32]) -> Result<RecordBatch, StageError> {
+        let rows = self.rows(clips)?;
+        let schema = rows.schema();
+        let columns: Vec<usize> = (0..schema.fields().len()).filter(|&i| schema.field(i).name() != "media").collect();
+        Ok(rows.project(&columns)?)
+    }
 }
 
 /// Which clips of a list are taken, and in which order.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Selection {
-    /// One permutation of the whole list, drawn from the run's seed and the stage's id.
+    /// Only those of which it is true.
+    pub condition: Option<Condition>,
+    /// One permutation of all these, drawn from the run's seed and the stage's id.
     pub shuffle: bool,
     /// At most so many clips, counted after the shuffle.
     pub limit: Option<u64>,
@@ -57,7 +71,10 @@ impl<L: Listing> Listed<L> {
         let too_many =
             |_| BuildError::new("more than 4,294,967,295 clips in one source", "split the list into several sources");
         let n_clips = u32::try_from(listing.n_clips()).map_err(too_many)?;
-        let mut order: Vec<u32> = (0..n_clips).collect();
+        let mut order: Vec<u32> = match &selection.condition {
+            Some(condition) => condition.choose(&mut listing)?,
+            None => (0..n_clips).collect(),
+        };
         if selection.shuffle {
             seed::shuffle(&mut seed::rng(seed::derive(&[cx.seed, seed::hash_str(cx.id)])), &mut order);
         }

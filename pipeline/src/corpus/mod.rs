@@ -1,6 +1,7 @@
 //! Lists of clips: folders, manifests and tars cut into units. All sources stand on this ground.
 
 mod clip_table;
+mod condition;
 mod faults;
 mod listing;
 mod manifest;
@@ -10,11 +11,12 @@ mod tar_index;
 mod tar_samples;
 
 pub use clip_table::{ClipTable, clip_ids, first_repeated, hash_column};
+pub use condition::{Condition, check_condition};
 pub use faults::Faults;
 pub use listing::{Listed, Listing, Selection, Stamps};
 pub use manifest::{ManifestColumns, clips_of_table};
 pub use places::expand;
-pub use table_file::read_table;
+pub use table_file::{TableReader, in_order, open_table, read_table};
 pub use tar_index::{Member, MemberKind, ScanError, scan_tar};
 pub use tar_samples::TarSamples;
 

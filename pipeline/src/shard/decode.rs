@@ -252,11 +252,11 @@ fn message_of(block: &BlockPlace, bytes: &Buffer) -> Result<Vec<u8>, String> {
     checked_message(&bytes[..block.message_bytes as usize])
 }
 
-fn checked_message(bytes: &[u8]) -> Result<Vec<u8>, String> {
+pub(super) fn checked_message(bytes: &[u8]) -> Result<Vec<u8>, String> {
     if bytes.len() <= PREFIX_BYTES || bytes[..4] != [0xff; 4] { Err(NO_BATCH.to_owned()) } else { Ok(bytes.to_vec()) }
 }
 
-fn parse(message: &[u8]) -> Result<arrow::ipc::RecordBatch<'_>, String> {
+pub(super) fn parse(message: &[u8]) -> Result<arrow::ipc::RecordBatch<'_>, String> {
     let message = root_as_message(&message[PREFIX_BYTES..]).map_err(|e| format!("malformed message: {e}"))?;
     if message.version() != MetadataVersion::V5 {
         return Err(format!("a message of version {:?}", message.version()));
@@ -265,7 +265,7 @@ fn parse(message: &[u8]) -> Result<arrow::ipc::RecordBatch<'_>, String> {
 }
 
 /// A panic inside Arrow is a malformed file, not the end of the process.
-fn guarded<T>(part: &str, work: impl FnOnce() -> Result<T, ShardError>) -> Result<T, ShardError> {
+pub(super) fn guarded<T>(part: &str, work: impl FnOnce() -> Result<T, ShardError>) -> Result<T, ShardError> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
         let problem = format!("malformed Arrow data: {}", panic_message(panic.as_ref()));
         Err(ShardError::format(part, problem))
@@ -274,7 +274,7 @@ fn guarded<T>(part: &str, work: impl FnOnce() -> Result<T, ShardError>) -> Resul
 
 /// Checks all lengths of a batch against the schema and the bytes there are, compressed buffers by what they declare.
 /// Gives the places in the body of each column's buffers.
-fn check_batch(
+pub(super) fn check_batch(
     schema: &SchemaRef,
     batch: &arrow::ipc::RecordBatch<'_>,
     body: &Body,
@@ -313,7 +313,7 @@ fn check_batch(
 }
 
 /// The buffers of a batch, as far as their lengths need them.
-enum Body {
+pub(super) enum Body {
     /// Not compressed, of so many bytes: the lengths in the message are those of the buffers.
     Plain(u64),
     /// Each buffer says itself how long it is when decoded.

@@ -144,6 +144,15 @@ impl PartFile {
         let _ = (start, end);
     }
 
+    /// Tells the system that reads will be few and far between, so that it reads no more than is touched. Only advice.
+    pub fn will_jump(&self) {
+        #[cfg(unix)]
+        if let Some((_, map)) = &self.map {
+            // An error means that the advice was not taken.
+            let _ = map.map.advise(memmap2::Advice::Random);
+        }
+    }
+
     /// The bytes `start..end` (`start` a multiple of 64): in place when mapped, else a copy of their own.
     pub fn bytes(&self, start: u64, end: u64) -> Result<Buffer, ShardError> {
         let len = end.saturating_sub(start) as usize;

@@ -82,12 +82,26 @@ impl Part {
 }
 
 /// Bytes of one row of a tensor column.
-fn row_bytes(field: &Field) -> Option<u64> {
+pub(super) fn row_bytes(field: &Field) -> Option<u64> {
     let DataType::FixedSizeList(item, n) = field.data_type() else { return None };
     Some(u64::try_from(*n).ok()? * item.data_type().primitive_width()? as u64)
 }
 
 impl TensorRows {
+    pub(super) fn new(start: u64, row_bytes: u64, n_rows: u64) -> Self {
+        Self { start, row_bytes, n_rows }
+    }
+
+    /// Byte of the file where the first row begins.
+    pub(super) fn start(&self) -> u64 {
+        self.start
+    }
+
+    /// Rows of the record batch.
+    pub fn n_rows(&self) -> u64 {
+        self.n_rows
+    }
+
     /// Bytes of one row.
     pub fn row_bytes(&self) -> u64 {
         self.row_bytes

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::source_folder::SourceFolderConfig;
 use crate::corpus::{
-    ClipTable, Listed, ManifestColumns, Selection, clip_ids, clips_of_table, first_repeated, read_table,
+    ClipTable, Condition, Listed, ManifestColumns, Selection, check_condition, clip_ids, clips_of_table,
+    first_repeated, read_table,
 };
 use crate::schema::Schema;
 use crate::stage::{BuildCx, BuildError, PlanError, Stage, StageConfig, StageKind, StagePlan};
@@ -26,12 +27,18 @@ const TABLES: [&str; 6] = ["csv", "tsv", "parquet", "pq", "jsonl", "ndjson"];
 pub struct SourceFilesConfig {
     /// Files, folders and tables (.csv, .tsv, .parquet, .jsonl); one or more.
     pub paths: Vec<PathBuf>,
+    /// Which clips are taken: a condition in SQL over the columns clip_id, source, offset_s, duration_s, labels and
+    /// those of a table that is the only thing named, such as "array_has(labels, 'Music')"; counted before
+    /// shuffle and limit. Default: all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub r#where: Option<String>,
 }
 
 impl StageConfig for SourceFilesConfig {
     fn plan(&self, inputs: &[Schema]) -> Result<StagePlan, PlanError> {
         super::checks::no_input(inputs)?;
         self.validate()?;
+        check_condition(self.r#where.as_deref(), true)?;
         Ok(StagePlan::new(StageKind::Source, Schema::of_media(true)))
     }
 
@@ -52,7 +59,8 @@ impl StageConfig for SourceFilesConfig {
                 "name each file once, or list them in one table with a column clip_id",
             ));
         }
-        Ok(Stage::Source(Box::new(Listed::new(clips, Selection::default(), cx)?)))
+        let condition = Condition::new(self.r#where.as_deref(), self.paths.first().map(PathBuf::as_path));
+        Ok(Stage::Source(Box::new(Listed::new(clips, Selection { condition, ..Selection::default() }, cx)?)))
     }
 }
 

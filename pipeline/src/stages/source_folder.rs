@@ -7,7 +7,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use walkdir::{DirEntry, WalkDir};
 
-use crate::corpus::{ClipTable, Faults, Listed, Selection, audio_extensions, clip_ids, has_extension};
+use crate::corpus::{
+    ClipTable, Condition, Faults, Listed, Selection, audio_extensions, check_condition, clip_ids, has_extension,
+};
 use crate::schema::Schema;
 use crate::stage::{BuildCx, BuildError, PlanError, Stage, StageConfig, StageKind, StagePlan};
 
@@ -34,6 +36,10 @@ pub struct SourceFolderConfig {
     /// What to do with symbolic links. Default: refuse.
     #[serde(default)]
     pub links: LinkPolicy,
+    /// Which clips are taken: a condition in SQL over the columns clip_id, source, labels, such as "array_has(labels, 'Music')"; counted before
+    /// shuffle and limit. Default: all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub r#where: Option<String>,
     /// Whether the clips come in one random order, a function of the run's seed and this stage's id. Default: false.
     #[serde(default)]
     pub shuffle: bool,
@@ -76,6 +82,7 @@ impl StageConfig for SourceFolderConfig {
     fn plan(&self, inputs: &[Schema]) -> Result<StagePlan, PlanError> {
         super::checks::no_input(inputs)?;
         super::checks::limit(self.limit)?;
+        check_condition(self.r#where.as_deref(), false)?;
         super::checks::extensions(&self.extensions)?;
         Ok(StagePlan::new(StageKind::Source, Schema::of_media(false)))
     }
@@ -93,7 +100,8 @@ impl StageConfig for SourceFolderConfig {
         let ids = clip_ids(&paths, None);
         let labels = (self.labels == FolderLabels::ParentDir).then(|| parent_labels(&paths));
         let table = ClipTable { labels, faults, ..ClipTable::of_files(self.path.clone(), ids, paths) };
-        let selection = Selection { shuffle: self.shuffle, limit: self.limit };
+        let condition = Condition::new(self.r#where.as_deref(), Some(&self.path));
+        let selection = Selection { condition, shuffle: self.shuffle, limit: self.limit };
         Ok(Stage::Source(Box::new(Listed::new(table, selection, cx)?)))
     }
 }
@@ -103,7 +111,7 @@ impl SourceFolderConfig {
     pub(super) fn of(path: &Path) -> Self {
         let (labels, links) = (FolderLabels::None, LinkPolicy::Refuse);
         let (extensions, path) = (audio_extensions(), path.to_owned());
-        Self { path, extensions, recursive: true, labels, links, shuffle: false, limit: None }
+        Self { path, extensions, recursive: true, labels, links, r#where: None, shuffle: false, limit: None }
     }
 
     /// Paths under the folder, parted by `/`, in byte order; each with whether it is not UTF-8.

@@ -9,7 +9,9 @@ use arrow::datatypes::DataType;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::corpus::{ClipTable, Listed, Listing, ManifestColumns, Selection, clips_of_table, read_table};
+use crate::corpus::{
+    ClipTable, Condition, Listed, Listing, ManifestColumns, Selection, check_condition, clips_of_table, read_table,
+};
 use crate::schema::Schema;
 use crate::stage::{BuildCx, BuildError, PlanError, Stage, StageConfig, StageKind, StagePlan};
 
@@ -37,6 +39,11 @@ pub struct SourceManifestConfig {
     /// A table (as `path`) whose column `clip_id` names clips to leave out, such as a `rejects.parquet`. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exclude: Option<PathBuf>,
+    /// Which clips are taken: a condition in SQL over the columns clip_id, source, offset_s, duration_s, labels and
+    /// all others of the table, such as "array_has(labels, 'Music')"; counted before
+    /// shuffle and limit. Default: all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub r#where: Option<String>,
     /// Whether the clips come in one random order, a function of the run's seed and this stage's id. Default: false.
     #[serde(default)]
     pub shuffle: bool,
@@ -53,6 +60,7 @@ impl StageConfig for SourceManifestConfig {
     fn plan(&self, inputs: &[Schema]) -> Result<StagePlan, PlanError> {
         super::checks::no_input(inputs)?;
         super::checks::limit(self.limit)?;
+        check_condition(self.r#where.as_deref(), true)?;
         if self.label_separator.is_empty() {
             return Err(PlanError::field("label_separator", "nothing", "a text of one letter or more, such as \";\""));
         }
@@ -70,7 +78,8 @@ impl StageConfig for SourceManifestConfig {
         if clips.n_clips() == 0 {
             return Err(BuildError::new(format!("{shown}: no clips"), "check the table, and `exclude`"));
         }
-        let selection = Selection { shuffle: self.shuffle, limit: self.limit };
+        let condition = Condition::new(self.r#where.as_deref(), Some(&self.path));
+        let selection = Selection { condition, shuffle: self.shuffle, limit: self.limit };
         Ok(Stage::Source(Box::new(Listed::new(clips, selection, cx)?)))
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::corpus::{Listed, Listing, Selection, TarSamples, audio_extensions, expand};
+use crate::corpus::{Condition, Listed, Listing, Selection, TarSamples, audio_extensions, check_condition, expand};
 use crate::schema::Schema;
 use crate::stage::{BuildCx, BuildError, PlanError, Stage, StageConfig, StageKind, StagePlan};
 
@@ -27,6 +27,11 @@ pub struct SourceWebdatasetConfig {
     /// Extensions of the audio member, without the dot, in any case. Default: as `source_folder`.
     #[serde(default = "audio_extensions")]
     pub extensions: Vec<String>,
+    /// Which clips are taken: a condition in SQL over the columns clip_id, source, labels, json, cls
+    /// and txt, such as "array_has(labels, 'Music')"; counted before
+    /// shuffle and limit. Default: all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub r#where: Option<String>,
     /// Whether the clips come in one random order, a function of the run's seed and this stage's id. Default: false, which
     /// reads the tars from front to back.
     #[serde(default)]
@@ -40,6 +45,7 @@ impl StageConfig for SourceWebdatasetConfig {
     fn plan(&self, inputs: &[Schema]) -> Result<StagePlan, PlanError> {
         super::checks::no_input(inputs)?;
         super::checks::limit(self.limit)?;
+        check_condition(self.r#where.as_deref(), true)?;
         super::checks::extensions(&self.extensions)?;
         Ok(StagePlan::new(StageKind::Source, Schema::of_media(true)))
     }
@@ -50,7 +56,8 @@ impl StageConfig for SourceWebdatasetConfig {
             let help = "members of a sample are named key.extension, such as 000017.flac and 000017.json";
             return Err(BuildError::new(format!("{}: the tars hold no samples", self.path), help));
         }
-        let selection = Selection { shuffle: self.shuffle, limit: self.limit };
+        let condition = Condition::new(self.r#where.as_deref(), None);
+        let selection = Selection { condition, shuffle: self.shuffle, limit: self.limit };
         Ok(Stage::Source(Box::new(Listed::new(samples, selection, cx)?)))
     }
 

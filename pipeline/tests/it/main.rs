@@ -21,6 +21,8 @@ mod mutate;
 mod overrides;
 mod program;
 mod promises;
+#[cfg(feature = "sql")]
+mod query;
 mod run;
 mod tidy;
 #[cfg(feature = "train")]

@@ -49,6 +49,29 @@ fn values_of_set_may_hold_equals_signs_and_commas() {
 }
 
 #[test]
+fn tables_of_a_query_have_names_or_none() {
+    let table = |text: &str| text.parse::<TableArg>();
+    let named = |name: Option<&str>, path: &str| TableArg { name: name.map(str::to_owned), path: path.into() };
+    assert_eq!(table("out/mel").unwrap(), named(None, "out/mel"));
+    assert_eq!(table("Old=out/a=b/mel").unwrap(), named(Some("old"), "out/a=b/mel"));
+    assert_eq!(table("./a=b").unwrap(), named(None, "./a=b"));
+    assert!(table("mel=").unwrap_err().contains("mel=out/mel") && table("").is_err());
+    let Verb::Query(query) = parse("ajepa-pipe query - --at a.csv --at b=c.tsv --memory 1GiB").unwrap() else {
+        panic!("not a query")
+    };
+    assert_eq!((query.sql.as_deref(), query.tables.len(), query.memory), (Some("-"), 2, Some(1 << 30)));
+    for line in [
+        "query x --memory 17",
+        "query x --memory 3KiB",
+        "query --out a.csv",
+        "query x --functions",
+        "query x --format xml",
+    ] {
+        assert!(parse(&format!("ajepa-pipe {line}")).is_err(), "{line}");
+    }
+}
+
+#[test]
 fn what_does_not_fit_is_refused_in_words() {
     let cases = [
         "run a.yaml --part 3/2",

@@ -9,6 +9,13 @@ pub(super) fn at_least_one(text: &str) -> Result<NonZeroUsize, String> {
     text.parse().map_err(|_| "it must be a whole number, at least 1".to_owned())
 }
 
+/// A size with its unit.
+pub(super) fn size_bytes(text: &str) -> Result<u64, String> {
+    let size = text.parse::<bytesize::ByteSize>().ok().filter(|_| text.ends_with(|c: char| c.is_ascii_alphabetic()));
+    let size = size.ok_or("it must be a size with its unit: 4GiB, 512MiB")?;
+    if size < bytesize::ByteSize::mib(1) { Err("it must be 1MiB or more".to_owned()) } else { Ok(size.as_u64()) }
+}
+
 /// A length of time that is more than nothing.
 pub(super) fn seconds(text: &str) -> Result<f64, String> {
     let found = text.parse::<f64>().ok().filter(|s| s.is_finite() && *s > 0.0);

@@ -10,14 +10,20 @@ pub mod embed;
 mod embeddings;
 pub mod explain;
 pub mod inspect;
+#[cfg(feature = "sql")]
+pub mod query;
 pub mod run;
 pub mod stages;
 pub mod verify;
 #[cfg(not(feature = "train"))]
 mod without_models;
+#[cfg(not(feature = "sql"))]
+mod without_sql;
 
 #[cfg(not(feature = "train"))]
 pub use without_models::{checkpoint, embed};
+#[cfg(not(feature = "sql"))]
+pub use without_sql::query;
 
 use std::fmt::Display;
 use std::io::{IsTerminal, Write};

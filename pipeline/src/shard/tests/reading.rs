@@ -3,7 +3,7 @@
 use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt;
 
-use arrow::array::AsArray;
+use arrow::array::{Array, AsArray};
 use arrow::datatypes::Float16Type;
 
 use super::*;
@@ -223,4 +223,51 @@ fn threads_share_a_set() {
             });
         }
     });
+}
+
+#[test]
+fn some_columns_are_read_as_all_are_and_what_is_not_asked_for_is_not_touched() {
+    let dir = tempfile::tempdir().unwrap();
+    write_set(dir.path(), &job(&[400, 30]));
+    for verify in [true, false] {
+        let set = ShardSet::open_with(dir.path(), ReadOptions { verify, ..BOTH[0] }).unwrap();
+        for number in 0..set.n_parts() {
+            let part = set.part(number).unwrap();
+            let schema = part.schema();
+            let n_columns = schema.fields().len();
+            for (batch, whole) in part.batches().enumerate() {
+                let whole = whole.unwrap();
+                for wanted in [(0..n_columns).collect::<Vec<_>>(), vec![1], vec![3, 4, 8], vec![6], Vec::new()] {
+                    let sparse = part.sparse(batch, &wanted).unwrap();
+                    let (mut columns, mut tensors) = (sparse.columns.iter(), sparse.tensors.iter());
+                    for &i in &wanted {
+                        if i != 6 {
+                            assert_eq!(columns.next().unwrap(), whole.column(i), "column {i}");
+                            continue;
+                        }
+                        let place = tensors.next().unwrap();
+                        assert_eq!(&part.tensor_array(schema.field(i), place, None).unwrap(), whole.column(i));
+                        let some = part.tensor_array(schema.field(i), place, Some(&[2, 0])).unwrap();
+                        assert_eq!(some.slice(0, 1).as_ref(), whole.column(i).slice(2, 1).as_ref());
+                        assert_eq!(some.slice(1, 1).as_ref(), whole.column(i).slice(0, 1).as_ref());
+                        assert!(part.tensor_array(schema.field(i), place, Some(&[100_000])).is_err());
+                    }
+                    assert!(columns.next().is_none() && tensors.next().is_none());
+                }
+            }
+        }
+    }
+    // A flip in every page of pictures alone: labels are read all the same.
+    let set = ShardSet::open(dir.path()).unwrap();
+    let info = set.parts()[0].clone();
+    let path = dir.path().join(&info.file);
+    let mut bytes = std::fs::read(&path).unwrap();
+    (1..bytes.len() >> 20).filter(|page| page % 4 == 2).for_each(|page| bytes[(page << 20) + 7] ^= 4);
+    std::fs::write(&path, bytes).unwrap();
+    let set = ShardSet::open(dir.path()).unwrap();
+    let part = set.part(0).unwrap();
+    let sparse = part.sparse(0, &[1, 4, 6]).unwrap();
+    assert_eq!(sparse.columns[0].len() as u64, info.rows_of_batch(0));
+    let error = part.tensor_array(part.schema().field(6), &sparse.tensors[0], None).unwrap_err();
+    assert!(matches!(error, ShardError::Checksum { .. }), "{error}");
 }
