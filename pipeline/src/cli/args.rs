@@ -1,5 +1,6 @@
 //! The command line: verbs, options, and what is refused before anything is opened.
 
+mod dataset;
 mod model;
 mod value;
 
@@ -8,6 +9,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub use dataset::{DatasetArgs, DatasetVerb, ScanArgs};
 pub use model::{CheckpointArgs, CheckpointVerb, DiffArgs, EmbedArgs, Encoder, ExportArgs, ShowArgs};
 pub use value::{Override, Part, PatchSize, ReportFile, ReportFormat};
 
@@ -49,6 +51,8 @@ pub enum Verb {
     Inspect(InspectArgs),
     /// Check every checksum of a folder of shards or of a checkpoint
     Verify(VerifyArgs),
+    /// See what is in a corpus: scan every clip into one table
+    Dataset(DatasetArgs),
     /// Measure each stage alone and the fused graph
     Bench(BenchArgs),
     /// Embed audio by a trained encoder: files, folders, manifests to Parquet or .npy

@@ -3,6 +3,7 @@
 //! Results go to stdout, talk goes to stderr. Everything here reads plain types; nothing of it is needed to run a graph.
 
 pub mod args;
+pub mod corpus_html;
 pub mod exit;
 pub mod format;
 #[cfg(feature = "train")]
