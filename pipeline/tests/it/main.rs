@@ -22,6 +22,7 @@ mod overrides;
 mod program;
 mod promises;
 mod run;
+mod scan;
 mod tidy;
 #[cfg(feature = "train")]
 mod train;
