@@ -9,10 +9,10 @@ use ajepa_ops::fingerprint::{Fingerprinter, compare};
 use ajepa_ops::resample::ResampleConfig;
 
 /// A copy of a clip in the mean over clips, and any one copy of a clip of speech or music: share of bits that differ.
-const COPY_MEAN: f32 = 0.08;
-const COPY_MOST: f32 = 0.25;
+const COPY_MEAN: f32 = 0.12;
+const COPY_MOST: f32 = 0.29;
 /// Any two clips that have nothing to do with each other, begin upon begin or a little shifted.
-const OTHER_LEAST: f32 = 0.27;
+const OTHER_LEAST: f32 = 0.22;
 
 fn sample() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace").join("datasets/sample")
@@ -80,6 +80,7 @@ fn other_clips_are_far_away() {
     rates.sort_by(|a, b| a.0.total_cmp(&b.0));
     println!("nearest of {}: {:?}", rates.len(), &rates[..8]);
     assert!(rates[0].0 > OTHER_LEAST, "{:?}", &rates[..4]);
+    assert!(rates[rates.len() / 20].0 > 0.38, "{:?}", rates[rates.len() / 20]);
     assert!(rates[rates.len() / 2].0 > 0.42, "{:?}", rates[rates.len() / 2]);
 }
 

@@ -2,12 +2,19 @@
 //!
 //! After J. Haitsma and T. Kalker, "A highly robust audio fingerprinting system", ISMIR 2002. The signal is brought to six to
 //! eight kilohertz, cut into overlapping frames, and each frame's power gathered in 33 bands, evenly spaced in pitch between
-//! 300 and 2000 Hz. Bit m of word n says whether the ratio of bands m and m + 1 is larger in frame n + 1 than in frame n. A
-//! gain, a fixed equaliser and the loss of high frequencies leave the bits as they are; so, mostly, do codecs.
+//! 300 and 2000 Hz. Bit m of word n says whether the ratio of bands m and m + 1 is larger in frame n + 1 than in frame n, by
+//! three parts in a hundred at least. What lies 40 dB below the loudest band of its frame is drowned: there codecs put what
+//! they like, and the bits are 0. A gain and the loss of high frequencies leave all bits as they are, a fixed equaliser nearly
+//! all; so, mostly, do codecs.
 //!
 //! ```text
-//! bit m of word n  =  E[n+1][m] E[n][m+1] > E[n+1][m+1] E[n][m]
+//! F[n][m] = E[n][m] + 0.0001 max over m of E[n]
+//! bit m of word n  =  F[n+1][m] F[n][m+1] > 1.03 F[n+1][m+1] F[n][m]
 //! ```
+//!
+//! Of the shipped clips, copies in MP3 and AAC at 64 kbit/s, Opus at 48, Vorbis and mu-law differ from the original in 3 to
+//! 10 % of the bits in the mean, and 25 % at most (a plucked string, all partials and silence between); two unlike clips in 47 %,
+//! and 26 % at least (two steady tones).
 //!
 //! Times do not depend on the rate of the file: frame n begins n / 8 s after the first sample, whatever the rate, to a
 //! millisecond. [`compare`] finds out whether two fingerprints are of one recording.
@@ -34,6 +41,10 @@ const LOW_HZ: u32 = 6_000;
 const BAND_HZ: [f64; 2] = [300.0, 2_000.0];
 /// One more than there are bits in a word.
 const N_BANDS: usize = 33;
+/// What drowns a band, as a part of the loudest in its frame: 40 dB below.
+const FLOOR: f32 = 1e-4;
+/// How much a ratio must rise to count.
+const RISE: f64 = 1.03;
 /// Frames that are transformed at once: as many as the widest vectors hold.
 const AT_ONCE: usize = 16;
 
@@ -173,7 +184,7 @@ impl Fingerprinter {
         let len = self.frame_len(n);
         self.stft.process(&self.low[..len], &mut self.powers[..n * n_bins])?;
         for frame in self.powers[..n * n_bins].chunks_exact(n_bins) {
-            let bands = std::array::from_fn(|m| frame[self.edges[m]..self.edges[m + 1]].iter().sum::<f32>());
+            let bands = bands(frame, &self.edges);
             if let Some(before) = self.last.replace(bands) {
                 self.words.push(word(&before, &bands));
             }
@@ -199,11 +210,18 @@ fn band_edges(low_hz: f64, n_fft: usize) -> Vec<usize> {
     (0..=N_BANDS).map(|edge| ((hz(edge) / low_hz * n_fft as f64).round() as usize).min(n_fft / 2)).collect()
 }
 
+/// The power of each band, none of it below the floor.
+fn bands(frame: &[f32], edges: &[usize]) -> [f32; N_BANDS] {
+    let bands: [f32; N_BANDS] = std::array::from_fn(|m| frame[edges[m]..edges[m + 1]].iter().sum());
+    let floor = FLOOR * bands.iter().copied().fold(0.0, f32::max);
+    bands.map(|power| power + floor)
+}
+
 /// In double precision, where no product of two f32 overflows or vanishes.
 fn word(before: &[f32; N_BANDS], now: &[f32; N_BANDS]) -> u32 {
     let product = |a: f32, b: f32| f64::from(a) * f64::from(b);
     (0..N_BANDS - 1).fold(0, |word, m| {
-        let rises = product(now[m], before[m + 1]) > product(now[m + 1], before[m]);
+        let rises = product(now[m], before[m + 1]) > RISE * product(now[m + 1], before[m]);
         word | u32::from(rises) << m
     })
 }

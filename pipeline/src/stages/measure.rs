@@ -196,7 +196,9 @@ fn write_samples(hasher: &mut XxHash3_128, samples: &[f32]) {
     if cfg!(target_endian = "little") {
         return hasher.write(samples.as_bytes());
     }
-    samples.iter().for_each(|x| hasher.write(&x.to_le_bytes()));
+    for x in samples {
+        hasher.write(&x.to_le_bytes());
+    }
 }
 
 /// The name that says of which kind the clip is: that of the member where the file is an archive.

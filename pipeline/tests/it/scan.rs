@@ -20,7 +20,7 @@ use crate::program::{Ended, Place, files, sample};
 /// Faults of each kind that are planted.
 const N: usize = 20;
 /// Share of differing bits below which two clips are taken for copies.
-const NEAR: f32 = 0.25;
+const NEAR: f32 = 0.22;
 
 /// One row of a table.
 #[derive(Debug, Clone, Default, PartialEq)]

@@ -110,7 +110,10 @@ impl AudioFile {
             into.extend(texts.as_string::<i32>().iter().map(|text| text.map(str::to_owned)));
         }
         let (found, there) = (into.len() - before, n.min(self.n_rows() as usize));
-        if found != there { Err(wrong(format!("{found} rows are there, the footer says {there}"))) } else { Ok(()) }
+        if found == there {
+            return Ok(());
+        }
+        Err(wrong(format!("{found} rows are there, the footer says {there}")))
     }
 
     /// Gives the rows; what cannot be read is given as clips that `decode` refuses.

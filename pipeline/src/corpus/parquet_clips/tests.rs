@@ -136,18 +136,18 @@ fn a_column_of_bytes_serves_and_a_table_of_paths_does_not() {
     let rows_of = RecordBatch::try_from_iter([("mp3", bytes), ("label", label.clone())]).unwrap();
     let path = written.write("b.parquet", &rows_of, 4, Compression::UNCOMPRESSED);
     assert!(has_audio(&path));
-    let mut clips = open(&[path.clone()], &ParquetColumns::default(), None, 10).unwrap();
+    let mut clips = open(std::slice::from_ref(&path), &ParquetColumns::default(), None, 10).unwrap();
     assert_eq!(texts(&rows(&mut clips), "labels"), ["[dog]", "[cat]"]);
 
     let table = RecordBatch::try_from_iter([("path", label)]).unwrap();
     let paths = written.write("t.parquet", &table, 4, Compression::UNCOMPRESSED);
     assert!(!has_audio(&paths));
-    let refused = open(&[paths.clone()], &ParquetColumns::default(), None, 10).err().unwrap();
+    let refused = open(std::slice::from_ref(&paths), &ParquetColumns::default(), None, 10).err().unwrap();
     assert!(refused.contains("no column of encoded audio") && refused.contains("source_manifest"), "{refused}");
     let mixed = open(&[path.clone(), paths], &ParquetColumns::default(), None, 10).err().unwrap();
     assert!(mixed.contains("t.parquet"), "{mixed}");
     let wrong = ParquetColumns { audio: Some("label".to_owned()), ..ParquetColumns::default() };
-    assert!(open(&[path.clone()], &wrong, None, 10).err().unwrap().contains("label"));
+    assert!(open(std::slice::from_ref(&path), &wrong, None, 10).err().unwrap().contains("label"));
     let twice = ParquetColumns { clip_id: Some("label".to_owned()), ..ParquetColumns::default() };
     let twice = open(&[path.clone(), path], &twice, None, 10).err().unwrap();
     assert!(twice.contains("rows 0 and 2 have one label"), "{twice}");

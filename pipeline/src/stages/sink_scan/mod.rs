@@ -107,7 +107,7 @@ impl SinkScan {
             0 => Vec::new(),
             _ => table::extra_fields(set.schema()?.as_ref()),
         };
-        let mut file = TableFile::create(&self.fs, &self.path, extra)?;
+        let mut file = TableFile::create(&self.fs, &self.path, &extra)?;
         let mut about = self.about.clone();
         let mut next = 0;
         self.writer.each_unit(&mut |part, tally| {

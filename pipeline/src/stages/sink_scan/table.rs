@@ -131,7 +131,7 @@ fn fault(path: &Path, error: ParquetError) -> StageError {
 }
 
 impl TableFile {
-    pub fn create(fs: &Arc<dyn Fs>, path: &Path, extra: Vec<FieldRef>) -> Result<Self, StageError> {
+    pub fn create(fs: &Arc<dyn Fs>, path: &Path, extra: &[FieldRef]) -> Result<Self, StageError> {
         // A clip that could not be used has no value in the columns of a manifest.
         let extra = extra.iter().map(|field| field.as_ref().clone().with_nullable(true));
         let schema = Arc::new(ArrowSchema::new(scan_fields().into_iter().chain(extra).collect::<Vec<_>>()));
@@ -164,10 +164,12 @@ impl TableFile {
         };
         let labels = || -> Option<ArrayRef> {
             let mut labels = ListBuilder::new(StringBuilder::new());
-            rejects.iter().for_each(|reject| match &reject.labels[..] {
-                [] => labels.append_null(),
-                some => labels.append_value(some.iter().map(Some)),
-            });
+            for reject in rejects {
+                match &reject.labels[..] {
+                    [] => labels.append_null(),
+                    some => labels.append_value(some.iter().map(Some)),
+                }
+            }
             Some(Arc::new(labels.finish()))
         };
         self.write(rejects.len(), |name| match name {
