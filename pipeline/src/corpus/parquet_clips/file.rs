@@ -54,6 +54,12 @@ impl AudioFile {
         let metadata = guard(|| ArrowReaderMetadata::load(&file, options)).map_err(wrong)?;
         let groups = metadata.metadata().row_groups().iter().map(|group| u64::try_from(group.num_rows()));
         let groups = groups.collect::<Result<Vec<u64>, _>>().map_err(|_| wrong("a row group of less than no rows".into()))?;
+        let (n_rows, n_bytes) = (groups.iter().fold(0, |sum: u64, rows| sum.saturating_add(*rows)), file.metadata());
+        let n_bytes = n_bytes.map_err(|error| wrong(error.to_string()))?.len();
+        if n_rows > n_bytes {
+            // A list of units is made of this count: it must not be a lie that fills the memory.
+            return Err(wrong(format!("it claims {n_rows} rows, and has {n_bytes} bytes")));
+        }
         Ok(Self { path, metadata, groups })
     }
 
