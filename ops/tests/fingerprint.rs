@@ -131,7 +131,8 @@ fn copies_that_were_encoded_again_stay_near() {
             let to = folder.join(format!("{at}.{name}"));
             let mut command = Command::new("ffmpeg");
             command.args(["-v", "error", "-y", "-i"]).arg(from).args(["-vn", "-c:a", encoder]);
-            let made = command.args(extra.split(' ')).args(["-af", "volume=-6dB"]).arg(&to).status().expect("ffmpeg runs");
+            let made =
+                command.args(extra.split(' ')).args(["-af", "volume=-6dB"]).arg(&to).status().expect("ffmpeg runs");
             assert!(made.success(), "{}", clips[at].0);
             Some(decoded(&to))
         });

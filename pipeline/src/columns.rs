@@ -11,9 +11,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BinaryArray, BooleanBuilder, FixedSizeBinaryBuilder, FixedSizeListArray, Float16Array, Float32Array,
-    LargeListArray, ListBuilder, PrimitiveBuilder, RecordBatch, RecordBatchOptions, StringBuilder, StructArray,
-    UInt16Array, UInt32Array, UInt32Builder, UInt64Array, new_null_array,
+    Array, ArrayRef, AsArray, BinaryArray, BooleanBuilder, FixedSizeBinaryBuilder, FixedSizeListArray, Float16Array,
+    Float32Array, LargeListArray, ListBuilder, PrimitiveBuilder, RecordBatch, RecordBatchOptions, StringBuilder,
+    StructArray, UInt16Array, UInt32Array, UInt32Builder, UInt64Array, new_null_array,
 };
 use arrow::buffer::{OffsetBuffer, ScalarBuffer};
 use arrow::compute::take;
@@ -509,8 +509,15 @@ pub fn media_with_bytes(places: &[MediaPlace], bytes: ArrayRef) -> Result<ArrayR
     let starts: arrow::array::Float64Array = places.iter().map(|p| p.start_s).collect();
     let ends: arrow::array::Float64Array = places.iter().map(|p| p.end_s).collect();
     let faults: arrow::array::StringArray = places.iter().map(|p| p.fault.as_deref()).collect();
-    let columns: Vec<ArrayRef> =
-        vec![Arc::new(paths), Arc::new(offsets), Arc::new(lens), Arc::new(starts), Arc::new(ends), Arc::new(faults), bytes];
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(paths),
+        Arc::new(offsets),
+        Arc::new(lens),
+        Arc::new(starts),
+        Arc::new(ends),
+        Arc::new(faults),
+        bytes,
+    ];
     Ok(Arc::new(StructArray::try_new(media_fields(), columns, None)?))
 }
 

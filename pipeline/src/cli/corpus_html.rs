@@ -28,8 +28,11 @@ pub fn render(title: &str, scan: &Summary) -> String {
     ];
     let mut sections = vec![header(title, scan), tiles(scan), statuses(scan)];
     sections.extend(pictures.into_iter().filter_map(|(title, aside, bars)| picture(title, aside, upright, bars)));
-    let tables: [(&'static str, &'static str, &Vec<Bar>); 3] =
-        [("Codecs", "codec", &scan.codecs), ("Channels", "channels", &scan.channels), ("Labels", "label", &scan.labels)];
+    let tables: [(&'static str, &'static str, &Vec<Bar>); 3] = [
+        ("Codecs", "codec", &scan.codecs),
+        ("Channels", "channels", &scan.channels),
+        ("Labels", "label", &scan.labels),
+    ];
     for (title, head, bars) in tables {
         sections.extend(picture(title, "", |bars| table(head, bars, SHOWN_LABELS, ""), bars));
     }
@@ -86,7 +89,11 @@ fn duplicates(scan: &Summary) -> Option<Section> {
         body.raw("<tr><td class=\"path\">").text(&one.clip_id).raw("<td class=\"path\">").text(&one.of);
     }
     body.raw("</tbody></table></div>");
-    Some(Section { title: "The first duplicates", aside: "The same samples to the last bit, whatever the files are.", body })
+    Some(Section {
+        title: "The first duplicates",
+        aside: "The same samples to the last bit, whatever the files are.",
+        body,
+    })
 }
 
 fn first(scan: &Summary) -> Option<Section> {

@@ -92,8 +92,19 @@ pub struct Summary {
 
 /// Columns that the sums are made of.
 const COLUMNS: [&str; 13] = [
-    "clip_id", "source", "status", "detail", "duration_s", "rate_hz", "channels", "codec", "content_hash", "peak_db", "rms_db",
-    "labels", "content_bytes",
+    "clip_id",
+    "source",
+    "status",
+    "detail",
+    "duration_s",
+    "rate_hz",
+    "channels",
+    "codec",
+    "content_hash",
+    "peak_db",
+    "rms_db",
+    "labels",
+    "content_bytes",
 ];
 
 /// Sums under way.
@@ -191,7 +202,8 @@ impl Summary {
 impl Sums {
     fn add(&mut self, rows: &RecordBatch) -> Option<()> {
         let texts = |name: &str| rows.column_by_name(name)?.as_string_opt::<i32>();
-        let (ids, sources, statuses, details) = (texts("clip_id")?, texts("source")?, texts("status")?, texts("detail")?);
+        let (ids, sources, statuses, details) =
+            (texts("clip_id")?, texts("source")?, texts("status")?, texts("detail")?);
         let codecs = texts("codec")?;
         let durations = rows.column_by_name("duration_s")?.as_primitive_opt::<Float64Type>()?;
         let loudness = rows.column_by_name("rms_db")?.as_primitive_opt::<Float32Type>()?;
@@ -244,7 +256,12 @@ impl Sums {
     fn finish(mut self) -> Summary {
         let id = |clip: u32| {
             let mut at = clip as usize;
-            let column = self.ids.iter().find(|ids| at < ids.len() || { at -= ids.len(); false });
+            let column = self.ids.iter().find(|ids| {
+                at < ids.len() || {
+                    at -= ids.len();
+                    false
+                }
+            });
             column.map_or_else(String::new, |ids| ids.value(at).to_owned())
         };
         self.hashes.sort_unstable();

@@ -234,7 +234,9 @@ mod tests {
     #[test]
     fn names_that_lie_are_noticed() {
         assert_eq!(misnamed("a/b.MP3", "WAV").as_deref(), Some("wrong_extension: named .mp3, it is WAV"));
-        for (name, container) in [("a.flac", "FLAC"), ("a.opus", "Ogg"), ("a.aac", "ADTS"), ("a", "WAV"), ("a.bin", "WAV")] {
+        for (name, container) in
+            [("a.flac", "FLAC"), ("a.opus", "Ogg"), ("a.aac", "ADTS"), ("a", "WAV"), ("a.bin", "WAV")]
+        {
             assert_eq!(misnamed(name, container), None, "{name}");
         }
     }

@@ -49,7 +49,8 @@ fn table(path: &Path) -> BTreeMap<String, Clip> {
             if column.is_valid(row) { column.value(row).to_owned() } else { String::new() }
         };
         for row in 0..rows.num_rows() {
-            let column = |name: &str| Some(rows.column_by_name(name).expect(name)).filter(|column| column.is_valid(row));
+            let column =
+                |name: &str| Some(rows.column_by_name(name).expect(name)).filter(|column| column.is_valid(row));
             let single = |name| column(name).map(|column| column.as_primitive::<Float32Type>().value(row));
             let number = |name| column(name).map(|column| column.as_primitive::<UInt32Type>().value(row));
             let list = |name| column(name).map(|column| column.as_list::<i32>().value(row));
@@ -61,9 +62,8 @@ fn table(path: &Path) -> BTreeMap<String, Clip> {
                     labels.as_string::<i32>().iter().flatten().map(str::to_owned).collect()
                 }),
                 hash: column("content_hash").map(|hash| hash.as_fixed_size_binary().value(row).to_vec()),
-                words: list("fingerprint").map_or_else(Vec::new, |words| {
-                    words.as_primitive::<UInt32Type>().values().to_vec()
-                }),
+                words: list("fingerprint")
+                    .map_or_else(Vec::new, |words| words.as_primitive::<UInt32Type>().values().to_vec()),
                 duration_s: column("duration_s").map(|column| column.as_primitive::<Float64Type>().value(row)),
                 rate_hz: number("rate_hz"),
                 channels: number("channels"),
@@ -100,7 +100,8 @@ fn sound(number: usize, rate_hz: u32, n: usize) -> Vec<i16> {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (state >> 40) as f64 / f64::from(1 << 24)
     };
-    let partials: Vec<[f64; 3]> = (0..40).map(|_| [250.0 + 2_500.0 * draw(), 1.0 + 8.0 * draw(), 7.0 * draw()]).collect();
+    let partials: Vec<[f64; 3]> =
+        (0..40).map(|_| [250.0 + 2_500.0 * draw(), 1.0 + 8.0 * draw(), 7.0 * draw()]).collect();
     let at = |i: usize| {
         let t = i as f64 / f64::from(rate_hz);
         let partial = |[hz, beat, phase]: &[f64; 3]| (6.283 * hz * t + phase).sin() * (beat * t + phase * 3.0).sin();
@@ -230,7 +231,8 @@ fn planted_faults_come_out_under_their_reasons_and_none_is_invented() {
     for words in ["unsupported_container", "Loudness", "The first duplicates", "truncated"] {
         assert!(page.contains(words), "{words}");
     }
-    for words in ["20 missing", "20 empty", "20 truncated", "20 silent", "20 too_short", "20 of these have the samples"] {
+    for words in ["20 missing", "20 empty", "20 truncated", "20 silent", "20 too_short", "20 of these have the samples"]
+    {
         assert!(ended.out.contains(words), "{words}: {}", ended.out);
     }
 }
@@ -263,7 +265,9 @@ fn duplicates_are_those_that_were_planted(clips: &BTreeMap<String, Clip>) {
 fn one_recording_has_one_hash_in_wav_and_flac_and_another_when_it_was_changed() {
     let place = Place::new();
     let clips = files(&sample());
-    for (i, name) in ["speech/en_1.flac", "textures/ambi_swoosh.flac", "music/cold_day.flac", "drums/hihat.aiff"].iter().enumerate() {
+    for (i, name) in
+        ["speech/en_1.flac", "textures/ambi_swoosh.flac", "music/cold_day.flac", "drums/hihat.aiff"].iter().enumerate()
+    {
         let (mut samples, rate_hz, channels) = samples_of(name, &clips[*name]);
         let extension = name.rsplit('.').next().expect("an extension");
         place.write(&format!("a/{i}_whole.{extension}"), &clips[*name]);

@@ -18,7 +18,11 @@ pub(in crate::cli) fn upright(bars: &[Bar]) -> Html {
         svg.raw("<p class=\"none\">There is nothing to count.</p>");
         return svg;
     }
-    let _ = write!(svg.0, "<div class=\"wide\"><svg class=\"plot\" viewBox=\"0 0 {WIDTH} {}\" role=\"img\">", HEIGHT + 54.0);
+    let _ = write!(
+        svg.0,
+        "<div class=\"wide\"><svg class=\"plot\" viewBox=\"0 0 {WIDTH} {}\" role=\"img\">",
+        HEIGHT + 54.0
+    );
     let step = WIDTH / bars.len() as f64;
     for (at, one) in bars.iter().enumerate() {
         let height = HEIGHT * one.count as f64 / top as f64;

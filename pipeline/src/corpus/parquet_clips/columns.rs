@@ -84,7 +84,8 @@ impl Roles {
         let names = || schema.fields().iter().map(|f| f.name().as_str()).collect::<Vec<_>>().join(", ");
         let find = |role: &str, named: &Option<String>, usual: &[&str], fits: fn(&DataType) -> bool| {
             let wanted: Vec<&str> = named.as_deref().map_or(usual.to_vec(), |named| vec![named]);
-            let there = wanted.iter().find_map(|name| schema.field_with_name(name).ok().filter(|f| fits(f.data_type())));
+            let there =
+                wanted.iter().find_map(|name| schema.field_with_name(name).ok().filter(|f| fits(f.data_type())));
             match (there, named) {
                 (None, Some(named)) => {
                     let problem = format!("{shown}: no column {named:?} that can be {role} is among {}", names());
@@ -97,9 +98,13 @@ impl Roles {
         let any = schema.fields().iter().find(|field| is_audio(field.data_type())).map(|field| field.name().clone());
         let audio = find("audio", &columns.audio, &["audio"], is_audio)?.or(any).ok_or_else(|| {
             let problem = format!("{shown}: no column of encoded audio is among {}", names());
-            BuildError::new(problem, "a table of paths is read by `source_manifest`; audio is a struct with `bytes`, or bytes")
+            BuildError::new(
+                problem,
+                "a table of paths is read by `source_manifest`; audio is a struct with `bytes`, or bytes",
+            )
         })?;
-        let nested = schema.field_with_name(&audio).ok().and_then(|field| audio_form(field.data_type())).unwrap_or(false);
+        let nested =
+            schema.field_with_name(&audio).ok().and_then(|field| audio_form(field.data_type())).unwrap_or(false);
         let is_id = |kind: &DataType| is_text(kind) || kind.is_integer();
         let id = find("clip_id", &columns.clip_id, &["clip_id"], is_id)?;
         let labels = find("labels", &columns.labels, &["labels", "label"], is_texts)?;
@@ -116,11 +121,8 @@ impl Roles {
 
     /// Refuses a file that lacks one of these columns.
     pub fn fit(&self, shown: &str, schema: &ArrowSchema) -> Result<(), BuildError> {
-        let columns = ParquetColumns {
-            audio: Some(self.audio.clone()),
-            clip_id: self.id.clone(),
-            labels: self.labels.clone(),
-        };
+        let columns =
+            ParquetColumns { audio: Some(self.audio.clone()), clip_id: self.id.clone(), labels: self.labels.clone() };
         let other = Self::new(shown, schema, &columns)?;
         let differs = other.nested != self.nested || other.extra != self.extra;
         if differs {

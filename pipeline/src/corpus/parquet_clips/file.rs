@@ -48,12 +48,14 @@ pub struct Rows<'a> {
 impl AudioFile {
     pub fn open(path: PathBuf) -> Result<Self, BuildError> {
         let shown = path.display().to_string();
-        let wrong = |why: String| BuildError::new(format!("{shown}: {why}"), "check the path, or download the file again");
+        let wrong =
+            |why: String| BuildError::new(format!("{shown}: {why}"), "check the path, or download the file again");
         let file = ajepa_store::open_regular(&path).map_err(|error| wrong(error.to_string()))?;
         let options = ArrowReaderOptions::new();
         let metadata = guard(|| ArrowReaderMetadata::load(&file, options)).map_err(wrong)?;
         let groups = metadata.metadata().row_groups().iter().map(|group| u64::try_from(group.num_rows()));
-        let groups = groups.collect::<Result<Vec<u64>, _>>().map_err(|_| wrong("a row group of less than no rows".into()))?;
+        let groups =
+            groups.collect::<Result<Vec<u64>, _>>().map_err(|_| wrong("a row group of less than no rows".into()))?;
         let (n_rows, n_bytes) = (groups.iter().fold(0, |sum: u64, rows| sum.saturating_add(*rows)), file.metadata());
         let n_bytes = n_bytes.map_err(|error| wrong(error.to_string()))?.len();
         if n_rows > n_bytes {
@@ -108,11 +110,13 @@ impl AudioFile {
 
     /// Appends the first `n` texts of the column `name`.
     pub fn texts(&self, name: &str, n: usize, into: &mut Vec<Option<String>>) -> Result<(), BuildError> {
-        let wrong = |why: String| BuildError::new(format!("{}: {name}: {why}", self.shown()), "download the file again");
+        let wrong =
+            |why: String| BuildError::new(format!("{}: {name}: {why}", self.shown()), "download the file again");
         let mut reader = self.reader(&[name], None, (0, n), 65_536).map_err(wrong)?;
         let before = into.len();
         while let Some(batch) = next(&mut reader) {
-            let texts = cast(batch.map_err(wrong)?.column(0), &DataType::Utf8).map_err(|error| wrong(error.to_string()))?;
+            let texts =
+                cast(batch.map_err(wrong)?.column(0), &DataType::Utf8).map_err(|error| wrong(error.to_string()))?;
             into.extend(texts.as_string::<i32>().iter().map(|text| text.map(str::to_owned)));
         }
         let (found, there) = (into.len() - before, n.min(self.n_rows() as usize));
@@ -151,7 +155,8 @@ impl AudioFile {
         skip: u64,
         emit: &mut dyn FnMut(RecordBatch) -> Result<(), StageError>,
     ) -> Result<Option<(u64, String)>, StageError> {
-        let lost = |at: u64, why: String| Ok(Some((at, format!("corrupt: row group {group} of {}: {why}", self.name()))));
+        let lost =
+            |at: u64, why: String| Ok(Some((at, format!("corrupt: row group {group} of {}: {why}", self.name()))));
         let batch_rows = match self.batch_rows(rows.roles, group) {
             Ok(batch_rows) => batch_rows,
             Err(why) => return lost(from, why),
@@ -208,7 +213,8 @@ impl AudioFile {
         let audio = column(&roles.audio)?;
         let (bytes, paths) = if roles.nested { in_struct(&audio)? } else { (audio, None) };
         let bytes = cast(&bytes, &DataType::Binary)?;
-        let places: Vec<MediaPlace> = (0..table.num_rows()).map(|row| self.place(row, &bytes, paths.as_ref())).collect();
+        let places: Vec<MediaPlace> =
+            (0..table.num_rows()).map(|row| self.place(row, &bytes, paths.as_ref())).collect();
         let labels = match &roles.labels {
             Some(name) => label_lists(&column(name)?)?,
             None => new_null_array(&list_of_utf8(), table.num_rows()),

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BinaryArray, Int64Array, ListBuilder, RecordBatch, StringArray, StringBuilder, StructArray,
+    Array, ArrayRef, AsArray, BinaryArray, Int64Array, ListBuilder, RecordBatch, StringArray, StringBuilder,
+    StructArray,
 };
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::{DataType, Field, Fields};
@@ -19,10 +20,8 @@ use super::*;
 fn usual() -> RecordBatch {
     let bytes: Vec<Option<&[u8]>> = vec![Some(b"RIFF0"), Some(b"RIFF1"), None, None, None, Some(b"RIFF5")];
     let paths = vec![Some("a.wav"), None, Some("../held/c.flac"), None, Some("e.wav"), Some("f.mp3")];
-    let fields = Fields::from(vec![
-        Field::new("bytes", DataType::Binary, true),
-        Field::new("path", DataType::Utf8, true),
-    ]);
+    let fields =
+        Fields::from(vec![Field::new("bytes", DataType::Binary, true), Field::new("path", DataType::Utf8, true)]);
     let columns: Vec<ArrayRef> = vec![Arc::new(BinaryArray::from(bytes)), Arc::new(StringArray::from(paths))];
     let nulls = NullBuffer::from(vec![true, true, true, true, false, true]);
     let audio = StructArray::new(fields, columns, Some(nulls));
@@ -54,8 +53,10 @@ impl Written {
 
     fn write(&self, name: &str, rows: &RecordBatch, group_rows: usize, compression: Compression) -> PathBuf {
         let path = self.folder.path().join(name);
-        let properties =
-            WriterProperties::builder().set_max_row_group_row_count(Some(group_rows)).set_compression(compression).build();
+        let properties = WriterProperties::builder()
+            .set_max_row_group_row_count(Some(group_rows))
+            .set_compression(compression)
+            .build();
         let mut writer = ArrowWriter::try_new(File::create(&path).unwrap(), rows.schema(), Some(properties)).unwrap();
         writer.write(rows).unwrap();
         writer.close().unwrap();
@@ -64,7 +65,8 @@ impl Written {
 }
 
 fn open(paths: &[PathBuf], columns: &ParquetColumns, limit: Option<u64>, unit: usize) -> Result<ParquetClips, String> {
-    ParquetClips::open(paths.to_vec(), columns, limit, unit).map_err(|error| format!("{}; {}", error.problem, error.help))
+    ParquetClips::open(paths.to_vec(), columns, limit, unit)
+        .map_err(|error| format!("{}; {}", error.problem, error.help))
 }
 
 /// All rows; also that each unit has as many as it says.
@@ -72,7 +74,12 @@ fn rows(clips: &mut ParquetClips) -> RecordBatch {
     let mut batches = Vec::new();
     for (number, unit) in clips.units().to_vec().iter().enumerate() {
         let before: usize = batches.iter().map(RecordBatch::num_rows).sum();
-        clips.read(number, &mut |batch| { batches.push(batch); Ok(()) }).unwrap();
+        clips
+            .read(number, &mut |batch| {
+                batches.push(batch);
+                Ok(())
+            })
+            .unwrap();
         let n: usize = batches.iter().map(RecordBatch::num_rows).sum();
         assert_eq!((n - before) as u64, unit.n_clips);
     }

@@ -48,7 +48,10 @@ impl StageConfig for SinkScanConfig {
         let input = super::checks::one_input(inputs)?;
         self.validate()?;
         if input.get("status").is_none() || input.get("fingerprint").is_none() {
-            return Err(PlanError::new(format!("nobody has measured what arrives: {input}"), "put `measure` before it"));
+            return Err(PlanError::new(
+                format!("nobody has measured what arrives: {input}"),
+                "put `measure` before it",
+            ));
         }
         let mut stored = Schema { columns: Vec::new(), extra: input.extra };
         for column in input.columns.iter().filter(|column| matches!(column.kind, ColumnType::Plain(_))) {

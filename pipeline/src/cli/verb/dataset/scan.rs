@@ -73,7 +73,8 @@ fn words(scan: &Summary) -> String {
     let usable = scan.usable();
     let share = percent(usable as f64 / scan.clips.max(1) as f64);
     let sound = duration(scan.hours * 3_600.0);
-    let _ = writeln!(out, "\n{} of {} can be used ({share}): {sound} of sound", count(usable), counted(scan.clips, "clip"));
+    let _ =
+        writeln!(out, "\n{} of {} can be used ({share}): {sound} of sound", count(usable), counted(scan.clips, "clip"));
     for bar in scan.statuses.iter().filter(|bar| bar.name != "ok") {
         let _ = writeln!(out, "  {:>9} {}", count(bar.count), bar.name);
     }
@@ -84,7 +85,8 @@ fn words(scan: &Summary) -> String {
         }
     }
     if scan.wrong_extension > 0 {
-        let _ = writeln!(out, "{} not what the name says (wrong_extension)", of_usable(scan.wrong_extension, "is", "are"));
+        let _ =
+            writeln!(out, "{} not what the name says (wrong_extension)", of_usable(scan.wrong_extension, "is", "are"));
     }
     let _ = writeln!(out, "rates: {}", list(&scan.rates));
     let _ = writeln!(out, "codecs: {}", list(&scan.codecs));
