@@ -1,6 +1,7 @@
 //! A clip as a stream: samples are pulled, so a ten-hour file costs no more memory than a short one.
 
 use crate::OpError;
+use crate::decode::AudioInfo;
 
 /// A finite stream of interleaved `f32` samples in [-1, 1], pulled block by block.
 ///
@@ -18,6 +19,11 @@ pub trait AudioRead: Send {
 
     /// Frames still to come, when that is known exactly without decoding.
     fn n_frames_left(&self) -> Option<u64>;
+
+    /// What the file was that the stream comes from, where it comes straight from one.
+    fn info(&self) -> Option<&AudioInfo> {
+        None
+    }
 
     /// Fills `out` (a whole number of frames) from the front; returns the number of *frames* written.
     ///
@@ -107,6 +113,10 @@ macro_rules! forward_audio_read {
 
             fn n_frames_left(&self) -> Option<u64> {
                 (**self).n_frames_left()
+            }
+
+            fn info(&self) -> Option<&AudioInfo> {
+                (**self).info()
             }
 
             fn read(&mut self, out: &mut [f32]) -> Result<usize, OpError> {

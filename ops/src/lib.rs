@@ -10,6 +10,7 @@
 //! | level | [`normalize::NormalizeConfig`], [`mix::GainConfig`], [`mix::MixNoiseConfig`] |
 //! | extent | [`crop::CropConfig`], [`crop::TrimSilenceConfig`] |
 //! | picture | [`mel::LogMelConfig`] -> [`mel::LogMel`], [`mel::StandardizeConfig`] |
+//! | what it is | [`fingerprint::Fingerprinter`], [`level::Level`] |
 //! | tokens | [`patch::PatchifyConfig`], [`mask::MaskConfig`] |
 
 pub mod audio;
@@ -17,6 +18,8 @@ mod butterfly;
 pub mod crop;
 pub mod decode;
 mod error;
+pub mod fingerprint;
+pub mod level;
 pub mod mask;
 pub mod mel;
 pub mod mix;

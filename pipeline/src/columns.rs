@@ -2,7 +2,7 @@
 //!
 //! | type | Arrow |
 //! |---|---|
-//! | media | struct { path utf8, `byte_offset` u64?, `byte_len` u64?, `start_s` f64?, `end_s` f64?, fault utf8? } |
+//! | media | struct { path utf8, `byte_offset` u64?, `byte_len` u64?, `start_s` f64?, `end_s` f64?, fault utf8?, bytes binary? } |
 //! | audio | struct { samples `large_list<f32>`, `rate_hz` u32, channels u16 } |
 //! | tensor | `fixed_size_list<f16>` or `<f32>` with the extension `arrow.fixed_shape_tensor` |
 
@@ -11,9 +11,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanBuilder, FixedSizeBinaryBuilder, FixedSizeListArray, Float16Array, Float32Array,
-    LargeListArray, ListBuilder, PrimitiveBuilder, RecordBatch, RecordBatchOptions, StringBuilder, StructArray,
-    UInt16Array, UInt32Array, UInt32Builder, UInt64Array,
+    Array, ArrayRef, AsArray, BinaryArray, BooleanBuilder, FixedSizeBinaryBuilder, FixedSizeListArray, Float16Array,
+    Float32Array, LargeListArray, ListBuilder, PrimitiveBuilder, RecordBatch, RecordBatchOptions, StringBuilder,
+    StructArray, UInt16Array, UInt32Array, UInt32Builder, UInt64Array, new_null_array,
 };
 use arrow::buffer::{OffsetBuffer, ScalarBuffer};
 use arrow::compute::take;
@@ -54,6 +54,7 @@ pub fn media_fields() -> Fields {
         Field::new("start_s", DataType::Float64, true),
         Field::new("end_s", DataType::Float64, true),
         Field::new("fault", DataType::Utf8, true),
+        Field::new("bytes", DataType::Binary, true),
     ])
 }
 
@@ -104,6 +105,10 @@ pub fn array_bytes(array: &dyn Array) -> u64 {
     match array.data_type() {
         DataType::Utf8 => {
             let offsets = array.as_string::<i32>().value_offsets();
+            (offsets[array.len()] - offsets[0]) as u64 + array.len() as u64 * 4
+        }
+        DataType::Binary => {
+            let offsets = array.as_binary::<i32>().value_offsets();
             (offsets[array.len()] - offsets[0]) as u64 + array.len() as u64 * 4
         }
         DataType::List(_) => {
@@ -353,7 +358,7 @@ impl ColumnBuilder {
             }
             (Values::Plain(_), _) => match carried {
                 Some(carried) => Ok(carried),
-                None => Ok(arrow::array::new_null_array(self.field.data_type(), n_rows)),
+                None => Ok(new_null_array(self.field.data_type(), n_rows)),
             },
             _ => Err(StageError::Other(format!("column {} changed its type", self.column.name))),
         }
@@ -403,6 +408,11 @@ fn plain_array(
         }
         DataType::Float64 => primitive::<Float64Type>(cells, old, |cell| match cell {
             Cell::F64(value) => Some(*value),
+            _ => None,
+        })
+        .ok_or_else(wrong)?,
+        DataType::Float32 => primitive::<Float32Type>(cells, old, |cell| match cell {
+            Cell::F32(value) => Some(*value),
             _ => None,
         })
         .ok_or_else(wrong)?,
@@ -484,19 +494,34 @@ fn primitive<T: arrow::datatypes::ArrowPrimitiveType>(
     Some(Arc::new(out.finish()))
 }
 
-/// A media column: one entry per row.
+/// A media column: one entry per row, whose bytes lie elsewhere.
 ///
 /// # Errors
 /// Only if the lengths differ.
 pub fn media_array(places: &[MediaPlace]) -> Result<ArrayRef, StageError> {
+    media_with_bytes(places, new_null_array(&DataType::Binary, places.len()))
+}
+
+/// A media column that carries the encoded bytes itself where `bytes` has some.
+///
+/// # Errors
+/// Only if the lengths or types differ.
+pub fn media_with_bytes(places: &[MediaPlace], bytes: ArrayRef) -> Result<ArrayRef, StageError> {
     let paths: arrow::array::StringArray = places.iter().map(|p| Some(p.path.as_str())).collect();
     let offsets: UInt64Array = places.iter().map(|p| p.bytes.map(|(at, _)| at)).collect();
     let lens: UInt64Array = places.iter().map(|p| p.bytes.map(|(_, len)| len)).collect();
     let starts: arrow::array::Float64Array = places.iter().map(|p| p.start_s).collect();
     let ends: arrow::array::Float64Array = places.iter().map(|p| p.end_s).collect();
     let faults: arrow::array::StringArray = places.iter().map(|p| p.fault.as_deref()).collect();
-    let columns: Vec<ArrayRef> =
-        vec![Arc::new(paths), Arc::new(offsets), Arc::new(lens), Arc::new(starts), Arc::new(ends), Arc::new(faults)];
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(paths),
+        Arc::new(offsets),
+        Arc::new(lens),
+        Arc::new(starts),
+        Arc::new(ends),
+        Arc::new(faults),
+        bytes,
+    ];
     Ok(Arc::new(StructArray::try_new(media_fields(), columns, None)?))
 }
 
@@ -515,7 +540,36 @@ pub struct MediaPlace {
     pub fault: Option<String>,
 }
 
+/// Encoded audio that a row carries itself: shared, not copied.
+#[derive(Debug, Clone)]
+pub struct CarriedBytes {
+    column: BinaryArray,
+    row: usize,
+}
+
+impl CarriedBytes {
+    /// Those of the row, where it has some.
+    pub fn of(row: &Row) -> Option<Self> {
+        let (_, i) = row.origin();
+        let column = row.carried("media")?.as_struct_opt()?.column_by_name("bytes")?.as_binary_opt::<i32>()?;
+        column.is_valid(i).then(|| Self { column: column.clone(), row: i })
+    }
+}
+
+impl AsRef<[u8]> for CarriedBytes {
+    fn as_ref(&self) -> &[u8] {
+        self.column.value(self.row)
+    }
+}
+
 impl MediaPlace {
+    /// Bytes of the encoded audio, where they can be counted.
+    pub fn n_bytes(&self, row: &Row) -> Option<u64> {
+        let carried = || CarriedBytes::of(row).map(|bytes| bytes.as_ref().len() as u64);
+        let member = self.bytes.map(|(_, len)| len).or_else(carried);
+        member.or_else(|| std::fs::metadata(&self.path).ok().map(|about| about.len()))
+    }
+
     /// Reads the place of a row back from its media column.
     pub fn of(row: &Row) -> Option<Self> {
         let (_, i) = row.origin();

@@ -18,6 +18,7 @@ pub mod job;
 pub mod plan;
 pub mod report;
 pub mod row;
+pub mod scan;
 pub mod schema;
 pub mod shard;
 pub mod stage;

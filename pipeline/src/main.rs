@@ -17,6 +17,7 @@ fn main() -> Exit {
         Verb::Schema(_) => verb::stages::schema(&registry),
         Verb::Inspect(args) => verb::inspect::inspect(args),
         Verb::Verify(args) => verb::verify::verify(args),
+        Verb::Dataset(args) => verb::dataset::dataset(args, &registry),
         Verb::Bench(args) => verb::bench::bench(args, &registry),
         Verb::Query(args) => verb::query::query(args),
         Verb::Embed(args) => verb::embed::embed(args, &registry),

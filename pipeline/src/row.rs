@@ -21,6 +21,8 @@ pub enum Cell {
     Strs(Vec<String>),
     /// A double.
     F64(f64),
+    /// A single.
+    F32(f32),
     /// An unsigned 32-bit number.
     U32(u32),
     /// An unsigned 64-bit number.
@@ -187,6 +189,14 @@ impl Row {
         self.carried(name)?.as_primitive_opt::<UInt64Type>().map(|values| values.value(self.index))
     }
 
+    /// The labels that the row carries.
+    pub fn labels(&self) -> Vec<String> {
+        let list = self.carried("labels").and_then(|labels| labels.as_list_opt::<i32>());
+        let list = list.map(|lists| lists.value(self.index));
+        let texts = list.as_ref().and_then(|list| list.as_string_opt::<i32>());
+        texts.map_or_else(Vec::new, |texts| texts.iter().flatten().map(str::to_owned).collect())
+    }
+
     /// The carried Arrow column, when it is there and this row's value is not null.
     pub fn carried(&self, name: &str) -> Option<&dyn Array> {
         let column = self.origin.column_by_name(name)?;
@@ -240,6 +250,7 @@ impl Cell {
             Self::Str(text) => Self::Str(text.clone()),
             Self::Strs(texts) => Self::Strs(texts.clone()),
             Self::F64(value) => Self::F64(*value),
+            Self::F32(value) => Self::F32(*value),
             Self::U32(value) => Self::U32(*value),
             Self::U64(value) => Self::U64(*value),
             Self::Bool(value) => Self::Bool(*value),

@@ -299,6 +299,9 @@ pub struct Reject {
     pub reason: String,
     /// The rest, for people.
     pub detail: String,
+    /// Its labels, where the source knew them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub labels: Vec<String>,
 }
 
 impl Reject {
@@ -310,6 +313,7 @@ impl Reject {
             stage: stage.to_owned(),
             reason: error.code.into_owned(),
             detail: error.detail,
+            labels: row.labels(),
         }
     }
 }

@@ -288,6 +288,10 @@ impl AudioRead for Decoder {
         if self.limits.mono { 1 } else { self.info.channels }
     }
 
+    fn info(&self) -> Option<&AudioInfo> {
+        Some(&self.info)
+    }
+
     fn n_frames_left(&self) -> Option<u64> {
         match &self.body {
             Body::Pcm(pcm) => Some(pcm.n_left()),

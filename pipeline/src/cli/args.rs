@@ -1,5 +1,6 @@
 //! The command line: verbs, options, and what is refused before anything is opened.
 
+mod dataset;
 mod model;
 mod query;
 mod value;
@@ -9,6 +10,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub use dataset::{DatasetArgs, DatasetVerb, ScanArgs};
 pub use model::{CheckpointArgs, CheckpointVerb, DiffArgs, EmbedArgs, Encoder, ExportArgs, ShowArgs};
 pub use query::{AnswerFormat, QueryArgs, TableArg};
 pub use value::{Override, Part, PatchSize, ReportFile, ReportFormat};
@@ -51,6 +53,8 @@ pub enum Verb {
     Inspect(InspectArgs),
     /// Check every checksum of a folder of shards or of a checkpoint
     Verify(VerifyArgs),
+    /// See what is in a corpus: scan every clip into one table
+    Dataset(DatasetArgs),
     /// Measure each stage alone and the fused graph
     Bench(BenchArgs),
     /// Ask manifests, shards, embeddings, reports and trainings in SQL

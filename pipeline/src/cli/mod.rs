@@ -5,6 +5,7 @@
 #[cfg(feature = "sql")]
 mod answer;
 pub mod args;
+pub mod corpus_html;
 pub mod exit;
 pub mod format;
 #[cfg(feature = "train")]

@@ -4,6 +4,7 @@
 
 #[cfg(feature = "train")]
 pub(super) mod chart;
+pub(super) mod bars;
 pub(super) mod plot;
 #[cfg(test)]
 pub(super) mod sound;

@@ -26,6 +26,9 @@ const TEXTS: [&str; 3] = ["json", "cls", "txt"];
 /// A text member larger than this is refused: sixteen are read at once.
 const MAX_TEXT_BYTES: u64 = 1 << 20;
 
+/// Ends of names of audio members that are told apart: `flac`, `seg.flac`.
+const MAX_ENDS: usize = 64;
+
 /// A range of bytes in a tar; no length, no member.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Span {
@@ -37,6 +40,8 @@ struct Span {
 struct Sample {
     tar: u32,
     audio: Option<Span>,
+    /// What of the audio member's name is behind the key; a number in the list of such ends.
+    end: Option<u16>,
     texts: [Option<Span>; 3],
     /// Why it cannot be used, as `reason: detail`.
     fault: Option<Box<str>>,
@@ -46,8 +51,12 @@ struct Sample {
 #[derive(Debug)]
 pub struct TarSamples {
     tars: Vec<PathBuf>,
+    /// Names of the clips.
     keys: StringArray,
+    /// Keys of the samples: the same, unless tars share some.
+    members: StringArray,
     samples: Vec<Sample>,
+    ends: Vec<String>,
     has_text: [bool; 3],
     stamps: Stamps,
     open: Option<(u32, File)>,
@@ -63,9 +72,11 @@ impl TarSamples {
     /// [`BuildError`] for a tar that is missing or compressed; when `strict`, as [`scan_tar`], and for links, keys that come
     /// again after another key, several audio members of one key, and texts of more than 1 MiB: up to ten of them by name.
     pub fn scan(tars: Vec<PathBuf>, extensions: &[String], strict: bool) -> Result<Self, BuildError> {
-        let (mut keys, mut samples) = (StringBuilder::new(), Vec::new());
+        let (mut keys, mut samples, mut ends) = (StringBuilder::new(), Vec::new(), Vec::new());
         for (number, tar) in tars.iter().enumerate() {
-            let mut groups = Groups { number: number as u32, extensions, strict, ..Groups::default() };
+            let ends_before = std::mem::take(&mut ends);
+            let mut groups =
+                Groups { number: number as u32, extensions, strict, ends: ends_before, ..Groups::default() };
             match scan_tar(tar, &mut |member| groups.add(&member)) {
                 Err(ScanError::Torn { fault, at, member }) if !strict => groups.tear(&fault.problem, at, member),
                 ended => ended?,
@@ -76,10 +87,12 @@ impl TarSamples {
             )?;
             groups.keys.iter().for_each(|key| keys.append_value(key));
             samples.append(&mut groups.samples);
+            ends = groups.ends;
         }
-        let keys = unique_keys(keys.finish(), &samples, &tars)?;
+        let members = keys.finish();
+        let keys = unique_keys(members.clone(), &samples, &tars)?;
         let has_text = [0, 1, 2].map(|kind| samples.iter().any(|sample: &Sample| sample.texts[kind].is_some()));
-        Ok(Self { tars, keys, samples, has_text, stamps: Stamps::default(), open: None })
+        Ok(Self { tars, keys, members, samples, ends, has_text, stamps: Stamps::default(), open: None })
     }
 
     fn text(&mut self, clip: u32, kind: usize) -> Result<Option<String>, StageError> {
@@ -105,9 +118,15 @@ impl TarSamples {
         MediaPlace { path, bytes: Some((offset, len)), fault, ..MediaPlace::default() }
     }
 
+    /// `name.tar!member`; without audio, `name.tar!key`.
     fn source(&self, clip: u32) -> String {
-        let tar = &self.tars[self.samples[clip as usize].tar as usize];
-        format!("{}::{}", file_name(tar), self.keys.value(clip as usize))
+        let sample = &self.samples[clip as usize];
+        let tar = file_name(&self.tars[sample.tar as usize]);
+        let key = self.members.value(clip as usize);
+        match sample.end.and_then(|end| self.ends.get(usize::from(end))) {
+            Some(end) => format!("{tar}!{key}.{end}"),
+            None => format!("{tar}!{key}"),
+        }
     }
 }
 
@@ -188,6 +207,7 @@ struct Groups<'a> {
     keys: Vec<String>,
     seen: HashSet<String>,
     samples: Vec<Sample>,
+    ends: Vec<String>,
     faults: Faults,
 }
 
@@ -211,7 +231,11 @@ impl Groups<'_> {
             }
             self.open(key.clone());
         }
+        let end = if is_audio { self.end(member, &key) } else { None };
         let Some(sample) = self.samples.last_mut() else { return };
+        if is_audio {
+            sample.end = end;
+        }
         let span = Span { offset: member.offset, len: member.len };
         let place = match text {
             Some(_) if member.len > MAX_TEXT_BYTES => {
@@ -226,6 +250,22 @@ impl Groups<'_> {
             let what = if is_audio { "audio member: name one kind in `extensions`" } else { "member of its name" };
             self.refuse(&key, member.offset, "repeated_member", format!("{} is the second {what}", member.name));
         }
+    }
+
+    /// The number of what is behind the key and its dot in a member's name, as it is written there. Few names end in many
+    /// ways; of those that do, the rest is not known.
+    fn end(&mut self, member: &Member, key: &str) -> Option<u16> {
+        let name = member.name.strip_prefix("./").unwrap_or(&member.name);
+        let end = name.get(key.len() + 1..)?;
+        let known = self.ends.iter().position(|known| known == end);
+        let at = known.unwrap_or_else(|| {
+            if self.ends.len() < MAX_ENDS {
+                self.ends.push(end.to_owned());
+                return self.ends.len() - 1;
+            }
+            MAX_ENDS
+        });
+        (at < MAX_ENDS).then_some(at as u16)
     }
 
     /// Begins the sample of a key that has not been seen.

@@ -3,6 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use ajepa_ops::decode::AudioInfo;
 use ajepa_ops::{AudioRead, OpError, seed};
 use arrow::array::RecordBatch;
 
@@ -376,6 +377,10 @@ impl AudioRead for Timed {
 
     fn n_frames_left(&self) -> Option<u64> {
         self.inner.n_frames_left()
+    }
+
+    fn info(&self) -> Option<&AudioInfo> {
+        self.inner.info()
     }
 
     fn read(&mut self, out: &mut [f32]) -> Result<usize, OpError> {

@@ -97,7 +97,7 @@ pub enum RunError {
     },
     /// `on_error: fail` met a bad clip.
     #[error("clip {clip_id} ({source_name}) was refused by {stage}: {reason}: {detail}", clip_id = .0.clip_id, source_name = .0.source, stage = .0.stage, reason = .0.reason, detail = .0.detail)]
-    BadClip(Reject),
+    BadClip(Box<Reject>),
     /// More bad clips than allowed.
     #[error("{rejects} of {clips} clips were refused, more than {limit}; the last one: {last}")]
     TooManyRejects {
@@ -173,7 +173,7 @@ impl Shared {
         let total = self.metrics.rejects.fetch_add(rejects.len() as u64, Relaxed) + rejects.len() as u64;
         let clips = self.metrics.clips_total.load(Relaxed) + self.metrics.clips_kept.load(Relaxed);
         if self.on_error.fail {
-            self.fail(RunError::BadClip(rejects[0].clone()));
+            self.fail(RunError::BadClip(Box::new(rejects[0].clone())));
         } else if let Some(limit) = self.on_error.limit_passed(total, clips) {
             let last = format!("{} ({}): {}: {}", last.clip_id, last.stage, last.reason, last.detail);
             self.fail(RunError::TooManyRejects { rejects: total, clips, limit, last });

@@ -248,6 +248,20 @@ impl ShardWriter {
         Ok(commit_bytes(&self.fs, path, &bytes)?)
     }
 
+    /// Tells of every unit that is there, in order: the file of its rows, where it has some, and how its clips ended.
+    pub(crate) fn each_unit(
+        &mut self,
+        tell: &mut dyn FnMut(Option<String>, UnitTally) -> Result<(), StageError>,
+    ) -> Result<(), StageError> {
+        let open = self.opened()?;
+        for (unit, wanted) in open.run.units.iter().enumerate() {
+            if let RecordState::Done(record) = open.generation.record(unit, wanted)? {
+                tell(record.part.map(|part| part.file), record.tally)?;
+            }
+        }
+        Ok(())
+    }
+
     /// The folder that is written.
     pub fn root(&self) -> &Path {
         &self.root

@@ -5,12 +5,12 @@ use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 use std::sync::Arc;
 
-use ajepa_ops::decode::{Channels, Decode, DecodeConfig};
+use ajepa_ops::decode::{AudioInfo, Channels, Decode, DecodeConfig, Decoder};
 use ajepa_ops::{AudioRead, OpError};
 use arrow::datatypes::DataType;
 use twox_hash::XxHash3_128;
 
-use crate::columns::MediaPlace;
+use crate::columns::{CarriedBytes, MediaPlace};
 use crate::engine::MapCx;
 use crate::row::{Cell, Row};
 use crate::schema::{AudioType, ColumnType, Schema};
@@ -66,6 +66,25 @@ impl DecodeMap {
         Self { decode, last: None, spare: Arc::default() }
     }
 
+    fn open_file(&mut self, row: &mut Row, place: &MediaPlace) -> Result<Decoder, ClipError> {
+        let file = MediaPlace { start_s: None, end_s: None, ..place.clone() };
+        let encoded = self.encoded(&file)?;
+        row.set("content_hash", Cell::Hash(encoded.hash));
+        let hint = extension(row.str("source"), &place.path);
+        let bytes = encoded.bytes.clone();
+        self.last = place.start_s.is_some().then(|| (file.clone(), encoded));
+        Ok(match bytes {
+            Some(bytes) => self.decode.open_bytes(SharedBytes(bytes), &hint)?,
+            None => self.decode.open(Box::new(BufReader::with_capacity(1 << 20, open(&file)?)), &hint)?,
+        })
+    }
+
+    /// Encoded audio that came with the row: the path is only its name.
+    fn open_carried(&self, row: &mut Row, place: &MediaPlace, bytes: CarriedBytes) -> Result<Decoder, ClipError> {
+        row.set("content_hash", Cell::Hash(XxHash3_128::oneshot(bytes.as_ref()).to_be_bytes()));
+        Ok(self.decode.open_bytes(bytes, &extension("", &place.path))?)
+    }
+
     /// The bytes of `file`, or the way to them.
     fn encoded(&mut self, file: &MediaPlace) -> Result<Encoded, ClipError> {
         if let Some((known, encoded)) = self.last.take()
@@ -101,17 +120,10 @@ impl Map for DecodeMap {
             let (reason, detail) = fault.split_once(": ").unwrap_or(("unusable", fault));
             return Err(ClipError::new(reason.to_owned(), detail).into());
         }
-        let file = MediaPlace { start_s: None, end_s: None, ..place.clone() };
-        let encoded = self.encoded(&file)?;
-        row.set("content_hash", Cell::Hash(encoded.hash));
-        let hint = extension(row.str("source"), &place.path);
-        let bytes = encoded.bytes.clone();
-        self.last = place.start_s.is_some().then(|| (file.clone(), encoded));
-        let decoder = match bytes {
-            Some(bytes) => self.decode.open_bytes(SharedBytes(bytes), &hint)?,
-            None => self.decode.open(Box::new(BufReader::with_capacity(1 << 20, open(&file)?)), &hint)?,
-        };
-        let mut audio: Box<dyn AudioRead> = Box::new(decoder);
+        let mut audio: Box<dyn AudioRead> = Box::new(match CarriedBytes::of(&row) {
+            Some(bytes) => self.open_carried(&mut row, &place, bytes)?,
+            None => self.open_file(&mut row, &place)?,
+        });
         if place.start_s.is_some() || place.end_s.is_some() {
             audio = Box::new(Section::new(audio, place.start_s.unwrap_or(0.0), place.end_s)?);
         }
@@ -232,6 +244,10 @@ impl AudioRead for Section {
     fn n_frames_left(&self) -> Option<u64> {
         let inner = self.inner.n_frames_left()?;
         Some(self.left.map_or(inner, |left| left.min(inner)))
+    }
+
+    fn info(&self) -> Option<&AudioInfo> {
+        self.inner.info()
     }
 
     fn read(&mut self, out: &mut [f32]) -> Result<usize, OpError> {

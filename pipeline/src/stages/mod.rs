@@ -13,6 +13,7 @@ mod gain;
 pub mod interleave;
 mod log_mel;
 pub mod mask;
+mod measure;
 pub mod mix;
 mod mix_noise;
 mod normalize;
@@ -23,6 +24,7 @@ mod row_merge;
 pub mod shuffle;
 pub mod sink_embeddings;
 pub mod sink_null;
+pub mod sink_scan;
 pub mod sink_shards;
 #[cfg(feature = "train")]
 pub mod sink_train;
@@ -30,6 +32,7 @@ pub mod sink_webdataset;
 pub mod source_files;
 pub mod source_folder;
 pub mod source_manifest;
+pub mod source_parquet;
 pub mod source_shards;
 pub mod source_webdataset;
 mod standardize;
@@ -175,6 +178,11 @@ fn of_data() -> Registry {
             Source,
             "{ id: clips, type: source_webdataset, path: \"fsd/train-{000..039}.tar\" }",
         )
+        .with::<source_parquet::SourceParquetConfig>(
+            "source_parquet",
+            Source,
+            "{ id: clips, type: source_parquet, path: \"esc50/data/*.parquet\", columns: { clip_id: filename } }",
+        )
         .with::<source_shards::SourceShardsConfig>(
             "source_shards",
             Source,
@@ -200,6 +208,7 @@ fn of_data() -> Registry {
             "{ type: patchify, patch_frames: 16, patch_mels: 16 }",
         )
         .with::<mask::MaskStageConfig>("mask", Map, "{ type: mask, mask: { strategy: random, ratio: [0.4, 0.6] } }")
+        .with::<measure::MeasureConfig>("measure", Map, "{ type: measure, silent_below_db: -60 }")
         .with::<filter::FilterConfig>("filter", Map, "{ type: filter, labels_none: [Silence], min_duration_s: 1 }")
         .with::<shuffle::ShuffleConfig>("shuffle", Fold, "{ type: shuffle, rows: 1000 }")
         .with::<batch::BatchConfig>("batch", Fold, "{ type: batch, rows: 256 }")
@@ -222,5 +231,6 @@ fn of_data() -> Registry {
             Sink,
             "{ type: sink_embeddings, path: out/embeddings.parquet, rows: clip }",
         )
+        .with::<sink_scan::SinkScanConfig>("sink_scan", Sink, "{ type: sink_scan, path: out/scan.parquet }")
         .with::<sink_null::SinkNullConfig>("sink_null", Sink, "{ type: sink_null }")
 }

@@ -24,6 +24,7 @@ mod promises;
 #[cfg(feature = "sql")]
 mod query;
 mod run;
+mod scan;
 mod tidy;
 #[cfg(feature = "train")]
 mod train;

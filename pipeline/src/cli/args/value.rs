@@ -22,6 +22,22 @@ pub(super) fn seconds(text: &str) -> Result<f64, String> {
     found.ok_or_else(|| "it must be a number of seconds, more than 0".to_owned())
 }
 
+/// A level below full scale.
+pub(super) fn decibels(text: &str) -> Result<f32, String> {
+    let found = text.parse::<f32>().ok().filter(|db| (-200.0..=0.0).contains(db));
+    found.ok_or_else(|| "it must be a number of decibels, -200 to 0".to_owned())
+}
+
+/// A Parquet file, by its extension.
+pub(super) fn parquet_file(text: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(text);
+    let extension = path.extension().map(|e| e.to_string_lossy().to_ascii_lowercase());
+    match extension.as_deref() {
+        Some("parquet" | "pq") => Ok(path),
+        _ => Err("it must end in .parquet".to_owned()),
+    }
+}
+
 /// A file of embeddings, by its extension.
 pub(super) fn embeddings_file(text: &str) -> Result<PathBuf, String> {
     let path = PathBuf::from(text);

@@ -66,6 +66,7 @@ fn realistic() -> RunReport {
         stage: "decode".to_owned(),
         reason: reason.to_owned(),
         detail: detail.to_owned(),
+        labels: Vec::new(),
     };
     let end = at(end_s);
     RunReport {
@@ -207,7 +208,7 @@ fn nothing_from_outside_becomes_markup() {
         (hostile(), SinkReport { path: Some(evil.into()), notes: vec![hostile()], ..SinkReport::default() });
     report.reject_counts = vec![(hostile(), hostile(), 1)];
     report.first_rejects =
-        vec![Reject { clip_id: hostile(), source: hostile(), stage: hostile(), reason: hostile(), detail: hostile() }];
+        vec![Reject { clip_id: hostile(), source: hostile(), stage: hostile(), reason: hostile(), detail: hostile(), labels: vec![hostile()] }];
     report.graph_svg = Some(format!("<svg onload=\"alert(1)\">{evil}</svg>"));
     let page = checked(&report);
     assert!(!page.contains("<svg onload") && !page.contains('\u{0}') && !page.contains('\u{1b}'));

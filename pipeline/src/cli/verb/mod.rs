@@ -5,6 +5,7 @@ mod bench_feed;
 pub mod check;
 #[cfg(feature = "train")]
 pub mod checkpoint;
+pub mod dataset;
 #[cfg(feature = "train")]
 pub mod embed;
 mod embeddings;

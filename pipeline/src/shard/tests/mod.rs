@@ -124,6 +124,7 @@ pub fn tally(unit: usize, n_rows: usize) -> UnitTally {
         stage: "decode".into(),
         reason: "corrupt".into(),
         detail: "no frame in 4096 bytes".into(),
+        labels: Vec::new(),
     };
     UnitTally { clips: n_rows as u64 + 1, filtered: 0, rejects: vec![reject] }
 }

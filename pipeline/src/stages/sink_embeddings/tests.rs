@@ -66,6 +66,7 @@ fn refused(clip_id: &str) -> Reject {
         stage: text("decode"),
         reason: text("truncated"),
         detail: text("cut"),
+        labels: Vec::new(),
     }
 }
 

@@ -53,6 +53,7 @@ fn what_is_written_is_read_back() {
         stage: "decode".to_owned(),
         reason: "corrupt".to_owned(),
         detail: "no frames".to_owned(),
+        labels: Vec::new(),
     };
     sink.end_unit(0, UnitTally { clips: 4, filtered: 0, rejects: vec![reject] }).unwrap();
     let report = sink.finish().unwrap();

@@ -61,7 +61,7 @@ fn samples_are_ranges_of_the_tar_and_texts_are_columns() {
     ]);
     let rows = read(&tar);
     assert_eq!(texts(&rows, "clip_id"), ["s/000", "s/001", long.strip_suffix(".flac").unwrap()]);
-    assert_eq!(texts(&rows, "source")[0], "x.tar::s/000");
+    assert_eq!(texts(&rows, "source")[..2], ["x.tar!s/000.wav", "x.tar!s/001.seg.FLAC"]);
     assert_eq!(texts(&rows, "labels"), ["[dog, bark]", "-", "-"]);
     assert_eq!(texts(&rows, "cls"), ["7", "-", "-"]);
     assert_eq!(texts(&rows, "json")[1], "{\"labels\": \"dog\"}");

@@ -1,0 +1,7 @@
+//! The scan of a corpus: the graph that measures every clip, and what its table says in sum.
+
+mod graph;
+mod summary;
+
+pub use graph::{ScanGraph, scan_graph};
+pub use summary::{Bar, Clip, Duplicate, Summary};
