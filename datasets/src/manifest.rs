@@ -218,6 +218,46 @@ impl Manifest {
         Ok(self)
     }
 
+    /// The same with usable clips that are copies given the status `excluded`: those with the samples of a clip before
+    /// them (`duplicate`), and where `near` is asked for those that sound like one (`near_duplicate`).
+    ///
+    /// # Errors
+    /// [`DatasetError`] when polars refuses.
+    pub fn without_duplicates(self, near: bool) -> Result<Self, DatasetError> {
+        let mut reasons = Vec::new();
+        let kinds = [("duplicate_of", "duplicate", true), ("near_duplicate_of", "near_duplicate", near)];
+        for (column, reason, _) in kinds.into_iter().filter(|(.., asked)| *asked) {
+            let Ok(column) = self.frame.column(column) else { continue };
+            let copies = self.texts("clip_id")?.iter().zip(column.str()?.iter()).filter(|(_, of)| of.is_some());
+            reasons.extend(copies.filter_map(|(id, _)| Some((id?.to_owned(), reason.to_owned()))));
+        }
+        // Of two reasons the first, which says more.
+        reasons.reverse();
+        self.excluding(&reasons)
+    }
+
+    /// The same with every path that is known put otherwise, such as from another folder on.
+    ///
+    /// # Errors
+    /// [`DatasetError`] when polars refuses.
+    pub fn with_paths(self, put: impl Fn(&str) -> String) -> Result<Self, DatasetError> {
+        let paths = match self.frame.column("path") {
+            Ok(column) => StringChunked::from_iter_options("path".into(), column.str()?.iter().map(|path| path.map(&put))),
+            Err(_) => return Ok(self),
+        };
+        self.with_texts("path", paths)
+    }
+
+    /// The same with [`crate::balanced_weights`] as the column `weight`.
+    ///
+    /// # Errors
+    /// [`DatasetError`] when polars refuses.
+    pub fn with_weights(mut self) -> Result<Self, DatasetError> {
+        let weights = crate::balanced_weights(&self)?;
+        self.frame.with_column(weights)?;
+        Ok(self)
+    }
+
     pub(crate) fn texts(&self, name: &str) -> Result<&StringChunked, DatasetError> {
         Ok(self.frame.column(name)?.str()?)
     }

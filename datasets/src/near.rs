@@ -22,10 +22,10 @@ const NEXT: usize = 8;
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct NearConfig {
-    /// Share of bits that may differ: 0 to below 0.5, where unlike clips are. Default: 0.25.
+    /// Share of bits that may differ: 0 to below 0.5, where unlike clips are. Default: 0.22.
     pub max_bit_error: f64,
     /// Numbers that must lie over each other, and be different among themselves: 1 or more. Shorter clips, and clips
-    /// that are one steady sound, are not compared. Default: 8, of 256 bits.
+    /// that are one steady sound, are not compared. Default: 16, of 512 bits, two seconds.
     pub min_values: usize,
     /// Share of the shorter clip that must lie over the longer one: above 0 to 1. Default: 0.75.
     pub min_overlap: f64,
@@ -33,7 +33,7 @@ pub struct NearConfig {
 
 impl Default for NearConfig {
     fn default() -> Self {
-        Self { max_bit_error: 0.25, min_values: 8, min_overlap: 0.75 }
+        Self { max_bit_error: 0.22, min_values: 16, min_overlap: 0.75 }
     }
 }
 

@@ -41,11 +41,11 @@ pub struct Counts {
     pub near_duplicate: usize,
 }
 
-/// The heads of the columns, in the order of [`Counts::all`].
-const HEADS: [&str; 10] =
-    ["wanted", "found", "usable", "missing", "corrupt", "silent", "short", "excluded", "dup", "near dup"];
-
 impl Counts {
+    /// What the numbers of [`Counts::all`] count, in their order.
+    pub const HEADS: [&str; 10] =
+        ["wanted", "found", "usable", "missing", "corrupt", "silent", "short", "excluded", "dup", "near dup"];
+
     fn add(&mut self, fate: Fate, duplicate: bool, near_duplicate: bool) {
         self.wanted += 1;
         self.found += usize::from(fate != Fate::Missing);
@@ -61,7 +61,8 @@ impl Counts {
         self.near_duplicate += usize::from(near_duplicate && fate == Fate::Usable);
     }
 
-    fn all(&self) -> [usize; 10] {
+    /// All numbers, side by side.
+    pub fn all(&self) -> [usize; 10] {
         let Self { wanted, found, usable, missing, corrupt, silent, too_short, excluded, duplicate, near_duplicate } =
             *self;
         [wanted, found, usable, missing, corrupt, silent, too_short, excluded, duplicate, near_duplicate]
@@ -209,6 +210,14 @@ impl Report {
         })
     }
 
+    /// The labels, first those of whose clips the smallest share can be used.
+    pub fn least_usable(&self) -> Vec<&LabelCounts> {
+        let mut least: Vec<&LabelCounts> = self.labels.iter().collect();
+        let share = |label: &LabelCounts| label.counts.usable as f64 / label.counts.wanted.max(1) as f64;
+        least.sort_by(|a, b| share(a).total_cmp(&share(b)).then(a.counts.usable.cmp(&b.counts.usable)));
+        least
+    }
+
     /// The report of a join: with what became of the files, and with the publisher's oddities.
     ///
     /// # Errors
@@ -328,9 +337,7 @@ impl fmt::Display for Report {
             }
         }
         self.notes.iter().try_for_each(|note| writeln!(f, "note: {note}"))?;
-        let mut least: Vec<&LabelCounts> = self.labels.iter().collect();
-        let share = |label: &LabelCounts| label.counts.usable as f64 / label.counts.wanted.max(1) as f64;
-        least.sort_by(|a, b| share(a).total_cmp(&share(b)).then(a.counts.usable.cmp(&b.counts.usable)));
+        let least = self.least_usable();
         if least.is_empty() {
             return Ok(());
         }
@@ -351,7 +358,7 @@ fn shown_split(split: &str) -> &str {
 fn table(f: &mut fmt::Formatter<'_>, head: &str, rows: &[(String, Counts)]) -> fmt::Result {
     let width = rows.iter().map(|(name, _)| name.chars().count()).chain([head.len()]).max().unwrap_or_default();
     write!(f, "{head:width$}")?;
-    HEADS.iter().try_for_each(|head| write!(f, " {head:>9}"))?;
+    Counts::HEADS.iter().try_for_each(|head| write!(f, " {head:>9}"))?;
     writeln!(f)?;
     for (name, counts) in rows {
         write!(f, "{name:width$}")?;

@@ -2,6 +2,7 @@
 
 use polars::prelude::*;
 
+use crate::error::DatasetError;
 use crate::names::NameRule;
 
 /// What a corpus is said to contain: a row per clip, before anybody looked for the audio.
@@ -38,11 +39,20 @@ impl Wanted {
         &self.notes
     }
 
+    /// The splits of its rows, sorted.
+    ///
+    /// # Errors
+    /// [`DatasetError`] when the frame is not as documented.
+    pub fn splits(&self) -> Result<Vec<String>, DatasetError> {
+        let splits: std::collections::BTreeSet<&str> = self.frame.column("split")?.str()?.iter().flatten().collect();
+        Ok(splits.into_iter().map(str::to_owned).collect())
+    }
+
     /// The same with only the rows of the splits named.
     ///
     /// # Errors
-    /// [`PolarsError`] when the frame is not as documented.
-    pub fn of_splits(mut self, splits: &[&str]) -> PolarsResult<Self> {
+    /// [`DatasetError`] when the frame is not as documented.
+    pub fn of_splits(mut self, splits: &[&str]) -> Result<Self, DatasetError> {
         let split = self.frame.column("split")?.str()?.clone();
         let keep: BooleanChunked =
             split.iter().map(|split| split.is_some_and(|split| splits.contains(&split))).collect();

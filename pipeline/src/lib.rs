@@ -9,6 +9,8 @@ pub mod cli;
 pub mod columns;
 pub mod config;
 pub mod corpus;
+#[cfg(feature = "datasets")]
+pub mod dataset;
 #[cfg(feature = "train")]
 pub mod embed;
 pub mod engine;

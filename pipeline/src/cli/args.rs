@@ -10,10 +10,13 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-pub use dataset::{DatasetArgs, DatasetVerb, ScanArgs};
+pub use dataset::{
+    AudiosetArgs, DatasetArgs, DatasetVerb, Esc50Args, FolderArgs, Fsd50kArgs, MakeArgs, RefineArgs, RefineOptions, ScanArgs,
+    ShowManifestArgs, XaresArgs,
+};
 pub use model::{CheckpointArgs, CheckpointVerb, DiffArgs, EmbedArgs, Encoder, ExportArgs, ShowArgs};
 pub use query::{AnswerFormat, QueryArgs, TableArg};
-pub use value::{Override, Part, PatchSize, ReportFile, ReportFormat};
+pub use value::{Override, Part, PatchSize, ReportFile, ReportFormat, Shares};
 
 use super::progress::ProgressMode;
 
@@ -53,7 +56,7 @@ pub enum Verb {
     Inspect(InspectArgs),
     /// Check every checksum of a folder of shards or of a checkpoint
     Verify(VerifyArgs),
-    /// See what is in a corpus: scan every clip into one table
+    /// Know a corpus: scan its clips, make manifests of AudioSet, FSD50K, ESC-50, X-ARES and folders
     Dataset(DatasetArgs),
     /// Measure each stage alone and the fused graph
     Bench(BenchArgs),

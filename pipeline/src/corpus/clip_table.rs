@@ -35,6 +35,8 @@ pub struct ClipTable {
     pub end_s: Option<Float64Array>,
     /// Length as the list has it, where start and end do not say.
     pub duration_s: Option<Float64Array>,
+    /// Offset and length of each clip that is a member of an archive.
+    pub bytes: Option<Vec<Option<(u64, u64)>>>,
     /// `list<utf8>`.
     pub labels: Option<ArrayRef>,
     /// Further columns, which travel along as they are.
@@ -51,9 +53,9 @@ const MEDIA: &str = "media";
 impl ClipTable {
     /// Clips of files under `root`, by name and path; no labels, no parts.
     pub fn of_files(root: PathBuf, clip_id: StringArray, path: StringArray) -> Self {
-        let (source, start_s, end_s, duration_s, labels) = (None, None, None, None, None);
+        let (source, start_s, end_s, duration_s, bytes, labels) = (None, None, None, None, None, None);
         let (extra, faults, stamps) = (Vec::new(), None, Stamps::default());
-        Self { root, clip_id, path, source, start_s, end_s, duration_s, labels, extra, faults, stamps }
+        Self { root, clip_id, path, source, start_s, end_s, duration_s, bytes, labels, extra, faults, stamps }
     }
 
     /// The clips of all `tables`, one after another, by paths that are whole; columns that only some have are left out.
@@ -79,6 +81,7 @@ impl ClipTable {
             start_s: numbers(|t| t.start_s.as_ref()),
             end_s: numbers(|t| t.end_s.as_ref()),
             duration_s: numbers(|t| t.duration_s.as_ref()),
+            bytes: Some(rows().map(|(t, row)| t.bytes(row)).collect()),
             labels: Some(concat(&labels)?),
             faults: Some(texts(&|t, row| t.fault(row).map(str::to_owned))),
             ..Self::of_files(
@@ -97,6 +100,10 @@ impl ClipTable {
         let of = |column: &dyn Array| filter(column, keep);
         let texts = |column: &StringArray| of(column).map(|kept| kept.as_string::<i32>().clone());
         let numbers = |column: &Float64Array| of(column).map(|kept| kept.as_primitive::<Float64Type>().clone());
+        let bytes = |bytes: &Vec<Option<(u64, u64)>>| {
+            let kept = bytes.iter().zip(keep).filter(|(_, keep)| *keep == Some(true));
+            kept.map(|(bytes, _)| *bytes).collect()
+        };
         let extra = |(field, column): &(FieldRef, ArrayRef)| of(column).map(|kept| (field.clone(), kept));
         Ok(Self {
             root: self.root.clone(),
@@ -106,6 +113,7 @@ impl ClipTable {
             start_s: self.start_s.as_ref().map(numbers).transpose()?,
             end_s: self.end_s.as_ref().map(numbers).transpose()?,
             duration_s: self.duration_s.as_ref().map(numbers).transpose()?,
+            bytes: self.bytes.as_ref().map(bytes),
             labels: self.labels.as_ref().map(|labels| of(labels)).transpose()?,
             extra: self.extra.iter().map(extra).collect::<Result<_, _>>()?,
             faults: self.faults.as_ref().map(texts).transpose()?,
@@ -116,11 +124,15 @@ impl ClipTable {
     fn place(&self, clip: usize) -> MediaPlace {
         MediaPlace {
             path: self.root.join(self.path.value(clip)).to_string_lossy().into_owned(),
-            bytes: None,
+            bytes: self.bytes(clip),
             start_s: number(self.start_s.as_ref(), clip),
             end_s: number(self.end_s.as_ref(), clip),
             fault: self.fault(clip).map(str::to_owned),
         }
+    }
+
+    fn bytes(&self, clip: usize) -> Option<(u64, u64)> {
+        self.bytes.as_ref().and_then(|bytes| bytes[clip])
     }
 
     fn fault(&self, clip: usize) -> Option<&str> {
@@ -162,6 +174,9 @@ impl Listing for ClipTable {
             hash_column(field.name(), take(column, &indices, None)?.as_ref(), into)?;
         }
         for &clip in clips {
+            if let Some((offset, len)) = self.bytes(clip as usize) {
+                into.update(&offset.to_le_bytes()).update(&len.to_le_bytes());
+            }
             self.stamps.hash(&self.root, self.path.value(clip as usize), into);
         }
         Ok(())

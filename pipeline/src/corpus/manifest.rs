@@ -13,7 +13,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::clip_table::{clip_ids, labels_field};
-use super::{ClipTable, Faults};
+use super::tar_members::{Members, find_members};
+use super::{ClipTable, Faults, has_extension};
 use crate::schema::{Schema, list_of_utf8};
 use crate::stage::BuildError;
 
@@ -95,13 +96,18 @@ pub fn clips_of_table(
         "mend these rows (counted from 1, the header not among them); a column `clip_id` can tell rows of one file apart"
     };
     faults.into_result(shown, help)?;
+    let extra = roles.extra()?;
+    let places = roles.members(&whole)?.map(|member| find_members(&root, &whole, &member));
+    let Members { bytes, faults, source: of_members } = places.unwrap_or_default();
     Ok(ClipTable {
-        source,
+        source: source.or(of_members),
+        bytes,
+        faults,
         start_s,
         end_s,
         duration_s,
         labels,
-        extra: roles.extra()?,
+        extra,
         ..ClipTable::of_files(root, clip_id, whole)
     })
 }
@@ -117,6 +123,26 @@ impl Roles<'_> {
         let column = self.table.column_by_name(name).ok_or_else(|| self.missing(usual[0], name))?;
         self.used.insert(name.to_owned());
         Ok(Some(column.clone()))
+    }
+
+    /// The members of the tars that `path` names, where there is a column of them. What the columns `member` and `row` mean of other
+    /// files is the table's own matter.
+    fn members(&self, path: &StringArray) -> Result<Option<StringArray>, BuildError> {
+        let is_in = |row: usize, ends: &[&str]| {
+            let ends: Vec<String> = ends.iter().map(|end| (*end).to_owned()).collect();
+            has_extension(path.value(row), &ends)
+        };
+        if let Some(rows) = self.table.column_by_name("row")
+            && let Some(row) = (0..path.len()).find(|&row| rows.is_valid(row) && is_in(row, &["parquet", "pq"]))
+        {
+            let problem = format!("{}: row {} is a row of {}", self.shown, row + 1, path.value(row));
+            return Err(BuildError::new(problem, "audio in Parquet files is read by `source_parquet`"));
+        }
+        let Some(member) = self.table.column_by_name("member") else { return Ok(None) };
+        let Ok(member) = self.texts("member", member) else { return Ok(None) };
+        let of_tar = |row: usize| member.is_valid(row) && is_in(row, &["tar"]);
+        let members: StringArray = (0..path.len()).map(|row| of_tar(row).then(|| member.value(row))).collect();
+        Ok((members.null_count() < members.len()).then_some(members))
     }
 
     fn missing(&self, role: &str, name: &str) -> BuildError {

@@ -9,6 +9,7 @@ mod parquet_clips;
 mod places;
 mod table_file;
 mod tar_index;
+mod tar_members;
 mod tar_samples;
 
 pub use clip_table::{ClipTable, clip_ids, first_repeated, hash_column};
@@ -18,9 +19,9 @@ pub use listing::{Listed, Listing, Selection, Stamps};
 pub use manifest::{ManifestColumns, clips_of_table};
 pub use parquet_clips::{ParquetClips, ParquetColumns, has_audio};
 pub use places::expand;
-pub use table_file::{TableReader, in_order, open_table, read_table};
+pub use table_file::{TableReader, in_order, open_columns, open_table, read_table};
 pub use tar_index::{Member, MemberKind, ScanError, scan_tar};
-pub use tar_samples::TarSamples;
+pub use tar_samples::{TarParts, TarSamples};
 
 /// File name extensions that are taken for audio unless a config says otherwise; lower case, no dot.
 pub const AUDIO_EXTENSIONS: &[&str] = &[

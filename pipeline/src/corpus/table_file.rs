@@ -10,6 +10,7 @@ use arrow::array::{ArrayRef, RecordBatch, RecordBatchReader, new_null_array};
 use arrow::compute::{cast, concat_batches};
 use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema as ArrowSchema, SchemaRef};
 use arrow::error::ArrowError;
+use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use crate::stage::BuildError;
@@ -69,6 +70,18 @@ fn wrong(path: &Path, extension: &str, error: ArrowError) -> BuildError {
 /// # Errors
 /// As [`read_table`], as far as the head of the file shows it.
 pub fn open_table(path: &Path) -> Result<TableReader, BuildError> {
+    open(path, None)
+}
+
+/// The same with those of `columns` alone that are there, of a Parquet file; nothing else of it is read.
+///
+/// # Errors
+/// As [`open_table`].
+pub fn open_columns(path: &Path, columns: &[&str]) -> Result<TableReader, BuildError> {
+    open(path, Some(columns))
+}
+
+fn open(path: &Path, columns: Option<&[&str]>) -> Result<TableReader, BuildError> {
     let extension = path.extension().map(|e| e.to_string_lossy().to_ascii_lowercase()).unwrap_or_default();
     let shown = path.display();
     if path.is_dir() {
@@ -85,7 +98,7 @@ pub fn open_table(path: &Path) -> Result<TableReader, BuildError> {
         "csv" => open_csv(file, b','),
         "tsv" => open_csv(file, b'\t'),
         "jsonl" | "ndjson" => open_jsonl(file),
-        "parquet" | "pq" => open_parquet(file),
+        "parquet" | "pq" => open_parquet(file, columns),
         _ => {
             let problem = format!("{shown}: a table of kind {extension:?} is not read");
             return Err(BuildError::new(problem, "give a .csv, .tsv, .parquet or .jsonl file, not compressed"));
@@ -198,7 +211,11 @@ fn bad_line(path: &Path) -> Option<ArrowError> {
     None
 }
 
-fn open_parquet(file: File) -> Result<Rows, ArrowError> {
-    let builder = ParquetRecordBatchReaderBuilder::try_new(file)?.with_batch_size(CHUNK_ROWS);
+fn open_parquet(file: File, columns: Option<&[&str]>) -> Result<Rows, ArrowError> {
+    let mut builder = ParquetRecordBatchReaderBuilder::try_new(file)?.with_batch_size(CHUNK_ROWS);
+    if let Some(columns) = columns {
+        let mask = ProjectionMask::columns(builder.parquet_schema(), columns.iter().copied());
+        builder = builder.with_projection(mask);
+    }
     Ok(Box::new(builder.build()?))
 }

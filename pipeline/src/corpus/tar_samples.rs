@@ -47,6 +47,19 @@ struct Sample {
     fault: Option<Box<str>>,
 }
 
+/// A sample, by its names and its JSON.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TarParts {
+    /// The tar's name.
+    pub tar: String,
+    /// What the names of its members have in common.
+    pub key: String,
+    /// Name of the audio member.
+    pub audio: Option<String>,
+    /// Text of the member `.json`.
+    pub json: Option<String>,
+}
+
 /// The samples of a list of tars; 100 bytes each, and their keys.
 #[derive(Debug)]
 pub struct TarSamples {
@@ -93,6 +106,24 @@ impl TarSamples {
         let keys = unique_keys(members.clone(), &samples, &tars)?;
         let has_text = [0, 1, 2].map(|kind| samples.iter().any(|sample: &Sample| sample.texts[kind].is_some()));
         Ok(Self { tars, keys, members, samples, ends, has_text, stamps: Stamps::default(), open: None })
+    }
+
+    /// How many there are.
+    pub fn n_samples(&self) -> u32 {
+        self.samples.len() as u32
+    }
+
+    /// What one is made of.
+    ///
+    /// # Errors
+    /// [`StageError`] when its JSON cannot be read.
+    pub fn sample(&mut self, clip: u32) -> Result<TarParts, StageError> {
+        let json = self.text(clip, 0)?;
+        let sample = &self.samples[clip as usize];
+        let key = self.members.value(clip as usize).to_owned();
+        let end = sample.end.and_then(|end| self.ends.get(usize::from(end)));
+        let audio = sample.audio.and(end).map(|end| format!("{key}.{end}"));
+        Ok(TarParts { tar: file_name(&self.tars[sample.tar as usize]), key, audio, json })
     }
 
     fn text(&mut self, clip: u32, kind: usize) -> Result<Option<String>, StageError> {

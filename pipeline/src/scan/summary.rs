@@ -1,16 +1,13 @@
-//! What the table of a scan says in sum.
+//! What the table of a scan, or a manifest, says in sum.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::path::Path;
 
 use arrow::array::{Array, AsArray, RecordBatch, StringArray};
 use arrow::datatypes::{Float32Type, Float64Type, UInt32Type, UInt64Type};
-use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde::Serialize;
 
-use crate::corpus::first_repeated;
+use crate::corpus::{first_repeated, open_columns};
 
 /// Edges of the bars of lengths, in seconds.
 const SECONDS: [f64; 14] = [0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 9.5, 10.5, 20.0, 60.0, 120.0, 300.0, 900.0, 3_600.0];
@@ -51,7 +48,7 @@ pub struct Duplicate {
     pub of: String,
 }
 
-/// A scan in numbers.
+/// A scan or a manifest in numbers.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Summary {
     /// Rows of the table: clips that were found or should have been.
@@ -62,6 +59,8 @@ pub struct Summary {
     pub wrong_extension: u64,
     /// Clips that can be used, with the samples of one before them.
     pub duplicates: u64,
+    /// Clips that can be used, and sound like one before them, where somebody has looked.
+    pub near_duplicates: u64,
     /// Hours of sound that can be used, duplicates among them.
     pub hours: f64,
     /// Encoded bytes of all clips that decode.
@@ -90,10 +89,13 @@ pub struct Summary {
     pub repeated_name: Option<String>,
 }
 
-/// Columns that the sums are made of.
-const COLUMNS: [&str; 13] = [
+/// Columns that the sums are made of. A scan has `source`, and a manifest `path`; who is a copy a manifest says itself.
+const COLUMNS: [&str; 16] = [
     "clip_id",
     "source",
+    "path",
+    "duplicate_of",
+    "near_duplicate_of",
     "status",
     "detail",
     "duration_s",
@@ -178,32 +180,35 @@ impl Summary {
     /// Reads a table batch by batch. Held are the clips' names and sixteen bytes of each.
     ///
     /// # Errors
-    /// In words, for a file that is no table of a scan.
+    /// In words, for a file that is no table of a scan and no manifest.
     pub fn read(path: &Path) -> Result<Self, String> {
-        let fault = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
-        let file = File::open(path).map_err(|error| fault(&error))?;
-        let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| fault(&error))?;
-        let mask = ProjectionMask::columns(builder.parquet_schema(), COLUMNS);
-        let reader = builder.with_projection(mask).with_batch_size(8_192).build().map_err(|error| fault(&error))?;
+        let table = open_columns(path, &COLUMNS).map_err(|error| error.problem)?;
         let mut sums = Sums::default();
-        for rows in reader {
-            let rows = rows.map_err(|error| fault(&error))?;
-            sums.add(&rows).ok_or_else(|| fault(&"it lacks columns that every table of a scan has"))?;
+        for rows in table {
+            let rows = rows.map_err(|error| error.problem)?;
+            let lacks = || format!("{}: it lacks columns that every table of a scan has", path.display());
+            sums.add(&rows).ok_or_else(lacks)?;
         }
         Ok(sums.finish())
     }
 
     /// Clips that can be used.
     pub fn usable(&self) -> u64 {
-        self.statuses.iter().find(|bar| bar.name == "ok").map_or(0, |bar| bar.count)
+        self.statuses.iter().filter(|bar| is_usable(&bar.name)).map(|bar| bar.count).sum()
     }
+}
+
+/// Whether clips of a status can be used; an `unchecked` one is known by its name alone.
+pub fn is_usable(status: &str) -> bool {
+    matches!(status, "ok" | "unchecked")
 }
 
 impl Sums {
     fn add(&mut self, rows: &RecordBatch) -> Option<()> {
         let texts = |name: &str| rows.column_by_name(name)?.as_string_opt::<i32>();
-        let (ids, sources, statuses, details) =
-            (texts("clip_id")?, texts("source")?, texts("status")?, texts("detail")?);
+        let (ids, statuses, details) = (texts("clip_id")?, texts("status")?, texts("detail")?);
+        let sources = texts("source").or_else(|| texts("path"))?;
+        let firsts = ["duplicate_of", "near_duplicate_of"].map(texts);
         let codecs = texts("codec")?;
         let durations = rows.column_by_name("duration_s")?.as_primitive_opt::<Float64Type>()?;
         let loudness = rows.column_by_name("rms_db")?.as_primitive_opt::<Float32Type>()?;
@@ -211,32 +216,43 @@ impl Sums {
         let rates = rows.column_by_name("rate_hz")?.as_primitive_opt::<UInt32Type>()?;
         let channels = rows.column_by_name("channels")?.as_primitive_opt::<UInt32Type>()?;
         let bytes = rows.column_by_name("content_bytes")?.as_primitive_opt::<UInt64Type>()?;
-        let hashes = rows.column_by_name("content_hash")?.as_fixed_size_binary_opt()?;
+        let hashes = rows.column_by_name("content_hash").and_then(|hashes| hashes.as_fixed_size_binary_opt());
         let labels = rows.column_by_name("labels")?.as_list_opt::<i32>()?;
         self.summary.content_bytes += bytes.iter().flatten().sum::<u64>();
         for row in 0..rows.num_rows() {
             let status = statuses.value(row);
             let detail = if details.is_valid(row) { details.value(row) } else { "" };
             count(&mut self.statuses, status);
-            let misnamed = status == "ok" && detail.starts_with("wrong_extension");
+            let misnamed = is_usable(status) && detail.starts_with("wrong_extension");
             self.summary.wrong_extension += u64::from(misnamed);
-            if (status != "ok" || misnamed) && self.summary.first.len() < NAMED {
+            if (!is_usable(status) || misnamed) && self.summary.first.len() < NAMED {
                 let [clip_id, source] = [ids, sources].map(|texts| texts.value(row).to_owned());
                 let clip = Clip { clip_id, source, status: status.to_owned(), detail: detail.to_owned() };
                 self.summary.first.push(clip);
             }
-            if status == "ok" {
-                self.summary.hours += durations.value(row) / 3_600.0;
-                self.durations.add(&SECONDS, durations.value(row));
-                self.loudness.add(&DECIBELS, loudness.value(row).into());
-                self.peaks.add(&DECIBELS, peaks.value(row).into());
-                *self.rates.entry(rates.value(row)).or_default() += 1;
+            if is_usable(status) {
+                if durations.is_valid(row) {
+                    self.summary.hours += durations.value(row) / 3_600.0;
+                    self.durations.add(&SECONDS, durations.value(row));
+                }
+                if peaks.is_valid(row) {
+                    self.loudness.add(&DECIBELS, loudness.value(row).into());
+                    self.peaks.add(&DECIBELS, peaks.value(row).into());
+                    *self.rates.entry(rates.value(row)).or_default() += 1;
+                }
                 if channels.is_valid(row) {
                     *self.channels.entry(channels.value(row)).or_default() += 1;
                     count(&mut self.codecs, codecs.value(row));
                 }
-                if let Ok(hash) = hashes.value(row).try_into() {
+                if let Some(Ok(hash)) = hashes.map(|hashes| hashes.value(row).try_into()) {
                     self.hashes.push((hash, (self.summary.clips + row as u64) as u32));
+                }
+                let [exact, near] = firsts.map(|of| of.filter(|of| of.is_valid(row)).map(|of| of.value(row)));
+                self.summary.duplicates += u64::from(exact.is_some());
+                self.summary.near_duplicates += u64::from(near.is_some());
+                if let Some(of) = exact.or(near).filter(|_| self.summary.first_duplicates.len() < NAMED) {
+                    let [clip_id, of] = [ids.value(row), of].map(str::to_owned);
+                    self.summary.first_duplicates.push(Duplicate { clip_id, of });
                 }
                 self.count_labels(labels.is_valid(row).then(|| labels.value(row)).as_deref());
             }
@@ -271,14 +287,14 @@ impl Sums {
         }
         duplicates.sort_unstable();
         let names = |&(clip, of): &(u32, u32)| Duplicate { clip_id: id(clip), of: id(of) };
-        let first_duplicates = duplicates.iter().take(NAMED).map(names).collect();
+        self.summary.first_duplicates.extend(duplicates.iter().take(NAMED).map(names));
         let all: Vec<&dyn Array> = self.ids.iter().map(|ids| ids as &dyn Array).collect();
         let all = arrow::compute::concat(&all).ok();
         let all = all.as_ref().and_then(|all| all.as_string_opt::<i32>());
         let repeated = all.and_then(|all| first_repeated(all).map(|(_, again)| all.value(again).to_owned()));
         Summary {
             statuses: by_count(self.statuses, ""),
-            duplicates: duplicates.len() as u64,
+            duplicates: self.summary.duplicates + duplicates.len() as u64,
             durations: self.durations.bars(&SECONDS, "s"),
             loudness: self.loudness.bars(&DECIBELS, "dB"),
             peaks: self.peaks.bars(&DECIBELS, "dB"),
@@ -287,7 +303,6 @@ impl Sums {
             codecs: by_count(self.codecs, ""),
             labels: by_count(self.labels, ""),
             labels_per_clip: in_order(self.labels_per_clip, ""),
-            first_duplicates,
             repeated_name: repeated,
             ..self.summary
         }

@@ -108,14 +108,14 @@ impl StageConfig for SourceFolderConfig {
 
 impl SourceFolderConfig {
     /// All of a folder, everything else by default.
-    pub(super) fn of(path: &Path) -> Self {
+    pub(crate) fn of(path: &Path) -> Self {
         let (labels, links) = (FolderLabels::None, LinkPolicy::Refuse);
         let (extensions, path) = (audio_extensions(), path.to_owned());
         Self { path, extensions, recursive: true, labels, links, r#where: None, shuffle: false, limit: None }
     }
 
     /// Paths under the folder, parted by `/`, in byte order; each with whether it is not UTF-8.
-    pub(super) fn list(&self) -> Result<Vec<(String, bool)>, BuildError> {
+    pub(crate) fn list(&self) -> Result<Vec<(String, bool)>, BuildError> {
         if !self.path.is_dir() {
             let problem = format!("{}: not a folder that can be read", self.path.display());
             return Err(BuildError::new(problem, "check `path`; a list of files is read by `source_manifest`"));

@@ -3,10 +3,10 @@
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
+use clap::{ArgGroup, Args, Subcommand};
 
 use super::value;
-use super::{ProgressMode, ReportFile};
+use super::{Override, ProgressMode, ReportFile, Shares};
 
 /// What help says of a scan, short and long.
 macro_rules! about_scan {
@@ -72,6 +72,321 @@ pub struct DatasetArgs {
 pub enum DatasetVerb {
     /// Decode every clip once, and write a table of what it is: length, loudness, hash, fingerprint, fault
     Scan(ScanArgs),
+    /// Make a manifest of AudioSet: the segment lists, and the audio as people hold it
+    Audioset(AudiosetArgs),
+    /// Make a manifest of FSD50K
+    Fsd50k(Fsd50kArgs),
+    /// Make a manifest of ESC-50
+    Esc50(Esc50Args),
+    /// Make a manifest of a task of X-ARES from its tars
+    Xares(XaresArgs),
+    /// Make a manifest of a folder, with labels from paths or from files beside the clips
+    Folder(FolderArgs),
+    /// Leave clips of a manifest out, sample, balance and split it
+    Refine(RefineArgs),
+    /// Show what a manifest holds
+    Show(ShowManifestArgs),
+}
+
+/// What a manifest is, in all helps.
+macro_rules! about_manifest {
+    () => {
+        "\
+Two tables are written. NAME.parquet has the clips that can be used, and is run as it is:
+  source_manifest: { path: NAME.parquet }
+NAME.all.parquet has every clip that was wanted, with the reason why it cannot be used:
+  clip_id, path, member, row     the file; a member of a tar, a row of a Parquet file
+  start_s, duration_s            the clip in that file
+  labels, label_names, split, group
+  status, reason, detail         ok, missing, corrupt, silent, too_short, excluded
+  duplicate_of, near_duplicate_of, content_hash, rate_hz, channels, codec, peak_db, rms_db
+Ask it anything: ajepa-pipe query --at NAME.all.parquet \"SELECT reason, count(*) ...\"
+
+The audio is scanned first (`ajepa-pipe dataset scan --help`), into NAME.scan.parquet: stopped or
+killed, the same command goes on; run again, it decodes nothing."
+    };
+}
+
+/// What manifests are made from, and what is done to them.
+#[derive(Debug, Clone, PartialEq, Args)]
+#[command(group = ArgGroup::new("how").args(["scan", "unchecked"]))]
+pub struct MakeArgs {
+    /// The manifest to write: .parquet
+    #[arg(long, short, value_name = "FILE", value_parser = value::parquet_file)]
+    pub out: PathBuf,
+
+    /// Where the audio is: files, folders, tars, Parquet files; may be given several times [default: the corpus' folder]
+    #[arg(long = "audio", value_name = "PATH")]
+    pub audio: Vec<PathBuf>,
+
+    /// Take this table of an earlier `dataset scan` instead of scanning
+    #[arg(long, value_name = "FILE")]
+    pub scan: Option<PathBuf>,
+
+    /// Go by names alone and decode nothing: clips are `unchecked`, lengths and duplicates unknown
+    #[arg(long)]
+    pub unchecked: bool,
+
+    /// A clip whose peak stays below this is silent, in dB of full scale
+    #[arg(long, value_name = "DB", default_value_t = -70.0, value_parser = value::decibels, allow_negative_numbers = true)]
+    pub silent_below: f32,
+
+    /// A clip shorter than this is too short
+    #[arg(long, value_name = "S", default_value_t = 0.1, value_parser = value::seconds)]
+    pub min_seconds: f64,
+
+    /// Share of a fingerprint's bits in which near duplicates may differ; 0 looks for none
+    #[arg(long, value_name = "SHARE", default_value_t = 0.22, value_parser = value::bit_error)]
+    pub near: f64,
+
+    /// What is done to the manifest.
+    #[command(flatten)]
+    pub refine: RefineOptions,
+
+    /// Worker threads [default: one per core]
+    #[arg(long, short, value_name = "N", value_parser = value::at_least_one)]
+    pub jobs: Option<NonZeroUsize>,
+
+    /// Write what was found as a page (.html) or as data (.json); may be given several times
+    #[arg(long = "report", value_name = "FILE")]
+    pub reports: Vec<ReportFile>,
+
+    /// Then run this graph over the manifest, and verify what it wrote; its source has the id `clips`
+    #[arg(long, value_name = "FILE.yaml")]
+    pub then: Option<PathBuf>,
+
+    /// Change one value of that graph, as `run --set` does; may be given several times
+    #[arg(long = "set", value_name = "KEY=VALUE", requires = "then")]
+    pub overrides: Vec<Override>,
+
+    /// How to show progress on stderr
+    #[arg(long, value_enum, value_name = "HOW", default_value_t)]
+    pub progress: ProgressMode,
+}
+
+/// What is done to a manifest, in this order.
+#[derive(Debug, Clone, Default, PartialEq, Args)]
+#[command(next_help_heading = "What is done to it, in this order")]
+pub struct RefineOptions {
+    /// Leave out the clips of this table, such as a rejects.parquet; may be given several times
+    #[arg(long, value_name = "FILE")]
+    pub exclude: Vec<PathBuf>,
+
+    /// Leave out clips with the samples of another
+    #[arg(long)]
+    pub drop_duplicates: bool,
+
+    /// Leave out clips that sound like another, too
+    #[arg(long)]
+    pub drop_near_duplicates: bool,
+
+    /// Keep so many of the usable clips: the first ones of a larger sample are those of a smaller
+    #[arg(long, value_name = "N")]
+    pub sample: Option<usize>,
+
+    /// Weigh clips so that every label is heard equally often: the column `weight`, and the chances of --sample
+    #[arg(long)]
+    pub balanced: bool,
+
+    /// New splits by share, such as train=0.9,valid=0.1: stratified by label, and no group, content or near duplicate is in two
+    #[arg(long = "into", value_name = "NAME=SHARE,...", conflicts_with = "folds")]
+    pub split: Option<Shares>,
+
+    /// The same as folds of equal size, fold1 to foldN
+    #[arg(long, value_name = "N", value_parser = value::at_least_one)]
+    pub folds: Option<NonZeroUsize>,
+
+    /// Share out the clips of this split alone, and leave the others as they are; may be given several times
+    #[arg(long = "of", value_name = "SPLIT")]
+    pub of: Vec<String>,
+
+    /// Another seed, another sample and another split
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub seed: u64,
+}
+
+/// `dataset audioset LISTS --audio DIR --out FILE`.
+#[derive(Debug, Clone, PartialEq, Args)]
+#[command(after_help = concat!("\
+Examples:
+  ajepa-pipe dataset audioset lists/ --audio audio/ -o audioset.parquet --report audioset.html
+  ajepa-pipe dataset audioset lists/ --audio audio/ --split eval -o eval.parquet
+  ajepa-pipe dataset audioset lists/ --audio tars/ -o bal.parquet --split balanced_train
+    --then datasets/recipes/audioset.yaml --set stages.shards.path=out/bal
+
+LISTS holds balanced_train_segments.csv, unbalanced_train_segments.csv, eval_segments.csv (those
+that are there), and ontology.json or class_labels_indices.csv, as their publisher ships them.
+Audio is found by the video's identifier: YTID.m4a, YTID_30.wav, YTID_30.000.flac, YTID_30000.mp3,
+YTID_30000_40000.ogg, YYTID.wav, \"some title [YTID].m4a\". A file of the whole video is cut where the list says.
+
+", about_manifest!()))]
+pub struct AudiosetArgs {
+    /// The folder of the publisher's lists
+    #[arg(value_name = "LISTS")]
+    pub lists: PathBuf,
+
+    /// Only this split: balanced_train, unbalanced_train, eval; may be given several times
+    #[arg(long = "split", value_name = "SPLIT")]
+    pub splits: Vec<String>,
+
+    /// How.
+    #[command(flatten)]
+    pub make: MakeArgs,
+}
+
+/// `dataset fsd50k DIR --out FILE`.
+#[derive(Debug, Clone, PartialEq, Args)]
+#[command(after_help = concat!("\
+Examples:
+  ajepa-pipe dataset fsd50k FSD50K/ -o fsd50k.parquet --report fsd50k.html
+  ajepa-pipe dataset fsd50k FSD50K/ --split train -o train.parquet --then datasets/recipes/fsd50k.yaml
+
+DIR holds FSD50K.ground_truth, FSD50K.metadata and the folders of audio, as their publisher ships
+them. Splits are train, val and eval; the group of a clip is who uploaded it.
+
+", about_manifest!()))]
+pub struct Fsd50kArgs {
+    /// The corpus' folder
+    #[arg(value_name = "DIR")]
+    pub dir: PathBuf,
+
+    /// Only this split: train, val, eval; may be given several times
+    #[arg(long = "split", value_name = "SPLIT")]
+    pub splits: Vec<String>,
+
+    /// How.
+    #[command(flatten)]
+    pub make: MakeArgs,
+}
+
+/// `dataset esc50 DIR --out FILE`.
+#[derive(Debug, Clone, PartialEq, Args)]
+#[command(after_help = concat!("\
+Examples:
+  ajepa-pipe dataset esc50 ESC-50-master/ -o esc50.parquet --report esc50.html
+  ajepa-pipe dataset esc50 ESC-50-master/ -o esc50.parquet --then datasets/recipes/esc50.yaml
+
+DIR holds meta/esc50.csv and audio/. Splits are fold1 to fold5; the group of a clip is the recording
+it was cut from.
+
+", about_manifest!()))]
+pub struct Esc50Args {
+    /// The corpus' folder
+    #[arg(value_name = "DIR")]
+    pub dir: PathBuf,
+
+    /// How.
+    #[command(flatten)]
+    pub make: MakeArgs,
+}
+
+/// `dataset xares TASK TARS... --out FILE`.
+#[derive(Debug, Clone, PartialEq, Args)]
+#[command(after_help = concat!("\
+Examples:
+  ajepa-pipe dataset xares esc50 env/esc50/ -o esc50.parquet
+  ajepa-pipe dataset xares speechcommandsv1 env/speechcommandsv1/*.tar -o commands.parquet
+
+TASK is the name of the task or of its folder under `env`. Splits are told by the names of the tars,
+labels by the field of the JSON that the task asks for.
+
+", about_manifest!()))]
+pub struct XaresArgs {
+    /// The task
+    #[arg(value_name = "TASK")]
+    pub task: String,
+
+    /// Its tars, or the folder of them
+    #[arg(value_name = "TAR", required = true)]
+    pub tars: Vec<PathBuf>,
+
+    /// How.
+    #[command(flatten)]
+    pub make: MakeArgs,
+}
+
+/// `dataset folder DIR --out FILE`.
+#[derive(Debug, Clone, PartialEq, Args)]
+#[command(after_help = concat!("\
+Examples:
+  ajepa-pipe dataset folder birds/ --label-part 1 -o birds.parquet        birds/robin/rex-1.wav is a robin
+  ajepa-pipe dataset folder speech/ --split-part 1 --group-part 2 -o speech.parquet
+                                                                 speech/train/anna/1.wav: anna in train
+  ajepa-pipe dataset folder calls/ --side-files --into train=0.8,valid=0.1,test=0.1 -o calls.parquet
+  ajepa-pipe dataset folder audio/ -o audio.parquet --then datasets/recipes/folder.yaml
+
+Parts of a path are folders under DIR, counted from 1. With --side-files, 1.txt beside 1.wav holds a
+label a line, and 1.json {\"labels\": [...], \"split\": ..., \"group\": ...}.
+
+", about_manifest!()))]
+pub struct FolderArgs {
+    /// The folder
+    #[arg(value_name = "DIR")]
+    pub dir: PathBuf,
+
+    /// The part of the path that is a label; may be given several times
+    #[arg(long = "label-part", value_name = "N", value_parser = value::at_least_one)]
+    pub labels: Vec<NonZeroUsize>,
+
+    /// The part of the path that is the split
+    #[arg(long = "split-part", value_name = "N", value_parser = value::at_least_one)]
+    pub split: Option<NonZeroUsize>,
+
+    /// The part that must not be on two sides of a split: a speaker, a recording
+    #[arg(long = "group-part", value_name = "N", value_parser = value::at_least_one)]
+    pub group: Option<NonZeroUsize>,
+
+    /// Read labels, split and group from .txt and .json beside the clips
+    #[arg(long)]
+    pub side_files: bool,
+
+    /// How.
+    #[command(flatten)]
+    pub make: MakeArgs,
+}
+
+/// `dataset refine MANIFEST --out FILE`.
+#[derive(Debug, Clone, PartialEq, Args)]
+#[command(after_help = "\
+Examples:
+  ajepa-pipe dataset refine audioset.all.parquet --exclude out/mel/rejects.parquet -o clean.parquet
+  ajepa-pipe dataset refine fsd50k.all.parquet --of train --into train=0.95,probe=0.05 -o split.parquet
+  ajepa-pipe dataset refine audioset.parquet --balanced --sample 20000 --seed 1 -o small.parquet
+
+What SQL can say, SQL says: `ajepa-pipe query --at audioset.parquet --out music.parquet \"SELECT * FROM
+audioset WHERE array_has_any(labels, under('Music'))\"`, or `where:` of a source.")]
+pub struct RefineArgs {
+    /// The manifest: NAME.all.parquet, or NAME.parquet
+    #[arg(value_name = "MANIFEST")]
+    pub manifest: PathBuf,
+
+    /// The manifest to write: .parquet
+    #[arg(long, short, value_name = "FILE", value_parser = value::parquet_file)]
+    pub out: PathBuf,
+
+    /// What is done.
+    #[command(flatten)]
+    pub refine: RefineOptions,
+
+    /// Write what it holds then as a page (.html) or as data (.json); may be given several times
+    #[arg(long = "report", value_name = "FILE")]
+    pub reports: Vec<ReportFile>,
+}
+
+/// `dataset show MANIFEST`.
+#[derive(Debug, Clone, PartialEq, Args)]
+#[command(after_help = "\
+Examples:
+  ajepa-pipe dataset show audioset.all.parquet
+  ajepa-pipe dataset show audioset.all.parquet --report audioset.html")]
+pub struct ShowManifestArgs {
+    /// The manifest: NAME.all.parquet has all that was wanted
+    #[arg(value_name = "MANIFEST")]
+    pub manifest: PathBuf,
+
+    /// Write it as a page (.html) or as data (.json); may be given several times
+    #[arg(long = "report", value_name = "FILE")]
+    pub reports: Vec<ReportFile>,
 }
 
 /// `dataset scan PATHS... --out scan.parquet`.

@@ -28,6 +28,12 @@ pub(super) fn decibels(text: &str) -> Result<f32, String> {
     found.ok_or_else(|| "it must be a number of decibels, -200 to 0".to_owned())
 }
 
+/// A share of bits that may differ, below that of sounds that are not alike.
+pub(super) fn bit_error(text: &str) -> Result<f64, String> {
+    let found = text.parse::<f64>().ok().filter(|share| (0.0..0.5).contains(share));
+    found.ok_or_else(|| "it must be a share, 0 to below 0.5; unlike sounds differ in 0.5".to_owned())
+}
+
 /// A Parquet file, by its extension.
 pub(super) fn parquet_file(text: &str) -> Result<PathBuf, String> {
     let path = PathBuf::from(text);
@@ -161,5 +167,24 @@ impl FromStr for ReportFile {
             _ => return Err("its name must end in .html (a page) or .json (data)".to_owned()),
         };
         Ok(Self { path, format })
+    }
+}
+
+/// `--into train=0.9,valid=0.1`: names and shares.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Shares(pub Vec<(String, f64)>);
+
+impl FromStr for Shares {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let example = "write it like train=0.9,valid=0.1";
+        let one = |part: &str| {
+            let (name, share) = part.split_once('=').ok_or_else(|| format!("{part:?} has no `=`: {example}"))?;
+            let share = share.trim().parse::<f64>().ok().filter(|share| share.is_finite() && *share > 0.0);
+            let share = share.ok_or_else(|| format!("the share of {name:?} is no number above 0: {example}"))?;
+            Ok((name.trim().to_owned(), share))
+        };
+        text.split(',').map(one).collect::<Result<_, String>>().map(Self)
     }
 }

@@ -58,7 +58,7 @@ fn write_report(file: &ReportFile, table: &Path, summary: &Summary) -> std::io::
         ReportFormat::Json => serde_json::to_string_pretty(summary).map_err(std::io::Error::other)?,
         ReportFormat::Html => {
             let name = table.file_name().unwrap_or(table.as_os_str()).to_string_lossy();
-            corpus_html::render(&name, summary)
+            corpus_html::render(&name, summary, None)
         }
     };
     if let Some(folder) = file.path.parent().filter(|folder| *folder != Path::new("")) {

@@ -1,0 +1,57 @@
+//! What is held, by names alone.
+
+use std::path::{Path, PathBuf};
+
+use ajepa_datasets::Scan;
+
+use crate::corpus::{TarSamples, audio_extensions, expand};
+use crate::stage::BuildError;
+use crate::stages::source_folder::SourceFolderConfig;
+
+/// Everything under `paths` by name, nothing of it opened but the headers of tars: the rows are `unchecked`.
+///
+/// # Errors
+/// [`BuildError`] for what is not there, and for Parquet files, whose rows have no names to go by.
+pub fn list(paths: &[PathBuf]) -> Result<Scan, BuildError> {
+    let mut sources = Vec::new();
+    for path in paths {
+        let has = |wanted: &str| path.extension().is_some_and(|e| e.eq_ignore_ascii_case(wanted));
+        if path.is_dir() {
+            let tars = expand(&path.to_string_lossy(), "tar");
+            match tars {
+                Ok(tars) => of_tars(tars, &mut sources)?,
+                Err(_) => of_folder(path, &mut sources)?,
+            }
+        } else if has("tar") {
+            of_tars(vec![path.clone()], &mut sources)?;
+        } else if has("parquet") || has("pq") {
+            let problem = format!("{}: the rows of a Parquet file are not known without reading them", path.display());
+            return Err(BuildError::new(problem, "leave out --unchecked"));
+        } else if path.exists() {
+            sources.push(path.to_string_lossy().into_owned());
+        } else {
+            let problem = format!("{}: there is no such file or folder", path.display());
+            return Err(BuildError::new(problem, "check the path"));
+        }
+    }
+    Ok(Scan::of_listing(sources.iter().map(String::as_str))?)
+}
+
+fn of_folder(path: &Path, sources: &mut Vec<String>) -> Result<(), BuildError> {
+    for (name, odd) in SourceFolderConfig::of(path).list()? {
+        if !odd {
+            sources.push(path.join(name).to_string_lossy().into_owned());
+        }
+    }
+    Ok(())
+}
+
+fn of_tars(tars: Vec<PathBuf>, sources: &mut Vec<String>) -> Result<(), BuildError> {
+    let mut samples = TarSamples::scan(tars, &audio_extensions(), false)?;
+    for clip in 0..samples.n_samples() {
+        let unreadable = |error: crate::stage::StageError| BuildError::new(error.to_string(), "fetch the tar again");
+        let sample = samples.sample(clip).map_err(unreadable)?;
+        sources.extend(sample.audio.map(|audio| format!("{}!{audio}", sample.tar)));
+    }
+    Ok(())
+}
