@@ -5,6 +5,8 @@ mod bad;
 mod bottleneck;
 #[cfg(feature = "train")]
 mod checkpoint;
+#[cfg(feature = "datasets")]
+mod dataset;
 mod describe;
 #[cfg(feature = "train")]
 mod embed;

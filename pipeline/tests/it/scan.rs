@@ -78,7 +78,7 @@ fn table(path: &Path) -> BTreeMap<String, Clip> {
 }
 
 /// A WAV file of 16-bit samples.
-fn wav(samples: &[i16], rate_hz: u32, channels: u16) -> Vec<u8> {
+pub fn wav(samples: &[i16], rate_hz: u32, channels: u16) -> Vec<u8> {
     let n_bytes = samples.len() as u32 * 2;
     let mut bytes = b"RIFF".to_vec();
     bytes.extend((36 + n_bytes).to_le_bytes());
