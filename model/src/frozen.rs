@@ -122,6 +122,11 @@ impl FrozenEncoder {
         &self.patchify
     }
 
+    /// Whether it computes on the CPU.
+    pub fn is_on_cpu(&self) -> bool {
+        crate::ops::is_cpu(&self.device)
+    }
+
     /// Names, shapes and numbers.
     pub fn params(&self) -> &Params {
         &self.params

@@ -61,6 +61,14 @@ pub enum JobError {
 pub enum Event<'a> {
     /// The graph runs: its counters, ten times a second.
     Running(&'a Snapshot),
+    /// A stage computes on a device, by its name: told before anything else.
+    #[cfg(feature = "train")]
+    Device {
+        /// `id` of the stage.
+        stage: &'a str,
+        /// `cpu`, `cuda:0 (NVIDIA H100)`.
+        name: &'a str,
+    },
     /// A model is trained on what the graph has made: after every step.
     #[cfg(feature = "train")]
     Training {
@@ -84,6 +92,12 @@ pub fn run(
     stop: &Receiver<StopSignal>,
     observe: &mut dyn FnMut(&Event<'_>),
 ) -> (RunReport, Result<(), JobError>) {
+    #[cfg(feature = "train")]
+    if let Err(error) = open_devices(graph, observe) {
+        let result = Err(error);
+        let started_at = jiff::Timestamp::now().to_string();
+        return (RunReport::new(graph, started_at, &Timeline::default(), Outcome::default(), &result), result);
+    }
     let (report, result) = run_changed(graph, options, &|_| (), stop, &mut |now| observe(&Event::Running(now)));
     #[cfg(feature = "train")]
     let (report, result) = {
@@ -92,6 +106,21 @@ pub fn run(
         (report, result)
     };
     (report, result)
+}
+
+/// Opens the devices that stages ask for: what a machine lacks is said before hours of audio are decoded.
+#[cfg(feature = "train")]
+fn open_devices(graph: &Graph, observe: &mut dyn FnMut(&Event<'_>)) -> Result<(), JobError> {
+    for node in &graph.nodes {
+        let Some(choice) = node.config.device() else { continue };
+        let on = choice.open().map_err(|error| JobError::Build {
+            stage: node.id.clone(),
+            line: node.line,
+            source: BuildError::new(error.problem, error.help),
+        })?;
+        observe(&Event::Device { stage: &node.id, name: &on.name });
+    }
+    Ok(())
 }
 
 /// Trains what the sinks of `graph` ask for, one after the other. A set that is not complete (`--part`) is not trained on.

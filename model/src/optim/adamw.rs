@@ -279,16 +279,31 @@ kernel! {
     }
 }
 
-/// Length of all gradients as one vector; on the CPU summed chunk by chunk in a fixed order, in f64 between chunks.
-pub(crate) fn global_norm(grads: &[Tensor<2>]) -> f64 {
-    let squares: f64 = if grads.iter().all(on_cpu) {
-        let grads: Vec<FlexTensor> = grads.iter().map(|grad| primitive(grad.clone())).collect();
-        let chunks: Vec<&[f32]> = grads.iter().flat_map(|grad| grad.storage::<f32>().chunks(CHUNK)).collect();
-        let sums: Vec<f64> = chunks.par_iter().map(|chunk| f64::from(square(chunk))).collect();
-        sums.iter().sum()
-    } else {
+/// Length of all gradients as one vector, which a device may still be computing.
+pub(crate) enum GlobalNorm {
+    Known(f64),
+    /// Its square.
+    Coming(Tensor<1>),
+}
+
+impl GlobalNorm {
+    /// On the CPU summed chunk by chunk in a fixed order, in f64 between chunks.
+    pub fn of(grads: &[Tensor<2>]) -> Self {
+        if grads.iter().all(on_cpu) {
+            let grads: Vec<FlexTensor> = grads.iter().map(|grad| primitive(grad.clone())).collect();
+            let chunks: Vec<&[f32]> = grads.iter().flat_map(|grad| grad.storage::<f32>().chunks(CHUNK)).collect();
+            let sums: Vec<f64> = chunks.par_iter().map(|chunk| f64::from(square(chunk))).collect();
+            return Self::Known(sums.iter().sum::<f64>().sqrt());
+        }
         let sums: Vec<Tensor<1>> = grads.iter().map(|grad| (grad.clone() * grad.clone()).sum()).collect();
-        f64::from(Tensor::cat(sums, 0).sum().into_scalar::<f32>())
-    };
-    squares.sqrt()
+        Self::Coming(Tensor::cat(sums, 0).sum())
+    }
+
+    /// Waits for it.
+    pub fn read(self) -> f64 {
+        match self {
+            Self::Known(norm) => norm,
+            Self::Coming(square) => f64::from(square.into_scalar::<f32>()).sqrt(),
+        }
+    }
 }

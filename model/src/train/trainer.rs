@@ -1,7 +1,6 @@
 //! The loop, top to bottom.
 
 use ajepa_store::StoreError;
-use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -15,7 +14,8 @@ use crate::ModelError;
 use crate::batch::TrainBatch;
 use crate::checkpoint::{About, Checkpoint};
 use crate::config::Recipe;
-use crate::jepa::Jepa;
+use crate::device::OpenDevice;
+use crate::jepa::{Jepa, Uploaded, Uploader};
 use crate::step::{Learner, StepReport};
 use crate::telemetry::{AlarmKind, Alarms, Moment, Phase, ProbeScores, Record, health};
 
@@ -68,6 +68,9 @@ struct Notes {
     /// The best probe so far.
     best: Option<Best>,
     alarms: Alarms,
+    /// What it was computed on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    device: Option<String>,
 }
 
 /// The best probe so far.
@@ -91,6 +94,15 @@ pub struct Trainer {
     notes: Notes,
     log: Log,
     steps_before: u64,
+    /// What the checkpoint was computed on that training goes on from.
+    device_before: Option<String>,
+}
+
+/// The batches of a step: on loan, the first of them on the device, and where the next ones lie.
+struct Fetched<B> {
+    lent: Vec<B>,
+    first: Result<Uploaded, ModelError>,
+    place: Value,
 }
 
 impl Trainer {
@@ -98,7 +110,8 @@ impl Trainer {
     ///
     /// # Errors
     /// [`TrainError`]: a config that does not fit, a folder that holds another run, a checkpoint that is damaged.
-    pub fn begin(folder: RunFolder, origin: Origin, config: TrainConfig, device: &Device) -> Result<Self, TrainError> {
+    pub fn begin(folder: RunFolder, origin: Origin, config: TrainConfig, on: &OpenDevice) -> Result<Self, TrainError> {
+        let device = &on.device;
         config.check()?;
         folder.claim(&identity(&origin, config.accumulate))?;
         let (mut place, mut notes) = (Value::Null, Notes::default());
@@ -119,7 +132,8 @@ impl Trainer {
         let log = folder.log(learner.steps)?;
         let Origin { front_end, data_hash, .. } = origin;
         let steps_before = learner.steps;
-        Ok(Self { folder, config, learner, front_end, data_hash, place, notes, log, steps_before })
+        let device_before = notes.device.replace(on.name.clone());
+        Ok(Self { folder, config, learner, front_end, data_hash, place, notes, log, steps_before, device_before })
     }
 
     /// What is trained, as far as it has come.
@@ -135,6 +149,11 @@ impl Trainer {
     /// The folder of the run.
     pub fn folder(&self) -> &RunFolder {
         &self.folder
+    }
+
+    /// What the checkpoint was computed on that training goes on from, where it says so.
+    pub fn device_before(&self) -> Option<&str> {
+        self.device_before.as_deref()
     }
 
     /// The best probe so far.
@@ -158,18 +177,28 @@ impl Trainer {
         let mut loss = 0.0;
         let mut ended = Ended::Done;
         self.place = batches.place();
+        let uploader = self.learner.model.uploader().clone();
+        let mut waited_s = batches.waited_s();
+        let mut next = None;
         while self.learner.steps < self.config.steps {
-            let waited_s = batches.waited_s();
-            let Some(lent) = self.take(batches)? else {
+            let fetched = next.take().unwrap_or_else(|| fetch(batches, self.config.accumulate, &uploader))?;
+            let Some(Fetched { lent, first, place }) = fetched else {
                 ended = Ended::OutOfData;
                 break;
             };
             let parts: Vec<TrainBatch<'_>> = lent.iter().map(FedBatch::batch).collect();
-            let report = self.learner.step(&parts).map_err(|source| self.fault(source, batches, &lent))?;
-            self.place = batches.place();
+            let goes_on = self.learner.steps + 1 < self.config.steps;
+            let report = first.and_then(|first| {
+                self.learner.step_from(first, &parts, || {
+                    next = goes_on.then(|| fetch(batches, self.config.accumulate, &uploader));
+                })
+            });
+            let report = report.map_err(|source| self.fault(source, batches, &lent))?;
+            self.place = place;
             let clips = parts.iter().map(|part| part.n_clips as u64).sum();
             self.notes.clips += clips;
             meter.step(clips, batches.waited_s() - waited_s);
+            waited_s = batches.waited_s();
             loss = report.loss;
 
             let step = self.learner.steps;
@@ -217,11 +246,6 @@ impl Trainer {
         Ok(ended)
     }
 
-    /// The batches of one step; `None` when there are not enough any more.
-    fn take<B: Batches>(&self, batches: &mut B) -> Result<Option<Vec<B::Batch>>, TrainError> {
-        (0..self.config.accumulate).map(|_| batches.next().map_err(TrainError::Data)).collect()
-    }
-
     fn is_due(&self, every: u64) -> bool {
         self.learner.steps.is_multiple_of(every)
     }
@@ -229,7 +253,8 @@ impl Trainer {
     fn record(&self, report: &StepReport, epoch: u64) -> Record {
         let StepReport { loss, regulariser, grad_norm, lr, weight_decay, tau, .. } = *report;
         let (step, clips) = (self.learner.steps, self.notes.clips);
-        Record { step, epoch, clips, loss, regulariser, grad_norm, lr, weight_decay, tau, ..Record::default() }
+        let device = self.notes.device.clone().unwrap_or_default();
+        Record { device, step, epoch, clips, loss, regulariser, grad_norm, lr, weight_decay, tau, ..Record::default() }
     }
 
     fn moment(&self, phase: Phase, loss: f32, meter: &Meter) -> Moment<'static> {
@@ -273,6 +298,18 @@ impl Trainer {
         };
         TrainError::Batch { step: self.learner.steps, source, clips }
     }
+}
+
+/// The batches of the next step; `None` when there are not enough any more.
+fn fetch<B: Batches>(
+    batches: &mut B,
+    accumulate: usize,
+    uploader: &Uploader,
+) -> Result<Option<Fetched<B::Batch>>, TrainError> {
+    let lent: Result<Option<Vec<_>>, _> = (0..accumulate).map(|_| batches.next().map_err(TrainError::Data)).collect();
+    let place = batches.place();
+    // What is wrong with it is said when its turn comes: the step before is whole.
+    Ok(lent?.map(|lent| Fetched { first: uploader.upload(&lent[0].batch()), lent, place }))
 }
 
 /// Refuses to go on from a checkpoint of another run, in a folder that does not say what its run is.
