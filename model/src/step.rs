@@ -103,7 +103,7 @@ impl Learner {
     /// One update from one batch, or from several whose gradients are averaged.
     ///
     /// # Errors
-    /// A batch that does not fit; a loss or gradient that is not finite. Nothing is changed then.
+    /// A batch that does not fit; a loss or gradient that is not finite; a device that fails. Nothing is changed then.
     pub fn step(&mut self, batches: &[TrainBatch<'_>]) -> Result<StepReport, ModelError> {
         let first = batches.first().ok_or(ModelError::Shape { what: "batches", expected: 1, got: 0 })?;
         let first = self.model.uploader().upload(first)?;
@@ -136,8 +136,9 @@ impl Learner {
         // What is wrong with the device shows where a number is read.
         let _ = self.model.device().flush();
         meanwhile();
-        let (loss, regulariser) = (into_f32(loss) * mean, regulariser.map_or(0.0, into_f32) * mean);
-        let grad_norm = norm.read() * f64::from(mean);
+        let loss = read(loss)? * mean;
+        let regulariser = regulariser.map_or(Ok(0.0), read)? * mean;
+        let grad_norm = norm.read()? * f64::from(mean);
         if !(loss.is_finite() && grad_norm.is_finite()) {
             return Err(ModelError::Diverged { step: self.steps, loss, grad_norm: grad_norm as f32 });
         }
@@ -204,6 +205,7 @@ fn gradients(loss: &Tensor<1>, weights: &Weights) -> Vec<Tensor<2>> {
     weights.values().map(grad).collect()
 }
 
-fn into_f32(loss: Tensor<1>) -> f32 {
-    loss.into_scalar::<f32>()
+/// A number from the device.
+pub(crate) fn read(number: Tensor<1>) -> Result<f32, ModelError> {
+    number.try_into_scalar::<f32>().map_err(ModelError::device)
 }

@@ -187,10 +187,10 @@ impl Trainer {
                 break;
             };
             let parts: Vec<TrainBatch<'_>> = lent.iter().map(FedBatch::batch).collect();
-            let goes_on = self.learner.steps + 1 < self.config.steps;
+            let more = self.learner.steps + 1 < self.config.steps;
             let report = first.and_then(|first| {
                 self.learner.step_from(first, &parts, || {
-                    next = goes_on.then(|| fetch(batches, self.config.accumulate, &uploader));
+                    next = more.then(|| fetch(batches, self.config.accumulate, &uploader));
                 })
             });
             let report = report.map_err(|source| self.fault(source, batches, &lent))?;

@@ -217,7 +217,7 @@ fn the_kernels_and_what_stands_in_for_them_agree_and_differ() {
         (losses, tensors)
     };
     let ((losses, tensors), (composed_losses, composed_tensors)) = (run(), without_kernels(run));
-    assert_close("losses", &composed_losses, &losses, 1e-5);
+    assert_close("losses", &composed_losses, &losses, SHARE);
     assert_ne!(tensors, composed_tensors, "the switch does nothing");
     // And the switch is off again.
     assert_eq!(tensors, run().1);

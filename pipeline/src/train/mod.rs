@@ -100,6 +100,11 @@ impl From<TrainError> for TrainingFault {
                 "leave the clip out with `exclude` in the graph that made the shards; numbers beyond 65,504 are infinite in \
                  half floats. The last checkpoint is good",
             ),
+            TrainError::Batch { source: ModelError::Device { .. }, .. } => Self::new(
+                problem,
+                "where its memory is full, a smaller `batch_clips` with more to `accumulate` is the same step; the last checkpoint is \
+                 good, and the same command goes on from it",
+            ),
             TrainError::Batch { .. } => Self::new(
                 problem,
                 "nothing of that step was applied and the last checkpoint is good; begin again under another `path`, with a \
