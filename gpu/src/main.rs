@@ -20,10 +20,10 @@ fn main() -> Exit {
 }
 
 fn drivers() -> Vec<Driver> {
-    vec![
+    Vec::from([
         #[cfg(feature = "cuda")]
         cuda::driver(),
         #[cfg(feature = "vulkan")]
         vulkan::driver(),
-    ]
+    ])
 }
