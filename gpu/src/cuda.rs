@@ -42,10 +42,7 @@ fn missing(problem: &str) -> DeviceError {
 /// Where cubecl looks for headers, which panics when it finds none.
 fn include_path() -> Option<PathBuf> {
     let named = std::env::var_os("CUDA_PATH").map(PathBuf::from);
-    let usual = || {
-        let found = |path: &&str| PathBuf::from(path).exists();
-        ["/usr/local/cuda", "/opt/cuda"].iter().find(found).map(PathBuf::from)
-    };
+    let usual = || ["/usr/local/cuda", "/opt/cuda"].map(PathBuf::from).into_iter().find(|path| path.exists());
     let by_distribution = || PathBuf::from("/usr/bin/nvcc").exists().then(|| PathBuf::from("/usr"));
     Some(named.or_else(usual).or_else(by_distribution)?.join("include"))
 }
