@@ -286,6 +286,7 @@ kernel! {
 }
 
 /// Length of all gradients as one vector, which a device may still be computing.
+#[allow(clippy::large_enum_variant, reason = "there is one at a time, and it lives for a step")]
 pub(crate) enum GlobalNorm {
     Known(f64),
     /// Its square.
