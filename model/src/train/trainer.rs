@@ -254,7 +254,7 @@ impl Trainer {
         let StepReport { loss, regulariser, grad_norm, lr, weight_decay, tau, .. } = *report;
         let (step, clips) = (self.learner.steps, self.notes.clips);
         let device = self.notes.device.clone().unwrap_or_default();
-        Record { device, step, epoch, clips, loss, regulariser, grad_norm, lr, weight_decay, tau, ..Record::default() }
+        Record { step, epoch, clips, loss, regulariser, grad_norm, lr, weight_decay, tau, device, ..Record::default() }
     }
 
     fn moment(&self, phase: Phase, loss: f32, meter: &Meter) -> Moment<'static> {
