@@ -7,6 +7,8 @@ mod bottleneck;
 mod checkpoint;
 mod describe;
 #[cfg(feature = "train")]
+mod device;
+#[cfg(feature = "train")]
 mod embed;
 #[cfg(feature = "train")]
 mod encoder;
