@@ -122,4 +122,5 @@ def main():
         print(f"{1e3 * wall:.2f} {1e3 * cpu:.2f}", flush=True)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -48,6 +48,12 @@ pub enum ModelError {
         /// The gradient's norm as computed.
         grad_norm: f32,
     },
+    /// What a device could not compute; asked for when its results are read.
+    #[error("the device failed: {problem}")]
+    Device {
+        /// What it says.
+        problem: String,
+    },
     /// A parameter that is not there, or is of another shape.
     #[error("parameter {name}: {problem}")]
     Parameter {
@@ -56,6 +62,15 @@ pub enum ModelError {
         /// What is wrong.
         problem: String,
     },
+}
+
+impl ModelError {
+    /// A fault of the device, without the trace that a driver may add.
+    pub(crate) fn device(error: impl std::fmt::Display) -> Self {
+        let words = error.to_string();
+        let lines = words.lines().map(str::trim).filter(|line| !line.is_empty()).take(3);
+        Self::Device { problem: lines.collect::<Vec<_>>().join(" ") }
+    }
 }
 
 fn list(faults: &[ConfigError]) -> String {

@@ -122,6 +122,11 @@ impl FrozenEncoder {
         &self.patchify
     }
 
+    /// Whether it computes on the CPU.
+    pub fn is_on_cpu(&self) -> bool {
+        crate::ops::is_cpu(&self.device)
+    }
+
     /// Names, shapes and numbers.
     pub fn params(&self) -> &Params {
         &self.params
@@ -136,10 +141,11 @@ impl FrozenEncoder {
     /// `pictures` [clips, rows, cols] -> [clips, tokens, width], tokens row-major over the grid.
     ///
     /// # Errors
-    /// [`ModelError::Shape`] for pictures that are not whole, [`ModelError::Picture`] for a number that is not finite.
+    /// [`ModelError::Shape`] for pictures that are not whole, [`ModelError::Picture`] for a number that is not finite,
+    /// [`ModelError::Device`] when the device fails.
     ///
     /// # Panics
-    /// When the device cannot hand the numbers back.
+    /// When the final norm gives another type than f32, which it does not.
     pub fn embed(&self, pictures: Pictures<'_>) -> Result<Vec<f32>, ModelError> {
         let each = self.patchify.picture_shape().into_iter().product::<usize>();
         let (n_clips, least) = (pictures.len() / each, self.least_clips());
@@ -157,7 +163,8 @@ impl FrozenEncoder {
 
     fn embed_all(&self, pictures: Pictures<'_>) -> Result<Vec<f32>, ModelError> {
         let latents = latents(&self.encoder, &self.params, &self.table, &self.patchify, pictures, &self.device)?;
-        Ok(latents.into_data().try_into_vec::<f32>().expect("the final norm gives f32"))
+        let data = latents.try_into_data().map_err(ModelError::device)?;
+        Ok(data.try_into_vec::<f32>().expect("the final norm gives f32"))
     }
 
     /// Clips from which on a product sums each number's terms in one and the same order, however many more there are. `gemm` has other

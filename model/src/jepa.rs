@@ -1,8 +1,8 @@
 //! The model: encoder, its moving average, predictor, and the objective between them.
 
 use ajepa_ops::patch::{PatchGrid, Patchify};
-use ajepa_ops::seed;
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use ajepa_ops::{ConfigError, seed};
+use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 
 use crate::ModelError;
 use crate::batch::{Counts, Pictures, TrainBatch};
@@ -10,7 +10,7 @@ use crate::config::Recipe;
 use crate::encoder::{Encoder, Tokens};
 use crate::frozen;
 use crate::objective::{CodeBook, TargetConfig, Targets};
-use crate::params::{Layout, Params};
+use crate::params::{Compute, Layout, Params};
 use crate::positions::PositionTable;
 use crate::predictor::Predictor;
 
@@ -44,12 +44,11 @@ impl Weights {
 #[derive(Debug, Clone)]
 pub struct Jepa {
     recipe: Recipe,
-    patchify: Patchify,
+    uploader: Uploader,
     encoder: Encoder,
     predictor: Predictor,
     encoder_places: PositionTable,
     predictor_places: PositionTable,
-    codes: Option<CodeBook>,
     device: Device,
     /// What is trained.
     pub weights: Weights,
@@ -68,9 +67,13 @@ impl Jepa {
     /// A model with parameters drawn from `run_seed`.
     ///
     /// # Errors
-    /// [`ModelError::Config`] for a recipe that does not prove.
+    /// [`ModelError::Config`] for a recipe that does not prove, or that the device cannot compute.
     pub fn new(recipe: Recipe, run_seed: u64, device: &Device) -> Result<Self, ModelError> {
         recipe.check()?;
+        if recipe.compute == Compute::Bf16 && !device.supports_dtype(DType::BF16) {
+            let fault = ConfigError::new("compute", "this device does not compute in bf16", "compute: f32");
+            return Err(ModelError::Config { faults: vec![fault] });
+        }
         let patchify = recipe.patchify()?;
         let (encoder, layout) = encoder_of(&recipe, patchify.patch_shape());
         let encoder_params =
@@ -87,10 +90,9 @@ impl Jepa {
             predictor_places: predictor.positions(patchify.grid(), device),
             weights: Weights { encoder: encoder_params, predictor: predictor_params },
             average,
-            codes,
+            uploader: Uploader { patchify, codes, device: device.clone() },
             encoder,
             predictor,
-            patchify,
             recipe,
             device: device.clone(),
         })
@@ -103,7 +105,12 @@ impl Jepa {
 
     /// Patch geometry of a training picture.
     pub fn patchify(&self) -> &Patchify {
-        &self.patchify
+        &self.uploader.patchify
+    }
+
+    /// What brings batches to the device.
+    pub fn uploader(&self) -> &Uploader {
+        &self.uploader
     }
 
     /// The encoder's layers, to be run with [`Jepa::weights`] or [`Jepa::average`].
@@ -207,19 +214,6 @@ impl Jepa {
         let predictions = self.predictor.forward(&weights.predictor, &self.predictor_places, context.clone(), question);
         Forward { context, predictions }
     }
-
-    /// Cuts a batch into patches and brings them to the device, with their codes where these are predicted.
-    pub(crate) fn cut(&self, batch: &TrainBatch<'_>, counts: Counts) -> Result<Patches, ModelError> {
-        let cut = batch.patches(&self.patchify)?;
-        let rows = counts.n_clips * counts.n_tokens;
-        let codes = self.codes.as_ref().map(|codes| {
-            let labels = codes.label(&cut, counts.n_tokens);
-            let books = labels.len() / rows;
-            Tensor::from_data(TensorData::new(labels, [rows, books]), &self.device)
-        });
-        let tensor = Tensor::from_data(TensorData::new(cut, [rows, self.patchify.token_len()]), &self.device);
-        Ok(Patches { tensor, codes })
-    }
 }
 
 /// The encoder of a recipe, and what parameters it has.
@@ -244,6 +238,39 @@ impl Recipe {
         self.check()?;
         let patch_shape = self.patchify()?.patch_shape();
         Ok([encoder_of(self, patch_shape).1, predictor_of(self).1].map(|layout| layout.n_numbers()))
+    }
+}
+
+/// Cuts batches into patches and brings them to the device. Apart from the model, so that it can be done while a step runs.
+#[derive(Debug, Clone)]
+pub struct Uploader {
+    patchify: Patchify,
+    codes: Option<CodeBook>,
+    device: Device,
+}
+
+/// A batch on the device.
+pub struct Uploaded {
+    pub(crate) counts: Counts,
+    pub(crate) patches: Patches,
+}
+
+impl Uploader {
+    /// Proves that a batch fits and brings it to the device, with the codes of its patches where these are predicted.
+    ///
+    /// # Errors
+    /// A batch that does not fit the model or itself, or holds a number that is not finite.
+    pub fn upload(&self, batch: &TrainBatch<'_>) -> Result<Uploaded, ModelError> {
+        let counts = batch.counts(&self.patchify)?;
+        let cut = batch.patches(&self.patchify)?;
+        let rows = counts.n_clips * counts.n_tokens;
+        let codes = self.codes.as_ref().map(|codes| {
+            let labels = codes.label(&cut, counts.n_tokens);
+            let books = labels.len() / rows;
+            Tensor::from_data(TensorData::new(labels, [rows, books]), &self.device)
+        });
+        let tensor = Tensor::from_data(TensorData::new(cut, [rows, self.patchify.token_len()]), &self.device);
+        Ok(Uploaded { counts, patches: Patches { tensor, codes } })
     }
 }
 

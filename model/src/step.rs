@@ -6,9 +6,9 @@ use burn::tensor::{Device, Tensor};
 use crate::ModelError;
 use crate::batch::TrainBatch;
 use crate::config::Recipe;
-use crate::jepa::{self, Jepa, Weights};
+use crate::jepa::{self, Jepa, Uploaded, Weights};
 use crate::objective::Targets;
-use crate::optim::{AdamW, Rates, global_norm};
+use crate::optim::{AdamW, GlobalNorm, Rates};
 use crate::params::Params;
 
 const MOMENTS: [&str; 4] =
@@ -53,10 +53,10 @@ pub struct StepReport {
     pub targets: Targets,
 }
 
-/// What one batch gives to a step.
+/// What one batch gives to a step; the device may still be computing it.
 struct Pass {
-    loss: f32,
-    regulariser: f32,
+    loss: Tensor<1>,
+    regulariser: Option<Tensor<1>>,
     grads: Vec<Tensor<2>>,
     context: Tensor<2>,
     predictions: Tensor<2>,
@@ -103,17 +103,42 @@ impl Learner {
     /// One update from one batch, or from several whose gradients are averaged.
     ///
     /// # Errors
-    /// A batch that does not fit; a loss or gradient that is not finite. Nothing is changed then.
+    /// A batch that does not fit; a loss or gradient that is not finite; a device that fails. Nothing is changed then.
     pub fn step(&mut self, batches: &[TrainBatch<'_>]) -> Result<StepReport, ModelError> {
+        let first = batches.first().ok_or(ModelError::Shape { what: "batches", expected: 1, got: 0 })?;
+        let first = self.model.uploader().upload(first)?;
+        self.step_from(first, batches, || ())
+    }
+
+    /// The same with the first batch on the device already. `meanwhile` is called while the device works: the place to bring the next
+    /// step's first batch to it. On a CPU all work is done by then.
+    ///
+    /// # Errors
+    /// As [`Learner::step`].
+    pub fn step_from(
+        &mut self,
+        first: Uploaded,
+        batches: &[TrainBatch<'_>],
+        meanwhile: impl FnOnce(),
+    ) -> Result<StepReport, ModelError> {
+        let [head, rest @ ..] = batches else {
+            return Err(ModelError::Shape { what: "batches", expected: 1, got: 0 });
+        };
         let step_seed = seed::derive(&[self.run_seed, seed::hash_str("step"), self.steps]);
-        let mut passes =
-            batches.iter().enumerate().map(|(part, batch)| self.pass(batch, seed::derive(&[step_seed, part as u64])));
-        let first = passes.next().ok_or(ModelError::Shape { what: "batches", expected: 1, got: 0 })??;
-        let sum = passes.try_fold(first, |sum, pass| pass.map(|pass| sum.then(pass)))?;
+        let seed_of = |part: usize| seed::derive(&[step_seed, part as u64]);
+        let mut sum = self.pass(head, first, seed_of(0));
+        for (part, batch) in rest.iter().enumerate() {
+            sum = sum.then(self.pass(batch, self.model.uploader().upload(batch)?, seed_of(part + 1)));
+        }
         let mean = 1.0 / batches.len() as f32;
         let Pass { loss, regulariser, grads, context, predictions, targets } = sum;
-        let (loss, regulariser) = (loss * mean, regulariser * mean);
-        let grad_norm = global_norm(&grads) * f64::from(mean);
+        let norm = GlobalNorm::of(&grads);
+        // What is wrong with the device shows where a number is read.
+        let _ = self.model.device().flush();
+        meanwhile();
+        let loss = read(loss)? * mean;
+        let regulariser = regulariser.map_or(Ok(0.0), read)? * mean;
+        let grad_norm = norm.read()? * f64::from(mean);
         if !(loss.is_finite() && grad_norm.is_finite()) {
             return Err(ModelError::Diverged { step: self.steps, loss, grad_norm: grad_norm as f32 });
         }
@@ -126,22 +151,20 @@ impl Learner {
     }
 
     /// Loss and gradients of one batch.
-    fn pass(&self, batch: &TrainBatch<'_>, seed: u64) -> Result<Pass, ModelError> {
+    fn pass(&self, batch: &TrainBatch<'_>, on_device: Uploaded, seed: u64) -> Pass {
+        let Uploaded { counts, patches } = on_device;
         let recipe = self.model.recipe();
-        let counts = batch.counts(self.model.patchify())?;
-        let patches = self.model.cut(batch, counts)?;
         let targets = self.model.targets(batch, counts, &patches);
 
         let weights = self.model.weights.recorded();
         let forward = self.model.forward(&weights, batch, counts, &patches, seed);
         let loss = recipe.loss.of(forward.predictions.clone(), &targets);
-        let extra = recipe.regulariser.of(&forward.context, &forward.predictions, seed);
-        let regulariser = extra.clone().map_or(0.0, into_f32);
-        let loss = extra.map_or(loss.clone(), |extra| loss + extra);
+        let regulariser = recipe.regulariser.of(&forward.context, &forward.predictions, seed);
+        let loss = regulariser.clone().map_or(loss.clone(), |extra| loss + extra);
 
         let grads = gradients(&loss, &weights);
         let [context, predictions] = [forward.context, forward.predictions].map(Tensor::inner);
-        Ok(Pass { loss: into_f32(loss), regulariser, grads, context, predictions, targets })
+        Pass { loss: loss.inner(), regulariser: regulariser.map(Tensor::inner), grads, context, predictions, targets }
     }
 
     fn rates(&self, grad_norm: f64, mean: f64) -> Rates {
@@ -169,8 +192,8 @@ impl Pass {
     /// Adds a further batch.
     fn then(self, next: Self) -> Self {
         let grads = self.grads.into_iter().zip(next.grads).map(|(sum, grad)| sum + grad).collect();
-        let (loss, regulariser) = (self.loss + next.loss, self.regulariser + next.regulariser);
-        Self { loss, regulariser, grads, ..next }
+        let regulariser = self.regulariser.zip(next.regulariser).map(|(sum, extra)| sum + extra);
+        Self { loss: self.loss + next.loss, regulariser, grads, ..next }
     }
 }
 
@@ -182,6 +205,7 @@ fn gradients(loss: &Tensor<1>, weights: &Weights) -> Vec<Tensor<2>> {
     weights.values().map(grad).collect()
 }
 
-fn into_f32(loss: Tensor<1>) -> f32 {
-    loss.into_scalar::<f32>()
+/// A number from the device.
+pub(crate) fn read(number: Tensor<1>) -> Result<f32, ModelError> {
+    number.try_into_scalar::<f32>().map_err(ModelError::device)
 }

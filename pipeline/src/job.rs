@@ -61,6 +61,14 @@ pub enum JobError {
 pub enum Event<'a> {
     /// The graph runs: its counters, ten times a second.
     Running(&'a Snapshot),
+    /// A stage computes on a device, by its name: told before anything else.
+    #[cfg(feature = "train")]
+    Device {
+        /// `id` of the stage.
+        stage: &'a str,
+        /// `cpu`, `cuda:0 (NVIDIA H100)`.
+        name: &'a str,
+    },
     /// A model is trained on what the graph has made: after every step.
     #[cfg(feature = "train")]
     Training {
@@ -85,7 +93,9 @@ pub fn run(
     observe: &mut dyn FnMut(&Event<'_>),
 ) -> (RunReport, Result<(), JobError>) {
     #[cfg(feature = "train")]
-    if let Err(error) = trainings_ready(graph, options) {
+    let ready = trainings_ready(graph, options).and_then(|()| open_devices(graph, observe));
+    #[cfg(feature = "train")]
+    if let Err(error) = ready {
         let result = Err(error);
         return (RunReport::new(graph, now(), &Timeline::default(), Outcome::default(), &result), result);
     }
@@ -130,6 +140,21 @@ fn trainings_ready(graph: &Graph, options: JobOptions) -> Result<(), JobError> {
             let fault = |source| JobError::Training { stage: node.id.clone(), line: node.line, source };
             training.ready(&node.inputs, &graph.fingerprint(at)).map_err(fault)?;
         }
+    }
+    Ok(())
+}
+
+/// Opens the devices that stages ask for: what a machine lacks is said before hours of audio are decoded.
+#[cfg(feature = "train")]
+fn open_devices(graph: &Graph, observe: &mut dyn FnMut(&Event<'_>)) -> Result<(), JobError> {
+    for node in &graph.nodes {
+        let Some(choice) = node.config.device() else { continue };
+        let on = choice.open().map_err(|error| JobError::Build {
+            stage: node.id.clone(),
+            line: node.line,
+            source: BuildError::new(error.problem, error.help),
+        })?;
+        observe(&Event::Device { stage: &node.id, name: &on.name });
     }
     Ok(())
 }

@@ -60,6 +60,9 @@ pub struct TrainingReport {
     pub steps_asked: u64,
     /// The best probe so far: its step and score.
     pub best: Option<(u64, f64)>,
+    /// What it was computed on.
+    #[serde(default)]
+    pub device: String,
     /// Share of the time that the trainer waited for data.
     pub data_wait: f64,
     /// Things a person should know.

@@ -51,8 +51,15 @@ pub trait StageConfig: Debug + Send + Sync {
         false
     }
 
-    /// What of the config decides the content of what a sink writes; all of it but `path` where it says `None`.
+    /// What of the config decides content, of this stage's rows or of what a sink writes; all of it where it says `None`, less a
+    /// sink's `path`.
     fn content(&self) -> Option<serde_json::Value> {
+        None
+    }
+
+    /// Where the stage computes, if it asks for a device of its own: opened before anything else is done.
+    #[cfg(feature = "train")]
+    fn device(&self) -> Option<ajepa_model::DeviceChoice> {
         None
     }
 

@@ -1,5 +1,6 @@
 //! The same operations out of burn's own: what runs on devices without kernels of ours, and what the kernels are tested against.
 
+use burn::tensor::FloatDType;
 use burn::tensor::Tensor;
 use burn::tensor::activation;
 
@@ -27,7 +28,9 @@ pub fn attention(qkv: Tensor<2>, n_tokens: usize, n_heads: usize) -> Tensor<2> {
     let parts = qkv.reshape([rows / n_tokens, n_tokens, 3, n_heads, head]);
     let [q, k, v] = [0, 1, 2].map(|part| parts.clone().narrow(2, part, 1).squeeze_dim::<4>(2).swap_dims(1, 2));
     let scores = q.mul_scalar((head as f64).powf(-0.5)).matmul(k.transpose());
-    activation::softmax(scores, 3).matmul(v).swap_dims(1, 2).reshape([rows, width])
+    // Sums of many small weights are taken in f32, whatever products are computed in.
+    let weights = activation::softmax(scores.cast(FloatDType::F32), 3).cast(v.dtype());
+    weights.matmul(v).swap_dims(1, 2).reshape([rows, width])
 }
 
 /// See [`rotate`](super::rotate()).

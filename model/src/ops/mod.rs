@@ -17,6 +17,7 @@ pub(crate) mod matrix;
 mod rotate;
 pub(crate) mod simd;
 
+use std::cell::Cell;
 use std::fmt::Debug;
 
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
@@ -25,7 +26,7 @@ use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, DispatchDevice, Flex};
-use burn::tensor::{Bytes, DType, Shape, Tensor};
+use burn::tensor::{Bytes, DType, Device, Shape, Tensor};
 use burn_flex::{FlexTensor, Layout};
 
 pub use attention::attention;
@@ -112,7 +113,30 @@ fn has_kernels(tensor: &Tensor<2>) -> bool {
 
 /// Whether a tensor lies in this process's memory, where kernels and the optimiser can reach it.
 pub(crate) fn on_cpu(tensor: &Tensor<2>) -> bool {
-    matches!(tensor.device().inner().as_dispatch(), DispatchDevice::Flex(_))
+    !COMPOSED.get() && is_cpu(&tensor.device().inner())
+}
+
+/// Whether a device is the CPU.
+pub(crate) fn is_cpu(device: &Device) -> bool {
+    matches!(device.as_dispatch(), DispatchDevice::Flex(_))
+}
+
+thread_local! {
+    static COMPOSED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Does `work` as on a device that has no kernels of ours: every operation, the optimiser and norms composed of burn's own. This is
+/// how what a GPU is given can be compared with the kernels where there is no GPU. Holds for this thread.
+pub fn without_kernels<T>(work: impl FnOnce() -> T) -> T {
+    /// Brings back what was, even when `work` panics.
+    struct Back(bool);
+    impl Drop for Back {
+        fn drop(&mut self) {
+            COMPOSED.set(self.0);
+        }
+    }
+    let _back = Back(COMPOSED.replace(true));
+    work()
 }
 
 /// The tensor with its numbers in order and without gaps.

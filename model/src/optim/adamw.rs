@@ -7,10 +7,12 @@ use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::ModelError;
 use crate::config::Faults;
 use crate::ops::simd::{dot, kernel};
 use crate::ops::{dense, on_cpu};
 use crate::params::Params;
+use crate::step::read;
 
 /// Numbers that a thread updates at a time.
 const CHUNK: usize = 1 << 15;
@@ -182,16 +184,20 @@ impl Slot<'_> {
 
     /// The update out of burn's operations, on whatever device the parameter is.
     fn update_there(self, by: &Factors) {
-        let grad = self.grad.mul_scalar(by.grad_factor);
+        let Self { param: param_home, first: first_home, second: second_home, grad, average: average_home, keep } =
+            self;
+        let grad = grad.mul_scalar(by.grad_factor);
+        // Out of their homes nobody shares their memory: a device writes in place what nobody else holds.
+        let take = |home: &mut Tensor<2>| std::mem::replace(home, grad.clone());
         let [beta1, beta2] = by.betas;
-        let first = self.first.clone() + (grad.clone() - self.first.clone()).mul_scalar(1.0 - beta1);
-        let second = self.second.clone().mul_scalar(beta2) + (grad.clone() * grad).mul_scalar(1.0 - beta2);
+        let first = take(first_home).mul_scalar(beta1) + grad.clone().mul_scalar(1.0 - beta1);
+        let second = take(second_home).mul_scalar(beta2) + (grad.clone() * grad.clone()).mul_scalar(1.0 - beta2);
         let scale = second.clone().sqrt().mul_scalar(by.unbias).add_scalar(by.eps);
-        let param = self.param.clone().mul_scalar(self.keep) - first.clone().mul_scalar(by.step) / scale;
-        if let Some(average) = self.average {
-            *average = average.clone() + (param.clone() - average.clone()).mul_scalar(by.tau_left);
+        let param = take(param_home).mul_scalar(keep) - first.clone().mul_scalar(by.step) / scale;
+        if let Some(home) = average_home {
+            *home = take(home).mul_scalar(1.0 - by.tau_left) + param.clone().mul_scalar(by.tau_left);
         }
-        (*self.param, *self.first, *self.second) = (param, first, second);
+        (*param_home, *first_home, *second_home) = (param, first, second);
     }
 }
 
@@ -279,16 +285,32 @@ kernel! {
     }
 }
 
-/// Length of all gradients as one vector; on the CPU summed chunk by chunk in a fixed order, in f64 between chunks.
-pub(crate) fn global_norm(grads: &[Tensor<2>]) -> f64 {
-    let squares: f64 = if grads.iter().all(on_cpu) {
-        let grads: Vec<FlexTensor> = grads.iter().map(|grad| primitive(grad.clone())).collect();
-        let chunks: Vec<&[f32]> = grads.iter().flat_map(|grad| grad.storage::<f32>().chunks(CHUNK)).collect();
-        let sums: Vec<f64> = chunks.par_iter().map(|chunk| f64::from(square(chunk))).collect();
-        sums.iter().sum()
-    } else {
+/// Length of all gradients as one vector, which a device may still be computing.
+#[allow(clippy::large_enum_variant, reason = "there is one at a time, and it lives for a step")]
+pub(crate) enum GlobalNorm {
+    Known(f64),
+    /// Its square.
+    Coming(Tensor<1>),
+}
+
+impl GlobalNorm {
+    /// On the CPU summed chunk by chunk in a fixed order, in f64 between chunks.
+    pub fn of(grads: &[Tensor<2>]) -> Self {
+        if grads.iter().all(on_cpu) {
+            let grads: Vec<FlexTensor> = grads.iter().map(|grad| primitive(grad.clone())).collect();
+            let chunks: Vec<&[f32]> = grads.iter().flat_map(|grad| grad.storage::<f32>().chunks(CHUNK)).collect();
+            let sums: Vec<f64> = chunks.par_iter().map(|chunk| f64::from(square(chunk))).collect();
+            return Self::Known(sums.iter().sum::<f64>().sqrt());
+        }
         let sums: Vec<Tensor<1>> = grads.iter().map(|grad| (grad.clone() * grad.clone()).sum()).collect();
-        f64::from(Tensor::cat(sums, 0).sum().into_scalar::<f32>())
-    };
-    squares.sqrt()
+        Self::Coming(Tensor::cat(sums, 0).sum())
+    }
+
+    /// Waits for it.
+    pub fn read(self) -> Result<f64, ModelError> {
+        match self {
+            Self::Known(norm) => Ok(norm),
+            Self::Coming(square) => Ok(f64::from(read(square)?).sqrt()),
+        }
+    }
 }

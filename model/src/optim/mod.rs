@@ -4,5 +4,5 @@ mod adamw;
 mod schedule;
 
 pub use adamw::{AdamW, AdamWConfig, Decay};
-pub(crate) use adamw::{Rates, global_norm};
+pub(crate) use adamw::{GlobalNorm, Rates};
 pub use schedule::{Cooldown, ScheduleConfig, Shape};

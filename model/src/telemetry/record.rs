@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::Alarm;
 
-/// What is known after a step. All but [`Record::speed`] is a function of the run alone: a run that was killed and resumed
-/// writes the same.
+/// What is known after a step. All but [`Record::speed`] is a function of the run and the device alone: a run that was killed and
+/// resumed on a CPU writes the same.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Record {
     /// Steps done, this one included.
@@ -35,6 +35,9 @@ pub struct Record {
     /// What was noticed to be wrong.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub alarms: Vec<Alarm>,
+    /// What computed it: `cpu`, `cuda:0 (NVIDIA H100)`. Empty in records of earlier versions.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub device: String,
     /// How fast it went; differs from run to run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub speed: Option<Speed>,

@@ -1,7 +1,6 @@
 //! The loop, top to bottom.
 
 use ajepa_store::StoreError;
-use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -16,7 +15,8 @@ use crate::ModelError;
 use crate::batch::TrainBatch;
 use crate::checkpoint::{About, Checkpoint};
 use crate::config::Recipe;
-use crate::jepa::Jepa;
+use crate::device::OpenDevice;
+use crate::jepa::{Jepa, Uploaded, Uploader};
 use crate::step::{Learner, StepReport};
 use crate::telemetry::{Alarm, AlarmKind, Alarms, Moment, Phase, ProbeScores, Record, health};
 
@@ -82,6 +82,9 @@ struct Notes {
     /// The record of the last step, where its probe was given up: it is asked again before the next step.
     #[serde(skip_serializing_if = "Option::is_none")]
     unasked: Option<Unasked>,
+    /// What it was computed on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    device: Option<String>,
 }
 
 /// The best probe so far.
@@ -105,6 +108,15 @@ pub struct Trainer {
     notes: Notes,
     log: Log,
     steps_before: u64,
+    /// What the checkpoint was computed on that training goes on from.
+    device_before: Option<String>,
+}
+
+/// The batches of a step: on loan, the first of them on the device, and where the next ones lie.
+struct Fetched<B> {
+    lent: Vec<B>,
+    first: Result<Uploaded, ModelError>,
+    place: Value,
 }
 
 impl Trainer {
@@ -112,7 +124,8 @@ impl Trainer {
     ///
     /// # Errors
     /// [`TrainError`]: a config that does not fit, a folder that holds another run, a checkpoint that is damaged.
-    pub fn begin(folder: RunFolder, origin: Origin, config: TrainConfig, device: &Device) -> Result<Self, TrainError> {
+    pub fn begin(folder: RunFolder, origin: Origin, config: TrainConfig, on: &OpenDevice) -> Result<Self, TrainError> {
+        let device = &on.device;
         config.check()?;
         folder.claim(&identity(&origin, config.accumulate))?;
         let (mut place, mut notes) = (Value::Null, Notes::default());
@@ -134,7 +147,8 @@ impl Trainer {
         let log = folder.log(learner.steps - u64::from(notes.unasked.is_some()))?;
         let Origin { front_end, data_hash, .. } = origin;
         let steps_before = learner.steps;
-        Ok(Self { folder, config, learner, front_end, data_hash, place, notes, log, steps_before })
+        let device_before = notes.device.replace(on.name.clone());
+        Ok(Self { folder, config, learner, front_end, data_hash, place, notes, log, steps_before, device_before })
     }
 
     /// What is trained, as far as it has come.
@@ -150,6 +164,11 @@ impl Trainer {
     /// The folder of the run.
     pub fn folder(&self) -> &RunFolder {
         &self.folder
+    }
+
+    /// What the checkpoint was computed on that training goes on from, where it says so.
+    pub fn device_before(&self) -> Option<&str> {
+        self.device_before.as_deref()
     }
 
     /// The best probe so far.
@@ -192,18 +211,28 @@ impl Trainer {
                 ended = Ended::Stopped;
             }
         }
+        let uploader = self.learner.model.uploader().clone();
+        let mut waited_s = batches.waited_s();
+        let mut next = None;
         while ended == Ended::Done && self.learner.steps < self.config.steps {
-            let waited_s = batches.waited_s();
-            let Some(lent) = self.take(batches)? else {
+            let fetched = next.take().unwrap_or_else(|| fetch(batches, self.config.accumulate, &uploader))?;
+            let Some(Fetched { lent, first, place }) = fetched else {
                 ended = Ended::OutOfData;
                 break;
             };
             let parts: Vec<TrainBatch<'_>> = lent.iter().map(FedBatch::batch).collect();
-            let report = self.learner.step(&parts).map_err(|source| self.fault(source, batches, &lent))?;
-            self.place = batches.place();
+            let more = self.learner.steps + 1 < self.config.steps;
+            let report = first.and_then(|first| {
+                self.learner.step_from(first, &parts, || {
+                    next = more.then(|| fetch(batches, self.config.accumulate, &uploader));
+                })
+            });
+            let report = report.map_err(|source| self.fault(source, batches, &lent))?;
+            self.place = place;
             let clips = parts.iter().map(|part| part.n_clips as u64).sum();
             self.notes.clips += clips;
             meter.step(clips, batches.waited_s() - waited_s);
+            waited_s = batches.waited_s();
             loss = report.loss;
 
             let (last, epoch) = (parts[parts.len() - 1], lent[lent.len() - 1].epoch());
@@ -237,11 +266,6 @@ impl Trainer {
         Ok(ended)
     }
 
-    /// The batches of one step; `None` when there are not enough any more.
-    fn take<B: Batches>(&self, batches: &mut B) -> Result<Option<Vec<B::Batch>>, TrainError> {
-        (0..self.config.accumulate).map(|_| batches.next().map_err(TrainError::Data)).collect()
-    }
-
     fn is_due(&self, every: u64) -> bool {
         self.learner.steps.is_multiple_of(every)
     }
@@ -251,8 +275,10 @@ impl Trainer {
         let StepReport { loss, regulariser, grad_norm, lr, weight_decay, tau, .. } = *report;
         let (step, clips) = (self.learner.steps, self.notes.clips);
         let looks = is_last || self.is_due(self.config.health_every);
+        let device = self.notes.device.clone().unwrap_or_default();
         let health = looks.then(|| health(self.learner.model.recipe(), report, last));
-        Record { step, epoch, clips, loss, regulariser, grad_norm, lr, weight_decay, tau, health, ..Record::default() }
+        let speeds = Record { lr, weight_decay, tau, device, ..Record::default() };
+        Record { step, epoch, clips, loss, regulariser, grad_norm, health, ..speeds }
     }
 
     /// Completes a record by what the probe says, where it is due, and by alarms; writes it to the log. Where the probe is given up the
@@ -337,6 +363,18 @@ impl Trainer {
         };
         TrainError::Batch { step: self.learner.steps, source, clips }
     }
+}
+
+/// The batches of the next step; `None` when there are not enough any more.
+fn fetch<B: Batches>(
+    batches: &mut B,
+    accumulate: usize,
+    uploader: &Uploader,
+) -> Result<Option<Fetched<B::Batch>>, TrainError> {
+    let lent: Result<Option<Vec<_>>, _> = (0..accumulate).map(|_| batches.next().map_err(TrainError::Data)).collect();
+    let place = batches.place();
+    // What is wrong with it is said when its turn comes: the step before is whole.
+    Ok(lent?.map(|lent| Fetched { first: uploader.upload(&lent[0].batch()), lent, place }))
 }
 
 /// Refuses to go on from a checkpoint of another run, in a folder that does not say what its run is.

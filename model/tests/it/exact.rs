@@ -1,6 +1,7 @@
 //! The same bits each time, for any number of threads; nothing changed by a step that fails.
 
 use ajepa_model::objective::{CodesConfig, Sigreg, VarianceCovariance};
+use ajepa_model::ops::without_kernels;
 use ajepa_model::{
     Compute, EncoderConfig, Learner, LossConfig, ModelConfig, ModelError, Pictures, PredictorConfig, RegulariserConfig,
     TargetConfig, TrainBatch,
@@ -29,19 +30,20 @@ fn masks(n_clips: u32) -> [Vec<u32>; 2] {
 /// All bits of a learner after `n` steps, and the losses.
 fn train(config: &ModelConfig, n: usize, threads: usize) -> (Vec<u32>, Vec<u32>) {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-    pool.install(|| {
-        let mut learner = Learner::new(config.recipe().unwrap(), 5, &Device::default()).unwrap();
-        let [context, target] = masks(8);
-        let losses = (0..n).map(|step| {
-            let pictures = noise(&format!("pictures {step}"), 8 * 128 * 64);
-            let pictures = Pictures::F32(&pictures);
-            let batch =
-                TrainBatch { pictures, context: &context, target: &target, n_clips: 8, n_masks: 1, n_blocks: 2 };
-            learner.step(&[batch]).unwrap().loss.to_bits()
-        });
-        let losses = losses.collect();
-        (bits(&learner), losses)
-    })
+    pool.install(|| train_here(config, n))
+}
+
+fn train_here(config: &ModelConfig, n: usize) -> (Vec<u32>, Vec<u32>) {
+    let mut learner = Learner::new(config.recipe().unwrap(), 5, &Device::default()).unwrap();
+    let [context, target] = masks(8);
+    let losses = (0..n).map(|step| {
+        let pictures = noise(&format!("pictures {step}"), 8 * 128 * 64);
+        let pictures = Pictures::F32(&pictures);
+        let batch = TrainBatch { pictures, context: &context, target: &target, n_clips: 8, n_masks: 1, n_blocks: 2 };
+        learner.step(&[batch]).unwrap().loss.to_bits()
+    });
+    let losses = losses.collect();
+    (bits(&learner), losses)
 }
 
 fn bits(learner: &Learner) -> Vec<u32> {
@@ -126,6 +128,36 @@ fn bf16_products_stay_near_and_keep_f32_parameters() {
         bits.iter().filter(|bits| **bits & 0xFFFF != 0).count() > bits.len() / 2,
         "parameters have more digits than bf16"
     );
+    // As on a GPU, where norms, optimiser and moving average are composed too: what they see is f32 all the same.
+    let (composed_bits, composed_losses) = without_kernels(|| train_here(&narrow, 3));
+    for (composed, narrow) in composed_losses.iter().zip(&losses).map(|(a, b)| (f32::from_bits(*a), f32::from_bits(*b)))
+    {
+        assert!((composed / narrow - 1.0).abs() < 0.005, "{composed} {narrow}");
+    }
+    let apart = |(a, b): (&u32, &u32)| (f32::from_bits(*a) - f32::from_bits(*b)).abs();
+    let near = composed_bits.iter().zip(&bits).filter(|pair| apart(*pair) < 1e-4).count();
+    assert!(near as f32 > 0.99 * bits.len() as f32, "{near} of {}", bits.len());
+}
+
+#[test]
+fn a_step_from_what_was_brought_before_is_the_same_step() {
+    let (pictures, [context, target]) = (noise("one", 4 * 128 * 64), masks(4));
+    let half = |part: usize| TrainBatch {
+        pictures: Pictures::F32(&pictures[part * 2 * 128 * 64..(part + 1) * 2 * 128 * 64]),
+        context: &context[part * context.len() / 2..(part + 1) * context.len() / 2],
+        target: &target[part * target.len() / 2..(part + 1) * target.len() / 2],
+        n_clips: 2,
+        n_masks: 1,
+        n_blocks: 2,
+    };
+    let batches = [half(0), half(1)];
+    let mut learner = Learner::new(config().recipe().unwrap(), 5, &Device::default()).unwrap();
+    let mut other = learner.clone();
+    learner.step(&batches).unwrap();
+    let first = other.model.uploader().upload(&batches[0]).unwrap();
+    let mut calls = 0;
+    other.step_from(first, &batches, || calls += 1).unwrap();
+    assert_eq!((calls, bits(&learner)), (1, bits(&other)));
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 
 use ajepa_model::objective::LatentTarget;
 use ajepa_model::objective::Targets;
+use ajepa_model::ops::without_kernels;
 use ajepa_model::{
     EncoderConfig, Learner, LossConfig, Pictures, Positions, PredictorConfig, Preset, Recipe, RegulariserConfig,
     ScheduleConfig, StepReport, TargetConfig, TrainBatch,
@@ -145,38 +146,80 @@ fn meaningful(name: &str, lists: [Vec<f32>; 2]) -> [Vec<f32>; 2] {
     })
 }
 
-#[test]
-fn paper_2025() {
-    Case::new("paper", shrunk(Preset::Paper2025)).check();
+fn paper() -> Case {
+    Case::new("paper", shrunk(Preset::Paper2025))
 }
 
-#[test]
-fn code_225b816() {
-    Case::new("code", shrunk(Preset::Code225b816)).check();
+fn code() -> Case {
+    Case::new("code", shrunk(Preset::Code225b816))
 }
 
-#[test]
-fn base_2026() {
-    Case::new("base", shrunk(Preset::Base2026)).check();
+fn base() -> Case {
+    Case::new("base", shrunk(Preset::Base2026))
 }
 
-#[test]
-fn tiny_with_several_masks_and_blocks_and_clipping() {
+fn tiny() -> Case {
     let mut recipe = shrunk(Preset::Tiny);
     recipe.optimiser.clip_norm = Some(0.05);
-    Case { n_masks: 2, n_blocks: 2, ..Case::new("tiny", recipe) }.check();
+    Case { n_masks: 2, n_blocks: 2, ..Case::new("tiny", recipe) }
 }
 
-#[test]
-fn rotary_positions_smooth_l1_on_the_mean_of_layers_and_accumulated_gradients() {
-    let recipe = Recipe {
+fn smooth() -> Case {
+    let mut recipe = Recipe {
         positions: Positions::Rope2d,
         target: TargetConfig::MovingAverage(LatentTarget { mean_of_last: Some(2), standardize: true }),
         loss: LossConfig::SmoothL1 { beta: 0.5 },
         regulariser: RegulariserConfig::None,
         ..shrunk(Preset::Small)
     };
-    let mut recipe = recipe;
     recipe.optimiser.clip_norm = None;
-    Case { parts: &[1, 2], ..Case::new("smooth", recipe) }.check();
+    Case { parts: &[1, 2], ..Case::new("smooth", recipe) }
+}
+
+#[test]
+fn paper_2025() {
+    paper().check();
+}
+
+#[test]
+fn code_225b816() {
+    code().check();
+}
+
+#[test]
+fn base_2026() {
+    base().check();
+}
+
+#[test]
+fn tiny_with_several_masks_and_blocks_and_clipping() {
+    tiny().check();
+}
+
+#[test]
+fn rotary_positions_smooth_l1_on_the_mean_of_layers_and_accumulated_gradients() {
+    smooth().check();
+}
+
+/// What a GPU is given: the operations composed of burn's, autodiff's own backward, the optimiser and the norm parameter by parameter.
+#[test]
+fn all_of_them_without_the_kernels_of_the_cpu() {
+    without_kernels(|| [paper(), code(), base(), tiny(), smooth()].iter().for_each(Case::check));
+}
+
+/// The same steps by the kernels and without them: neither is the other in disguise, and they agree.
+#[test]
+fn the_kernels_and_what_stands_in_for_them_agree_and_differ() {
+    let case = tiny();
+    let run = || {
+        let mut learner = learner(case.recipe.clone());
+        let losses: Vec<f32> = (0..STEPS).map(|step| case.step(&mut learner, step).loss).collect();
+        let tensors: Vec<Vec<f32>> = learner.lists().flat_map(|(_, params)| params.iter()).map(|(_, x)| x).collect();
+        (losses, tensors)
+    };
+    let ((losses, tensors), (composed_losses, composed_tensors)) = (run(), without_kernels(run));
+    assert_close("losses", &composed_losses, &losses, SHARE);
+    assert_ne!(tensors, composed_tensors, "the switch does nothing");
+    // And the switch is off again.
+    assert_eq!(tensors, run().1);
 }

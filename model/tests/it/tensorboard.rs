@@ -37,6 +37,7 @@ fn record(step: u64, life: u64) -> Record {
         tau: 0.996,
         health: step.is_multiple_of(5).then(|| Health { rank_me: x * 1.1, r2: -0.3, ..Health::default() }),
         alarms: Vec::new(),
+        device: "cpu".to_owned(),
         probe: step.is_multiple_of(10).then_some(ProbeScores { knn: 0.125 + x * 1e-5 }),
         speed: Some(Speed { clips_per_s: 1_234.5, data_wait: 0.004, step_s: 0.25 }),
     }

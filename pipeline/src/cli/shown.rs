@@ -43,6 +43,12 @@ impl Shown {
                 }
             }
             #[cfg(feature = "train")]
+            Event::Device { stage, name } => {
+                if self.mode != ProgressMode::Off {
+                    eprintln!("{stage} computes on {name}");
+                }
+            }
+            #[cfg(feature = "train")]
             Event::Training { stage, moment } => {
                 self.end_graph();
                 if self.training.as_ref().is_none_or(|(id, _)| id != stage) {

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use ajepa_model::EncoderChoice;
 use ajepa_model::checkpoint::Checkpoint;
+use ajepa_model::{DeviceChoice, EncoderChoice};
 use serde_json::{Value, json};
 use thiserror::Error;
 
@@ -56,6 +56,8 @@ pub struct EmbedGraph {
     pub rows: Rows,
     /// Seconds from the start of one window to the start of the next; a window's length when `None`.
     pub hop_s: Option<f64>,
+    /// Where to compute.
+    pub device: DeviceChoice,
 }
 
 /// Why a checkpoint's front end cannot be replayed.
@@ -109,7 +111,7 @@ pub fn embed_graph(checkpoint: &Checkpoint, wanted: &EmbedGraph, registry: &Regi
     all.push(json!({
         "type": "encoder", "checkpoint": checkpoint.dir(), "width": card.recipe.encoder.width, "patch": card.recipe.patch,
         "encoder": wanted.encoder.unwrap_or_else(|| EncoderChoice::usual(checkpoint)), "output": output,
-        "digest": digest(card),
+        "digest": digest(card), "device": wanted.device,
     }));
     all.push(json!({ "type": "sink_embeddings", "path": wanted.out, "rows": rows }));
     let document = json!({

@@ -46,11 +46,10 @@ impl Graph {
     fn content(&self, i: usize) -> Value {
         let node = &self.nodes[i];
         let from: Vec<&str> = node.from.iter().map(|&k| self.nodes[k].id.as_str()).collect();
-        let mut config = node.json.clone();
+        let mut config = node.config.content().unwrap_or_else(|| node.json.clone());
         let mut id = node.id.as_str();
         if node.kind() == StageKind::Sink {
             id = &node.type_name;
-            config = node.config.content().unwrap_or(config);
             if let Value::Object(fields) = &mut config {
                 fields.retain(|name, _| !PLACES.contains(&name.as_str()));
             }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use ajepa_model::checkpoint::Card;
 use ajepa_model::train::find_checkpoint;
-use ajepa_model::{Device, EncoderChoice, FrozenEncoder, Pictures};
+use ajepa_model::{DeviceChoice, EncoderChoice, FrozenEncoder, Pictures};
 use ajepa_ops::patch::PatchifyConfig;
 use arrow::array::RecordBatch;
 use arrow::datatypes::DataType;
@@ -29,6 +29,9 @@ use crate::stage::{
 /// holds at a time is some ten numbers of a token's width (the MLP's hidden layer twice, the residual): 7.5 MiB for 192 wide,
 /// 30 MiB for 768 wide.
 const TOKENS_TOGETHER: usize = 1024;
+
+/// The same on a GPU, where a pass costs hundreds of launches, whatever is in it.
+const TOKENS_TOGETHER_THERE: usize = 16 * 1024;
 
 /// Bytes of rows from which on they are given on: all tokens of a large batch would be a large batch.
 const EMIT_BYTES: usize = 4 << 20;
@@ -59,6 +62,11 @@ pub struct EncoderStageConfig {
     /// the graph's fingerprint. Default: whatever is there is taken.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
+    /// Where to compute: `cpu`; `cuda`, `cuda:1`, `vulkan`, ... in a program built with GPUs; `auto` is the first CUDA device where there
+    /// is one, else the CPU. It is no part of the fingerprint, and devices differ: on one CPU a vector is the same to the last bit
+    /// whenever it is made, on a GPU to three digits or so (products there may be rounded as TF32). Default: auto.
+    #[serde(default, skip_serializing_if = "DeviceChoice::is_auto")]
+    pub device: DeviceChoice,
 }
 
 /// What a row holds.
@@ -75,6 +83,11 @@ pub enum EncoderOutput {
 }
 
 impl EncoderStageConfig {
+    /// What is made, wherever it is.
+    fn placeless(&self) -> Self {
+        Self { device: DeviceChoice::Auto, ..self.clone() }
+    }
+
     fn embedding(&self, picture: &Picture) -> Result<TensorType, PlanError> {
         let patchify = self.patch.build(picture.shape(), picture.time_axis())?;
         let pooling = Pooling::new(&patchify, self.width);
@@ -86,7 +99,7 @@ impl EncoderStageConfig {
         let [n_frames, _] = picture.time_axis().time_mel(picture.shape());
         let window_s = frame_s(&picture.tensor.front_end).map(|frame_s| frame_s * n_frames as f64);
         let front_end = json!({
-            "encoder": self,
+            "encoder": self.placeless(),
             "window_s": window_s,
             "hop_s": window_s.map(|window_s| window_s / pooling.n_times() as f64),
             "picture": picture.tensor.front_end,
@@ -163,6 +176,14 @@ impl StageConfig for EncoderStageConfig {
         super::checks::at_least_one("width", self.width)
     }
 
+    fn content(&self) -> Option<serde_json::Value> {
+        serde_json::to_value(self.placeless()).ok()
+    }
+
+    fn device(&self) -> Option<DeviceChoice> {
+        Some(self.device)
+    }
+
     fn build(&self, cx: &BuildCx<'_>) -> Result<Stage, BuildError> {
         let picture = picture(cx.inputs)?;
         let unusable = |error: ajepa_model::checkpoint::CheckpointError| {
@@ -172,7 +193,8 @@ impl StageConfig for EncoderStageConfig {
         let checkpoint = find_checkpoint(&self.checkpoint).map_err(unusable)?;
         self.check(checkpoint.card(), &picture)?;
         let choice = self.encoder.unwrap_or_else(|| EncoderChoice::usual(&checkpoint));
-        let encoder = FrozenEncoder::load(&checkpoint, choice, picture.shape(), &Device::default());
+        let on = self.device.open().map_err(|error| BuildError::new(error.problem, error.help))?;
+        let encoder = FrozenEncoder::load(&checkpoint, choice, picture.shape(), &on.device);
         let encoder = encoder.map_err(|error| {
             if checkpoint.has(choice.file()) {
                 return unusable(error);
@@ -182,7 +204,7 @@ impl StageConfig for EncoderStageConfig {
         let [n_frames, _] = picture.time_axis().time_mel(picture.shape());
         Ok(Stage::Fold(Box::new(EncoderFold {
             pooling: Pooling::new(encoder.patchify(), encoder.width()),
-            together: (TOKENS_TOGETHER / encoder.patchify().n_tokens().max(1)).max(1),
+            together: (tokens_together(&encoder) / encoder.patchify().n_tokens().max(1)).max(1),
             encoder,
             window_s: frame_s(&picture.tensor.front_end).map(|frame_s| frame_s * n_frames as f64),
             column: picture.column,
@@ -267,6 +289,10 @@ impl EncoderFold {
         row.set("n_frames", Cell::U32(n_valid as u32));
         row.set("embedding", Cell::Tensor(embedding));
     }
+}
+
+fn tokens_together(encoder: &FrozenEncoder) -> usize {
+    if encoder.is_on_cpu() { TOKENS_TOGETHER } else { TOKENS_TOGETHER_THERE }
 }
 
 /// A picture, unless a number of it is not finite: in company it would spoil the others' encoding as well as its own.

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use ajepa_model::train::{RUN, TrainConfig};
-use ajepa_model::{BatchSizes, ModelConfig, ModelError, Recipe, TrainMemory};
+use ajepa_model::{BatchSizes, DeviceChoice, ModelConfig, ModelError, Recipe, TrainMemory};
 use ajepa_ops::mask::MaskConfig;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -32,6 +32,10 @@ pub struct SinkTrainConfig {
     /// own defaults and not the preset's. `picture` and `time_axis` are taken from what arrives.
     #[serde(default)]
     pub model: ModelConfig,
+    /// Where to train: `cpu`; `cuda`, `cuda:1`, `vulkan`, ... in a program built with GPUs; `auto` is the first CUDA device where there is
+    /// one, else the CPU. A run may go on on another device than it began on; only on a CPU it does so bit for bit. Default: auto.
+    #[serde(default, skip_serializing_if = "DeviceChoice::is_auto")]
+    pub device: DeviceChoice,
     /// What is hidden from the encoder; the reference's random 40 to 60 % by default.
     #[serde(default)]
     pub mask: MaskConfig,
@@ -242,6 +246,10 @@ impl StageConfig for SinkTrainConfig {
 
     fn content(&self) -> Option<serde_json::Value> {
         Some(serde_json::json!({ "dtype": Dtype::F16 }))
+    }
+
+    fn device(&self) -> Option<DeviceChoice> {
+        Some(self.device)
     }
 
     fn training(&self) -> Option<&SinkTrainConfig> {

@@ -79,6 +79,9 @@ impl Training<'_> {
             TrainError::Batch { source: ModelError::Picture { .. }, .. } => new(format!(
                 "leave the clip out with `exclude` in the graph that made the shards, or mend what makes its numbers so; {goes_on}"
             )),
+            TrainError::Batch { source: ModelError::Device { .. }, .. } => new(format!(
+                "where its memory is full, a smaller `batch_clips` with more to `accumulate` is the same step; {goes_on}"
+            )),
             TrainError::Batch { .. } => {
                 let [kept, from] = match n_kept {
                     0 => [""; 2],

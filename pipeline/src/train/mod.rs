@@ -8,10 +8,10 @@ mod telling;
 
 use std::path::{Path, PathBuf};
 
+use ajepa_model::Recipe;
 use ajepa_model::checkpoint::Checkpoint;
 use ajepa_model::telemetry::Moment;
 use ajepa_model::train::{Ended, Origin, Probe, RunFolder, TrainConfig, TrainError, Trainer};
-use ajepa_model::{Device, Recipe};
 use crossbeam::channel::Receiver;
 use serde_json::{Value, json};
 
@@ -128,7 +128,8 @@ impl Training<'_> {
             origin.from = Some(from);
         }
         ajepa_model::keep_pages();
-        let mut trainer = Trainer::begin(folder, origin, config.clone(), &Device::default()).map_err(told)?;
+        let on = self.config.device.open().map_err(|error| TrainingFault::usage(error.problem, error.help))?;
+        let mut trainer = Trainer::begin(folder, origin, config.clone(), &on).map_err(told)?;
         let steps = trainer.learner().steps;
         if steps > config.steps {
             let problem = format!("{steps} steps are done, and `steps` asks for {} in all", config.steps);
@@ -140,15 +141,22 @@ impl Training<'_> {
             steps: trainer.learner().steps,
             steps_asked: config.steps,
             best: trainer.best().map(|best| (best.step, best.knn)),
+            device: on.name.clone(),
             data_wait,
             notes,
         };
         if trainer.is_done() {
             return Ok((report(&trainer, 0.0, notes), None));
         }
+        let mut computed_on = on.name.clone();
+        if let Some(before) = trainer.device_before().filter(|before| *before != on.name) {
+            let words = "the steps that follow are not to the bit those it would have made there";
+            notes.push(format!("goes on on {}, begun on {before}: {words}", on.name));
+            computed_on = format!("{}, begun on {before}", on.name);
+        }
         let mut fed = Fed(self.feed(&tensor, trainer.place(), &config)?);
         let probe = probe.as_mut().map(|probe| -> &mut dyn Probe { probe });
-        let mut telling = Telling::new(self, &trainer, config.steps);
+        let mut telling = Telling::new(self, &trainer, config.steps, computed_on);
         telling.draw_first(first, &tensor);
         let mut stopped = None;
         let ran = trainer.run(&mut fed, probe, &mut |moment| {
@@ -198,7 +206,7 @@ impl Training<'_> {
             seed: self.seed,
             masks: Some(self.config.masks(&self.recipe)),
             workers: self.config.workers,
-            buffers: FeedConfig::default().buffers.max(config.accumulate + 2),
+            buffers: FeedConfig::default().buffers.max(2 * config.accumulate + 2),
             ..FeedConfig::default()
         };
         let place = if place.is_null() { FeedPlace::default() } else { read_place(place)? };
@@ -309,7 +317,7 @@ mod tests {
     fn where_it_begins_is_said_and_what_is_newer() {
         let encoder = EncoderConfig { width: 16, depth: 1, n_heads: 1, mlp_ratio: 4, norm_eps: 1e-5, drop_path: 0.0 };
         let model = ModelConfig { picture: Some([32, 32]), encoder: Some(encoder), ..ModelConfig::default() };
-        let mut learner = Learner::new(model.recipe().unwrap(), 0, &Device::default()).unwrap();
+        let mut learner = Learner::new(model.recipe().unwrap(), 0, &ajepa_model::Device::default()).unwrap();
         let dir = tempfile::tempdir().unwrap();
         let run = RunFolder::new(dir.path());
         std::fs::create_dir(dir.path().join("checkpoints")).unwrap();

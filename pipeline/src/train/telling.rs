@@ -29,6 +29,7 @@ pub struct Telling<'a> {
     steps: u64,
     parameters: u64,
     started_at: String,
+    device: String,
     pictures: Vec<Picture>,
     events: Option<EventWriter>,
     written: Option<Instant>,
@@ -38,7 +39,7 @@ pub struct Telling<'a> {
 
 impl<'a> Telling<'a> {
     /// Begins to tell of `trainer`'s run.
-    pub fn new(training: &'a Training<'a>, trainer: &Trainer, steps: u64) -> Self {
+    pub fn new(training: &'a Training<'a>, trainer: &Trainer, steps: u64, device: String) -> Self {
         let (folder, learner) = (trainer.folder().clone(), trainer.learner());
         let mut notes = Vec::new();
         let events = EventWriter::create(folder.dir(), now_s(), learner.steps + 1);
@@ -48,6 +49,7 @@ impl<'a> Telling<'a> {
             steps,
             parameters: learner.model.weights.n_numbers() as u64,
             started_at: crate::job::now(),
+            device,
             pictures: Vec::new(),
             events,
             written: None,
@@ -83,7 +85,7 @@ impl<'a> Telling<'a> {
         self.written = Some(Instant::now());
         let records = self.folder.records().unwrap_or_default();
         let alarms: Vec<Alarm> = records.iter().flat_map(|record: &Record| record.alarms.clone()).collect();
-        let facts = facts(self.training);
+        let facts = facts(self.training, &self.device);
         let error = error.map(ToString::to_string);
         let preset = serde_json::to_value(self.training.config.model.preset).unwrap_or_default();
         let title = format!("{}: {}", self.training.pipeline, self.folder.dir().display());
@@ -117,8 +119,9 @@ fn now_s() -> f64 {
 }
 
 /// The config as names and values: what a person would compare.
-fn facts(training: &Training<'_>) -> Vec<(String, String)> {
+fn facts(training: &Training<'_>, device: &str) -> Vec<(String, String)> {
     let mut facts = vec![
+        ("computed on".to_owned(), device.to_owned()),
         ("shards".to_owned(), training.shards.display().to_string()),
         ("seed".to_owned(), training.seed.to_string()),
         ("clips of a batch".to_owned(), training.config.batch_clips.to_string()),

@@ -9,6 +9,8 @@ mod checkpoint;
 mod dataset;
 mod describe;
 #[cfg(feature = "train")]
+mod device;
+#[cfg(feature = "train")]
 mod embed;
 #[cfg(feature = "train")]
 mod encoder;

@@ -3,6 +3,8 @@
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
+#[cfg(feature = "train")]
+use ajepa_model::DeviceChoice;
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::value;
@@ -57,6 +59,11 @@ pub struct EmbedArgs {
     /// Seconds from the start of one window to the start of the next [default: the length of a window]
     #[arg(long, value_name = "S", value_parser = value::seconds)]
     pub hop: Option<f64>,
+
+    /// Where to compute: cpu, cuda, cuda:1, vulkan; auto is the first CUDA device where there is one, else the CPU
+    #[cfg(feature = "train")]
+    #[arg(long, value_name = "DEVICE", default_value_t)]
+    pub device: DeviceChoice,
 
     /// Worker threads [default: one per core]
     #[arg(long, short, value_name = "N", value_parser = value::at_least_one)]

@@ -27,6 +27,7 @@ pub fn embed(args: &EmbedArgs, registry: &Registry) -> Exit {
         encoder: args.encoder.map(EncoderChoice::from),
         rows,
         hop_s: args.hop,
+        device: args.device,
     };
     match embed_graph(&checkpoint, &wanted, registry) {
         Ok(graph) => {

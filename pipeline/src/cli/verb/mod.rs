@@ -29,11 +29,29 @@ pub use without_sql::query;
 use std::fmt::Display;
 use std::io::{IsTerminal, Write};
 
-use super::args::GraphArgs;
+use super::args::{Cli, GraphArgs, Verb};
 use super::exit::Exit;
 use crate::config;
 use crate::plan::Graph;
 use crate::stages::Registry;
+
+/// Does what the command line asks for.
+pub fn act(cli: &Cli, registry: &Registry) -> Exit {
+    match &cli.verb {
+        Verb::Run(args) => run::run(args, registry),
+        Verb::Check(args) => check::check(args, registry),
+        Verb::Explain(args) => explain::explain(args, registry),
+        Verb::Stages(args) => stages::stages(args, registry),
+        Verb::Schema(_) => stages::schema(registry),
+        Verb::Inspect(args) => inspect::inspect(args),
+        Verb::Verify(args) => verify::verify(args),
+        Verb::Dataset(args) => dataset::dataset(args, registry),
+        Verb::Bench(args) => bench::bench(args, registry),
+        Verb::Query(args) => query::query(args),
+        Verb::Embed(args) => embed::embed(args, registry),
+        Verb::Checkpoint(args) => checkpoint::checkpoint(args),
+    }
+}
 
 /// Loads the graph of a verb; the faults are on stderr when there are any.
 ///
