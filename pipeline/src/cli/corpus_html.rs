@@ -42,7 +42,7 @@ pub fn render(title: &str, scan: &Summary, wanted: Option<&Wanted>) -> String {
         ("Rates", "Usable clips by samples per second, as their files have it.", &scan.rates),
         ("Labels of a clip", "Usable clips by how many labels they have.", &scan.labels_per_clip),
     ];
-    let mut sections = vec![header(title, scan, wanted), tiles(scan)];
+    let mut sections = vec![header(title, scan, wanted), tiles(scan, wanted.is_some())];
     sections.extend(wanted.map(|wanted| counts("Splits", "split", &wanted.heads, &wanted.splits)));
     sections.push(statuses(scan));
     sections.extend(pictures.into_iter().filter_map(|(title, aside, bars)| picture(title, aside, upright, bars)));
@@ -80,7 +80,7 @@ fn header(title: &str, scan: &Summary, wanted: Option<&Wanted>) -> Section {
     Section { body, ..Section::default() }
 }
 
-fn tiles(scan: &Summary) -> Section {
+fn tiles(scan: &Summary, compared: bool) -> Section {
     let usable = scan.usable();
     let mut body = Html::new();
     body.raw("<dl class=\"tiles\">");
@@ -93,6 +93,10 @@ fn tiles(scan: &Summary) -> Section {
         ("misnamed", number::count(scan.wrong_extension), "usable all the same".to_owned()),
         ("encoded", number::bytes(scan.content_bytes), String::new()),
     ] {
+        // A scan knows each clip by itself.
+        if name == "near duplicates" && !compared {
+            continue;
+        }
         let _ = write!(body.0, "<div><dt>{name}</dt><dd>{value}</dd><dd class=\"note\">{note}</dd></div>");
     }
     body.raw("</dl>");
