@@ -242,7 +242,9 @@ impl Manifest {
     /// [`DatasetError`] when polars refuses.
     pub fn with_paths(self, put: impl Fn(&str) -> String) -> Result<Self, DatasetError> {
         let paths = match self.frame.column("path") {
-            Ok(column) => StringChunked::from_iter_options("path".into(), column.str()?.iter().map(|path| path.map(&put))),
+            Ok(column) => {
+                StringChunked::from_iter_options("path".into(), column.str()?.iter().map(|path| path.map(&put)))
+            }
             Err(_) => return Ok(self),
         };
         self.with_texts("path", paths)

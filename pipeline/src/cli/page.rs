@@ -2,9 +2,9 @@
 //!
 //! Everything that comes from outside (ids, paths, reasons, errors) is escaped. Numbers that are none are shown as dashes.
 
+pub(super) mod bars;
 #[cfg(feature = "train")]
 pub(super) mod chart;
-pub(super) mod bars;
 pub(super) mod plot;
 #[cfg(test)]
 pub(super) mod sound;

@@ -67,7 +67,7 @@ impl<L: Listing> Listed<L> {
     ///
     /// # Errors
     /// [`BuildError`] for more than 2^32 clips, or a column that cannot be hashed.
-    pub fn new(mut listing: L, selection: Selection, cx: &BuildCx<'_>) -> Result<Self, BuildError> {
+    pub fn new(mut listing: L, selection: &Selection, cx: &BuildCx<'_>) -> Result<Self, BuildError> {
         let too_many =
             |_| BuildError::new("more than 4,294,967,295 clips in one source", "split the list into several sources");
         let n_clips = u32::try_from(listing.n_clips()).map_err(too_many)?;

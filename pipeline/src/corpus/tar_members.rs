@@ -49,9 +49,9 @@ pub fn find_members(root: &Path, path: &StringArray, member: &StringArray) -> Me
             faults[row] = Some(format!("missing: {}: {problem}", member.value(row)));
         }
     }
-    let source = |row: usize| match member.is_valid(row) {
-        true => format!("{}!{}", path.value(row), member.value(row)),
-        false => path.value(row).to_owned(),
+    let source = |row: usize| {
+        let path = path.value(row);
+        if member.is_valid(row) { format!("{path}!{}", member.value(row)) } else { path.to_owned() }
     };
     Members {
         bytes: Some(bytes),

@@ -60,7 +60,7 @@ impl StageConfig for SourceFilesConfig {
             ));
         }
         let condition = Condition::new(self.r#where.as_deref(), self.paths.first().map(PathBuf::as_path));
-        Ok(Stage::Source(Box::new(Listed::new(clips, Selection { condition, ..Selection::default() }, cx)?)))
+        Ok(Stage::Source(Box::new(Listed::new(clips, &Selection { condition, ..Selection::default() }, cx)?)))
     }
 }
 

@@ -102,7 +102,7 @@ impl StageConfig for SourceFolderConfig {
         let table = ClipTable { labels, faults, ..ClipTable::of_files(self.path.clone(), ids, paths) };
         let condition = Condition::new(self.r#where.as_deref(), Some(&self.path));
         let selection = Selection { condition, shuffle: self.shuffle, limit: self.limit };
-        Ok(Stage::Source(Box::new(Listed::new(table, selection, cx)?)))
+        Ok(Stage::Source(Box::new(Listed::new(table, &selection, cx)?)))
     }
 }
 

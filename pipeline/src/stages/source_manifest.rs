@@ -80,7 +80,7 @@ impl StageConfig for SourceManifestConfig {
         }
         let condition = Condition::new(self.r#where.as_deref(), Some(&self.path));
         let selection = Selection { condition, shuffle: self.shuffle, limit: self.limit };
-        Ok(Stage::Source(Box::new(Listed::new(clips, selection, cx)?)))
+        Ok(Stage::Source(Box::new(Listed::new(clips, &selection, cx)?)))
     }
 }
 

@@ -58,7 +58,7 @@ impl StageConfig for SourceWebdatasetConfig {
         }
         let condition = Condition::new(self.r#where.as_deref(), None);
         let selection = Selection { condition, shuffle: self.shuffle, limit: self.limit };
-        Ok(Stage::Source(Box::new(Listed::new(samples, selection, cx)?)))
+        Ok(Stage::Source(Box::new(Listed::new(samples, &selection, cx)?)))
     }
 
     /// A pattern or a tar is not a folder whose new files would be read.

@@ -53,7 +53,7 @@ fn audioset(place: &Place) {
     place.write(&format!("audio/-b/Y-bcdefghijk.{}", third.0), &third.1);
     place.write(&format!("audio/co/some title [copycopycop].{}", first.0), &first.1);
     place.write("audio/em/emptyempty0.wav", "");
-    place.write("audio/si/silentsilen.wav", crate::scan::wav(&[0; 32_000], 16_000, 1));
+    place.write("audio/si/silentsilen.wav", crate::scan::wav(&vec![0; 32_000], 16_000, 1));
     place.write(&format!("audio/un/somethingelse.{}", third.0), &third.1);
 }
 
@@ -81,7 +81,9 @@ fn audioset_as_people_hold_it_becomes_verified_shards_in_one_command() {
     assert_eq!(found, wanted.map(|(id, reason)| (id.to_owned(), reason.to_owned())).into());
     assert_eq!(texts(&all, "duplicate_of")["copycopycop"], "00000000000");
     let total = &json(&place, "counts.json")["total"];
-    for (name, n) in [("wanted", 7), ("found", 6), ("usable", 4), ("missing", 1), ("corrupt", 1), ("silent", 1), ("duplicate", 1)] {
+    for (name, n) in
+        [("wanted", 7), ("found", 6), ("usable", 4), ("missing", 1), ("corrupt", 1), ("silent", 1), ("duplicate", 1)]
+    {
         assert_eq!(total[name], n, "{name}: {total}");
     }
     let held = &json(&place, "counts.json")["held"];
@@ -100,7 +102,9 @@ fn audioset_as_people_hold_it_becomes_verified_shards_in_one_command() {
     let set = ShardSet::open(&shards).expect("shards");
     let rows = set.part(0).expect("a part").batches().next().expect("rows").expect("rows");
     let labels = rows.column_by_name("label_names").expect("names of labels").as_list::<i32>();
-    assert!((0..rows.num_rows()).any(|row| labels.value(row).as_string::<i32>().iter().eq([Some("Music"), Some("Speech")])));
+    assert!(
+        (0..rows.num_rows()).any(|row| labels.value(row).as_string::<i32>().iter().eq([Some("Music"), Some("Speech")]))
+    );
 
     // Again: nothing is decoded, nothing changes, wherever it is run from.
     let before = std::fs::read(&all).expect("a manifest");
@@ -168,7 +172,7 @@ fn members_of_tars_are_run_where_they_lie() {
     place.done("run manifest.yaml --progress off");
     place.done("run tar.yaml --progress off");
     let pictures = |out: &str| -> BTreeMap<String, Vec<f32>> {
-        let set = ShardSet::open(&place.path(out)).expect("shards");
+        let set = ShardSet::open(place.path(out)).expect("shards");
         let rows = set.part(0).expect("a part").batches().next().expect("rows").expect("rows");
         let mel = rows.column_by_name("mel").expect("mel").as_fixed_size_list();
         let ids = rows.column_by_name("clip_id").expect("names").as_string::<i32>();
@@ -182,7 +186,11 @@ fn members_of_tars_are_run_where_they_lie() {
     place.write("clips.csv", "path,member\nenv/esc50/wds-audio-fold-2-000000.tar,0001.nothing\n");
     place.write("gone.yaml", graph("type: source_manifest, path: clips.csv", "out/gone"));
     let (ended, report) = place.report("gone.yaml --set on_error.policy=quarantine");
-    assert_eq!(report.reject_counts.iter().map(|(_, reason, n)| (reason.as_str(), *n)).collect::<Vec<_>>(), [("missing", 1)], "{ended:?}");
+    assert_eq!(
+        report.reject_counts.iter().map(|(_, reason, n)| (reason.as_str(), *n)).collect::<Vec<_>>(),
+        [("missing", 1)],
+        "{ended:?}"
+    );
 }
 
 #[test]

@@ -18,8 +18,8 @@ use crate::program::{Ended, Place, files, sample};
 
 /// Faults of each kind that are planted.
 const N: usize = 20;
-/// Share of differing bits below which two clips are taken for copies.
-const NEAR: f32 = 0.22;
+/// Share of differing bits below which two clips are taken for copies: what `--near` is unless somebody says otherwise.
+const NEAR: f32 = 0.25;
 
 /// One row of a table.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -89,7 +89,9 @@ pub fn wav(samples: &[i16], rate_hz: u32, channels: u16) -> Vec<u8> {
     bytes.extend((channels * 2).to_le_bytes());
     bytes.extend(b"\x10\0data");
     bytes.extend(n_bytes.to_le_bytes());
-    samples.iter().for_each(|x| bytes.extend(x.to_le_bytes()));
+    for x in samples {
+        bytes.extend(x.to_le_bytes());
+    }
     bytes
 }
 
@@ -104,7 +106,9 @@ fn sound(number: usize, rate_hz: u32, n: usize) -> Vec<i16> {
         (0..40).map(|_| [250.0 + 2_500.0 * draw(), 1.0 + 8.0 * draw(), 7.0 * draw()]).collect();
     let at = |i: usize| {
         let t = i as f64 / f64::from(rate_hz);
-        let partial = |[hz, beat, phase]: &[f64; 3]| (6.283 * hz * t + phase).sin() * (beat * t + phase * 3.0).sin();
+        let partial = |[hz, beat, phase]: &[f64; 3]| {
+            (std::f64::consts::TAU * hz * t + phase).sin() * (beat * t + phase * 3.0).sin()
+        };
         (partials.iter().map(partial).sum::<f64>() * 600.0) as i16
     };
     (0..n).map(at).collect()

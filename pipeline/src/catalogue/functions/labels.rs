@@ -48,10 +48,8 @@ impl ScalarUDFImpl for Labels {
     }
 
     fn coerce_types(&self, kinds: &[DataType]) -> Result<Vec<DataType>> {
-        match kinds {
-            [kind] => Ok(vec![text_type(self.name(), kind)?]),
-            _ => plan_err!("{} takes one text, not {}", self.name(), kinds.len()),
-        }
+        let [kind] = kinds else { return plan_err!("{} takes one text, not {}", self.name(), kinds.len()) };
+        Ok(vec![text_type(self.name(), kind)?])
     }
 
     fn return_type(&self, _: &[DataType]) -> Result<DataType> {

@@ -26,21 +26,18 @@ impl Lines {
         if !self.csv {
             return Ok(Vec::new());
         }
-        csv(&plain(&RecordBatch::new_empty(self.schema.clone())).map_err(words)?, true).map_err(words)
+        csv(&plain(&RecordBatch::new_empty(self.schema.clone())).map_err(|error| error.to_string())?, true)
+            .map_err(|error| error.to_string())
     }
 
     /// The rows of a batch.
     pub fn of(&self, batch: &RecordBatch) -> Result<Vec<u8>, String> {
         if self.csv {
-            plain(batch).and_then(|batch| csv(&batch, false)).map_err(words)
+            plain(batch).and_then(|batch| csv(&batch, false)).map_err(|error| error.to_string())
         } else {
-            json(batch).map_err(words)
+            json(batch).map_err(|error| error.to_string())
         }
     }
-}
-
-fn words(error: ArrowError) -> String {
-    error.to_string()
 }
 
 fn json(batch: &RecordBatch) -> Result<Vec<u8>, ArrowError> {

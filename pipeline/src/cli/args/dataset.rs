@@ -136,7 +136,7 @@ pub struct MakeArgs {
     pub min_seconds: f64,
 
     /// Share of a fingerprint's bits in which near duplicates may differ; 0 looks for none
-    #[arg(long, value_name = "SHARE", default_value_t = 0.22, value_parser = value::bit_error)]
+    #[arg(long, value_name = "SHARE", default_value_t = 0.25, value_parser = value::bit_error)]
     pub near: f64,
 
     /// What is done to the manifest.
@@ -189,8 +189,8 @@ pub struct RefineOptions {
     pub balanced: bool,
 
     /// New splits by share, such as train=0.9,valid=0.1: stratified by label, and no group, content or near duplicate is in two
-    #[arg(long = "into", value_name = "NAME=SHARE,...", conflicts_with = "folds")]
-    pub split: Option<Shares>,
+    #[arg(long, value_name = "NAME=SHARE,...", conflicts_with = "folds")]
+    pub into: Option<Shares>,
 
     /// The same as folds of equal size, fold1 to foldN
     #[arg(long, value_name = "N", value_parser = value::at_least_one)]

@@ -207,8 +207,14 @@ fn nothing_from_outside_becomes_markup() {
     report.sinks[0] =
         (hostile(), SinkReport { path: Some(evil.into()), notes: vec![hostile()], ..SinkReport::default() });
     report.reject_counts = vec![(hostile(), hostile(), 1)];
-    report.first_rejects =
-        vec![Reject { clip_id: hostile(), source: hostile(), stage: hostile(), reason: hostile(), detail: hostile(), labels: vec![hostile()] }];
+    report.first_rejects = vec![Reject {
+        clip_id: hostile(),
+        source: hostile(),
+        stage: hostile(),
+        reason: hostile(),
+        detail: hostile(),
+        labels: vec![hostile()],
+    }];
     report.graph_svg = Some(format!("<svg onload=\"alert(1)\">{evil}</svg>"));
     let page = checked(&report);
     assert!(!page.contains("<svg onload") && !page.contains('\u{0}') && !page.contains('\u{1b}'));

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ajepa_pipe::catalogue::{Catalogue, CatalogueError, CatalogueOptions};
 use ajepa_pipe::shard::{Access, ReadOptions, ShardSet};
-use arrow::array::{Array, ArrayRef, AsArray, FixedSizeListArray, Float32Array, RecordBatch, StringArray};
+use arrow::array::{ArrayRef, AsArray, FixedSizeListArray, Float32Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Float32Type, Float64Type, UInt32Type};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -45,7 +45,7 @@ fn a_picture_is_read_as_it_lies_and_its_statistics_are_those_of_its_numbers() {
     let place = place();
     let set = ShardSet::open(place.path("out/mel")).expect("a set");
     let mut catalogue = Catalogue::new(CatalogueOptions::default()).expect("a catalogue");
-    assert_eq!(catalogue.add(&place.path("out/mel")).expect("a table"), ["mel"]);
+    assert_eq!(catalogue.add(&place.path("out/mel")).expect("a table"), ["mel", "mel_rejects"]);
     let sql = "SELECT clip_id, mel, mel_mean(mel, n_frames) AS mean, mel_std_all(mel) AS std, n_frames FROM mel \
                WHERE array_has_any(labels, ['notes', 'drums']) ORDER BY clip_id";
     let batches: Vec<RecordBatch> = catalogue.query(sql).expect("sound").collect::<Result<_, _>>().expect("rows");

@@ -190,7 +190,7 @@ fn a_signal_ends_an_endless_statement_and_leaves_nothing() {
         let mut command = place.command("query --at out/mel --out answer.csv");
         let child = command.env("TMPDIR", place.path("tmp")).arg(sql).spawn().expect("the program starts");
         let begun = Instant::now();
-        while spills(&place) == 0 && begun.elapsed() < Duration::from_secs(60) {
+        while spills(&place) == 0 && begun.elapsed() < Duration::from_mins(1) {
             std::thread::sleep(Duration::from_millis(20));
         }
         std::thread::sleep(Duration::from_millis(300));

@@ -49,7 +49,7 @@ pub fn make(verb: &DatasetVerb, registry: &Registry) -> Result<Exit, Exit> {
             return Err(usage(&BuildError::new(problem, format!("there are {}", known.join(", ")))));
         }
         let named: Vec<&str> = splits.iter().map(String::as_str).collect();
-        wanted = wanted.of_splits(&named).map_err(|error| fail(error))?;
+        wanted = wanted.of_splits(&named).map_err(fail)?;
     }
     if args.progress != ProgressMode::Off {
         eprintln!("{} in the lists", counted(wanted.frame().height() as u64, "clip"));
@@ -68,7 +68,7 @@ pub fn make(verb: &DatasetVerb, registry: &Registry) -> Result<Exit, Exit> {
     let mut report_of = joined.clone();
     let manifest = refining.refine(joined.manifest).map_err(|error| usage(&error))?;
     report_of.manifest = manifest.clone();
-    let report = Report::of_join(&report_of, notes).map_err(|error| fail(error))?;
+    let report = Report::of_join(&report_of, notes).map_err(fail)?;
     conclude(&manifest, &report, &args.out, &args.reports)?;
     match next {
         Some(next) => run_next(&next, args, registry),
@@ -90,7 +90,7 @@ pub fn refine(args: &RefineArgs) -> Result<Exit, Exit> {
     let manifest = read(&args.manifest)?;
     let moved = crate::dataset::moved(manifest, &args.manifest, &args.out).map_err(|error| usage(&error))?;
     let manifest = refining.refine(moved).map_err(|error| usage(&error))?;
-    let report = Report::of(&manifest).map_err(|error| fail(error))?;
+    let report = Report::of(&manifest).map_err(fail)?;
     conclude(&manifest, &report, &args.out, &args.reports)?;
     Ok(Exit::Done)
 }
@@ -101,7 +101,7 @@ pub fn refine(args: &RefineArgs) -> Result<Exit, Exit> {
 /// As [`make`].
 pub fn show(args: &ShowManifestArgs) -> Result<Exit, Exit> {
     let manifest = read(&args.manifest)?;
-    let mut report = Report::of(&manifest).map_err(|error| fail(error))?;
+    let mut report = Report::of(&manifest).map_err(fail)?;
     report.notes = Refining::leaks(&manifest).map_err(|error| usage(&error))?;
     for file in &args.reports {
         write_report(file, &args.manifest, &report).map_err(fail)?;
@@ -135,7 +135,7 @@ fn refining(options: &RefineOptions) -> Refining {
         drop_near_duplicates: options.drop_near_duplicates,
         sample: options.sample,
         balanced: options.balanced,
-        split: options.split.as_ref().map(|shares| shares.0.clone()),
+        split: options.into.as_ref().map(|shares| shares.0.clone()),
         folds: options.folds.map(NonZero::get),
         of: options.of.clone(),
         seed: options.seed,
@@ -172,7 +172,7 @@ fn held(args: &MakeArgs, making: &Making, registry: &Registry) -> Result<Scan, E
 
 /// Writes the manifest and what is said of it.
 fn conclude(manifest: &Manifest, report: &Report, out: &Path, reports: &[ReportFile]) -> Result<(), Exit> {
-    let Written { usable, all, n_usable, n_all } = manifest.write(out).map_err(|error| fail(error))?;
+    let Written { usable, all, n_usable, n_all } = manifest.write(out).map_err(fail)?;
     for file in reports {
         write_report(file, &all, report).map_err(fail)?;
     }
