@@ -357,12 +357,15 @@ fn shown_split(split: &str) -> &str {
 
 fn table(f: &mut fmt::Formatter<'_>, head: &str, rows: &[(String, Counts)]) -> fmt::Result {
     let width = rows.iter().map(|(name, _)| name.chars().count()).chain([head.len()]).max().unwrap_or_default();
+    let digits =
+        |at: usize| rows.iter().map(|(_, counts)| counts.all()[at].to_string().len()).max().unwrap_or_default();
+    let widths: Vec<usize> = Counts::HEADS.iter().enumerate().map(|(at, head)| head.len().max(digits(at))).collect();
     write!(f, "{head:width$}")?;
-    Counts::HEADS.iter().try_for_each(|head| write!(f, " {head:>9}"))?;
+    Counts::HEADS.iter().zip(&widths).try_for_each(|(head, width)| write!(f, "  {head:>width$}"))?;
     writeln!(f)?;
     for (name, counts) in rows {
         write!(f, "{name:width$}")?;
-        counts.all().iter().try_for_each(|n| write!(f, " {n:>9}"))?;
+        counts.all().iter().zip(&widths).try_for_each(|(n, width)| write!(f, "  {n:>width$}"))?;
         writeln!(f)?;
     }
     Ok(())

@@ -11,8 +11,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use dataset::{
-    AudiosetArgs, DatasetArgs, DatasetVerb, Esc50Args, FolderArgs, Fsd50kArgs, MakeArgs, RefineArgs, RefineOptions,
-    ScanArgs, ShowManifestArgs, XaresArgs,
+    AudiosetArgs, DatasetArgs, DatasetVerb, Esc50Args, FolderArgs, Fsd50kArgs, Links, MakeArgs, RefineArgs,
+    RefineOptions, ScanArgs, ShowManifestArgs, XaresArgs,
 };
 pub use model::{CheckpointArgs, CheckpointVerb, DiffArgs, EmbedArgs, Encoder, ExportArgs, ShowArgs};
 pub use query::{AnswerFormat, QueryArgs, TableArg};

@@ -6,7 +6,7 @@ use ajepa_datasets::{AudioSet, FolderRules, Fsd50k, TarSample, Wanted, XARES_TAS
 
 use crate::corpus::{TarSamples, audio_extensions, expand};
 use crate::stage::BuildError;
-use crate::stages::source_folder::SourceFolderConfig;
+use crate::stages::source_folder::{LinkPolicy, SourceFolderConfig};
 
 /// A corpus in its publisher's layout.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,11 +24,11 @@ pub enum Corpus {
 }
 
 impl Corpus {
-    /// What the publisher lists.
+    /// What the publisher lists; `links` is what is done with symbolic links where it is the folder that says it.
     ///
     /// # Errors
     /// [`BuildError`] for lists that are missing or at fault, line by line.
-    pub fn wanted(&self) -> Result<Wanted, BuildError> {
+    pub fn wanted(&self, links: LinkPolicy) -> Result<Wanted, BuildError> {
         match self {
             Self::AudioSet(lists) => {
                 let audioset = AudioSet::open(lists)?;
@@ -41,7 +41,7 @@ impl Corpus {
                 Ok(xares(task, &samples(tars)?)?)
             }
             Self::Folder(dir, rules) => {
-                let paths = SourceFolderConfig::of(dir).list()?;
+                let paths = SourceFolderConfig::of(dir, links).list()?;
                 let named: Vec<&str> = paths.iter().filter(|(_, odd)| !odd).map(|(path, _)| path.as_str()).collect();
                 if named.is_empty() {
                     let problem = format!("{}: no audio files in it", dir.display());

@@ -6,13 +6,13 @@ use ajepa_datasets::Scan;
 
 use crate::corpus::{TarSamples, audio_extensions, expand};
 use crate::stage::BuildError;
-use crate::stages::source_folder::SourceFolderConfig;
+use crate::stages::source_folder::{LinkPolicy, SourceFolderConfig};
 
 /// Everything under `paths` by name, nothing of it opened but the headers of tars: the rows are `unchecked`.
 ///
 /// # Errors
 /// [`BuildError`] for what is not there, and for Parquet files, whose rows have no names to go by.
-pub fn list(paths: &[PathBuf]) -> Result<Scan, BuildError> {
+pub fn list(paths: &[PathBuf], links: LinkPolicy) -> Result<Scan, BuildError> {
     let mut sources = Vec::new();
     for path in paths {
         let has = |wanted: &str| path.extension().is_some_and(|e| e.eq_ignore_ascii_case(wanted));
@@ -20,7 +20,7 @@ pub fn list(paths: &[PathBuf]) -> Result<Scan, BuildError> {
             let tars = expand(&path.to_string_lossy(), "tar");
             match tars {
                 Ok(tars) => of_tars(tars, &mut sources)?,
-                Err(_) => of_folder(path, &mut sources)?,
+                Err(_) => of_folder(path, links, &mut sources)?,
             }
         } else if has("tar") {
             of_tars(vec![path.clone()], &mut sources)?;
@@ -37,8 +37,8 @@ pub fn list(paths: &[PathBuf]) -> Result<Scan, BuildError> {
     Ok(Scan::of_listing(sources.iter().map(String::as_str))?)
 }
 
-fn of_folder(path: &Path, sources: &mut Vec<String>) -> Result<(), BuildError> {
-    for (name, odd) in SourceFolderConfig::of(path).list()? {
+fn of_folder(path: &Path, links: LinkPolicy, sources: &mut Vec<String>) -> Result<(), BuildError> {
+    for (name, odd) in SourceFolderConfig::of(path, links).list()? {
         if !odd {
             sources.push(path.join(name).to_string_lossy().into_owned());
         }

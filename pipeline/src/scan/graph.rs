@@ -8,6 +8,7 @@ use crate::config::{ConfigErrors, load_str};
 use crate::corpus::has_audio;
 use crate::plan::Graph;
 use crate::stages::Registry;
+use crate::stages::source_folder::LinkPolicy;
 
 /// Clips of a unit: what is lost at most when a scan is killed.
 const CLIPS_PER_UNIT: u64 = 512;
@@ -17,6 +18,8 @@ const CLIPS_PER_UNIT: u64 = 512;
 pub struct ScanGraph {
     /// Files, folders, tables, tars, Parquet files with audio.
     pub paths: Vec<PathBuf>,
+    /// What to do with symbolic links in folders.
+    pub links: LinkPolicy,
     /// The table.
     pub out: PathBuf,
     /// A clip whose peak stays below is silent, in dB.
@@ -48,7 +51,7 @@ pub fn scan_graph(wanted: &ScanGraph, registry: &Registry) -> Result<Graph, Conf
             Place::Files(path) => files.push(path),
             other => {
                 // What is named side by side stays one source: its clips get names that differ.
-                flush(&mut files, &mut sources);
+                flush(&mut files, wanted.links, &mut sources);
                 sources.push(match other {
                     Place::Tars(path) => json!({ "type": "source_webdataset", "path": path }),
                     Place::Parquet(path) => json!({
@@ -60,7 +63,7 @@ pub fn scan_graph(wanted: &ScanGraph, registry: &Registry) -> Result<Graph, Conf
             }
         }
     }
-    flush(&mut files, &mut sources);
+    flush(&mut files, wanted.links, &mut sources);
     let mut stages = Vec::new();
     let ids: Vec<String> = (1..=sources.len()).map(|n| format!("clips{n}")).collect();
     for (mut source, id) in sources.into_iter().zip(&ids) {
@@ -85,9 +88,9 @@ pub fn scan_graph(wanted: &ScanGraph, registry: &Registry) -> Result<Graph, Conf
     load_str("scan", &format!("{document:#}"), &[], registry)
 }
 
-fn flush(files: &mut Vec<PathBuf>, sources: &mut Vec<Value>) {
+fn flush(files: &mut Vec<PathBuf>, links: LinkPolicy, sources: &mut Vec<Value>) {
     if !files.is_empty() {
-        sources.push(json!({ "type": "source_files", "paths": std::mem::take(files) }));
+        sources.push(json!({ "type": "source_files", "paths": std::mem::take(files), "links": links }));
     }
 }
 

@@ -6,7 +6,7 @@ use arrow::array::{Array, StringArray};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::source_folder::SourceFolderConfig;
+use super::source_folder::{LinkPolicy, SourceFolderConfig};
 use crate::corpus::{
     ClipTable, Condition, Listed, ManifestColumns, Selection, check_condition, clip_ids, clips_of_table,
     first_repeated, read_table,
@@ -27,6 +27,9 @@ const TABLES: [&str; 6] = ["csv", "tsv", "parquet", "pq", "jsonl", "ndjson"];
 pub struct SourceFilesConfig {
     /// Files, folders and tables (.csv, .tsv, .parquet, .jsonl); one or more.
     pub paths: Vec<PathBuf>,
+    /// What to do with symbolic links in the folders, as in `source_folder`. Default: `refuse`.
+    #[serde(default)]
+    pub links: LinkPolicy,
     /// Which clips are taken: a condition in SQL over the columns clip_id, source, offset_s, duration_s, labels and
     /// those of a table that is the only thing named, such as "array_has(labels, 'Music')"; counted before
     /// shuffle and limit. Default: all.
@@ -50,7 +53,7 @@ impl StageConfig for SourceFilesConfig {
     }
 
     fn build(&self, cx: &BuildCx<'_>) -> Result<Stage, BuildError> {
-        let mut tables = self.paths.iter().map(|path| clips_of(path)).collect::<Result<Vec<_>, _>>()?;
+        let mut tables = self.paths.iter().map(|path| clips_of(path, self.links)).collect::<Result<Vec<_>, _>>()?;
         let clips = if tables.len() == 1 { tables.remove(0) } else { joined(&tables)? };
         if let Some((_, again)) = first_repeated(&clips.clip_id) {
             let problem = format!("two clips are named {:?}", clips.clip_id.value(again));
@@ -68,10 +71,10 @@ fn joined(tables: &[ClipTable]) -> Result<ClipTable, BuildError> {
     ClipTable::concat(tables).map_err(|error| BuildError::new(error.to_string(), "name fewer files at once"))
 }
 
-fn clips_of(path: &Path) -> Result<ClipTable, BuildError> {
+fn clips_of(path: &Path, links: LinkPolicy) -> Result<ClipTable, BuildError> {
     let shown = path.display().to_string();
     if path.is_dir() {
-        let paths = SourceFolderConfig::of(path).list()?;
+        let paths = SourceFolderConfig::of(path, links).list()?;
         if paths.is_empty() {
             return Err(BuildError::new(format!("{shown}: no audio files in it"), "name another folder"));
         }

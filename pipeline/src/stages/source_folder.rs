@@ -108,8 +108,8 @@ impl StageConfig for SourceFolderConfig {
 
 impl SourceFolderConfig {
     /// All of a folder, everything else by default.
-    pub(crate) fn of(path: &Path) -> Self {
-        let (labels, links) = (FolderLabels::None, LinkPolicy::Refuse);
+    pub(crate) fn of(path: &Path, links: LinkPolicy) -> Self {
+        let labels = FolderLabels::None;
         let (extensions, path) = (audio_extensions(), path.to_owned());
         Self { path, extensions, recursive: true, labels, links, r#where: None, shuffle: false, limit: None }
     }
@@ -148,7 +148,7 @@ impl SourceFolderConfig {
         let root = self.path.display();
         unreadable
             .into_result(&format!("{root}: cannot be listed whole"), "mend the permissions, or move these away")?;
-        let help = "`links: follow` reads them, `links: skip` leaves them out";
+        let help = "`links: follow` reads them, `links: skip` leaves them out (`--links` of `dataset`)";
         links.into_result(&format!("{root}: holds symbolic links"), help)?;
         paths.sort_unstable();
         Ok(paths.iter().map(|path| (readable(path), std::str::from_utf8(path).is_err())).collect())

@@ -3,10 +3,11 @@
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use clap::{ArgGroup, Args, Subcommand};
+use clap::{ArgGroup, Args, Subcommand, ValueEnum};
 
 use super::value;
 use super::{Override, ProgressMode, ReportFile, Shares};
+use crate::stages::source_folder::LinkPolicy;
 
 /// What help says of a scan, short and long.
 macro_rules! about_scan {
@@ -57,6 +58,28 @@ Rows of 16-bit samples at 32 kHz (`waveform`) become WAV on the way; the last li
               audio.append({'bytes': file.getvalue()})
           out.write_table(pa.table([names, audio], schema=schema))"
     };
+}
+
+/// What to do with symbolic links.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum Links {
+    /// Stop and name them
+    #[default]
+    Refuse,
+    /// Leave them out
+    Skip,
+    /// Follow them, also out of the folder
+    Follow,
+}
+
+impl From<Links> for LinkPolicy {
+    fn from(links: Links) -> Self {
+        match links {
+            Links::Refuse => Self::Refuse,
+            Links::Skip => Self::Skip,
+            Links::Follow => Self::Follow,
+        }
+    }
 }
 
 /// `dataset KIND ...`.
@@ -126,6 +149,10 @@ pub struct MakeArgs {
     /// Go by names alone and decode nothing: clips are `unchecked`, lengths and duplicates unknown
     #[arg(long)]
     pub unchecked: bool,
+
+    /// What to do with symbolic links in folders: stop and name them, leave them out, follow them
+    #[arg(long, value_enum, value_name = "HOW", default_value_t)]
+    pub links: Links,
 
     /// A clip whose peak stays below this is silent, in dB of full scale
     #[arg(long, value_name = "DB", default_value_t = -70.0, value_parser = value::decibels, allow_negative_numbers = true)]
@@ -401,6 +428,10 @@ pub struct ScanArgs {
     /// The table to write: .parquet
     #[arg(long, short, value_name = "FILE", value_parser = value::parquet_file)]
     pub out: PathBuf,
+
+    /// What to do with symbolic links in folders: stop and name them, leave them out, follow them
+    #[arg(long, value_enum, value_name = "HOW", default_value_t)]
+    pub links: Links,
 
     /// A clip whose peak stays below this is silent, in dB of full scale
     #[arg(long, value_name = "DB", default_value_t = -70.0, value_parser = value::decibels, allow_negative_numbers = true)]

@@ -41,7 +41,7 @@ pub fn make(verb: &DatasetVerb, registry: &Registry) -> Result<Exit, Exit> {
     if let Some(next) = &next {
         load(next, registry)?;
     }
-    let mut wanted = corpus.wanted().map_err(|error| usage(&error))?;
+    let mut wanted = corpus.wanted(args.links.into()).map_err(|error| usage(&error))?;
     if !splits.is_empty() {
         let known = wanted.splits().map_err(|error| usage(&error.into()))?;
         if let Some(other) = splits.iter().find(|split| !known.contains(split)) {
@@ -145,12 +145,13 @@ fn refining(options: &RefineOptions) -> Refining {
 /// What is held: by names, by a table of an earlier scan, or scanned now.
 fn held(args: &MakeArgs, making: &Making, registry: &Registry) -> Result<Scan, Exit> {
     if args.unchecked {
-        return list(&making.audio).map_err(|error| usage(&error));
+        return list(&making.audio, args.links.into()).map_err(|error| usage(&error));
     }
     let table = args.scan.clone().unwrap_or_else(|| args.out.with_extension("scan.parquet"));
     if args.scan.is_none() {
         let wanted = ScanGraph {
             paths: making.audio.clone(),
+            links: args.links.into(),
             out: table.clone(),
             silent_below_db: args.silent_below,
             min_seconds: args.min_seconds,

@@ -19,6 +19,7 @@ const SHOWN: usize = 12;
 pub fn scan(args: &ScanArgs, registry: &Registry) -> Exit {
     let wanted = ScanGraph {
         paths: args.paths.clone(),
+        links: args.links.into(),
         out: args.out.clone(),
         silent_below_db: args.silent_below,
         min_seconds: args.min_seconds,
