@@ -45,7 +45,9 @@ pub fn render(title: &str, scan: &Summary, wanted: Option<&Wanted>) -> String {
     let mut sections = vec![header(title, scan, wanted), tiles(scan, wanted.is_some())];
     sections.extend(wanted.map(|wanted| counts("Splits", "split", &wanted.heads, &wanted.splits)));
     sections.push(statuses(scan));
-    sections.extend(pictures.into_iter().filter_map(|(title, aside, bars)| picture(title, aside, upright, bars)));
+    let says_something = |bars: &[Bar]| bars.len() > 1 || bars.first().is_some_and(|bar| bar.name != "1");
+    let pictures = pictures.into_iter().filter(|(.., bars)| says_something(bars));
+    sections.extend(pictures.filter_map(|(title, aside, bars)| picture(title, aside, upright, bars)));
     let tables: [(&'static str, &'static str, &Vec<Bar>); 3] = [
         ("Codecs", "codec", &scan.codecs),
         ("Channels", "channels", &scan.channels),

@@ -90,12 +90,13 @@ pub struct Summary {
 }
 
 /// Columns that the sums are made of. A scan has `source`, and a manifest `path`; who is a copy a manifest says itself.
-const COLUMNS: [&str; 16] = [
+const COLUMNS: [&str; 17] = [
     "clip_id",
     "source",
     "path",
     "duplicate_of",
     "near_duplicate_of",
+    "label_names",
     "status",
     "detail",
     "duration_s",
@@ -217,7 +218,8 @@ impl Sums {
         let channels = rows.column_by_name("channels")?.as_primitive_opt::<UInt32Type>()?;
         let bytes = rows.column_by_name("content_bytes")?.as_primitive_opt::<UInt64Type>()?;
         let hashes = rows.column_by_name("content_hash").and_then(|hashes| hashes.as_fixed_size_binary_opt());
-        let labels = rows.column_by_name("labels")?.as_list_opt::<i32>()?;
+        let names = rows.column_by_name("label_names").or_else(|| rows.column_by_name("labels"));
+        let labels = names?.as_list_opt::<i32>()?;
         self.summary.content_bytes += bytes.iter().flatten().sum::<u64>();
         for row in 0..rows.num_rows() {
             let status = statuses.value(row);
