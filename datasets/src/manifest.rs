@@ -150,6 +150,9 @@ impl Manifest {
             return Err(DatasetError::argument("path", path.display(), "a name that ends in .parquet"));
         }
         let (all, usable) = (path.with_extension("all.parquet"), self.usable()?);
+        if let Some(folder) = path.parent().filter(|folder| *folder != Path::new("")) {
+            std::fs::create_dir_all(folder).map_err(|error| DatasetError::io(folder, error))?;
+        }
         write_table(self, &all)?;
         write_table(&usable, path)?;
         let (n_usable, n_all) = (usable.frame.height(), self.frame.height());

