@@ -111,7 +111,8 @@ fn gain_and_an_equaliser_change_nothing_and_another_sound_everything() {
     assert!(rate < 0.1, "{rate}");
     let other = fingerprint(&sound(6, 16_000, 10.0), 16_000, usize::MAX);
     let rate = compare(&reference, &other, 16).unwrap();
-    assert!(rate.bit_error_rate > 0.38, "{rate:?}");
+    // More than copies differ in; what is drowned in both is alike.
+    assert!(rate.bit_error_rate > 0.28, "{rate:?}");
 }
 
 #[test]

@@ -84,6 +84,15 @@ impl From<Links> for LinkPolicy {
 
 /// `dataset KIND ...`.
 #[derive(Debug, Clone, PartialEq, Args)]
+#[command(after_help = "\
+Examples:
+  ajepa-pipe dataset audioset lists/ --audio audio/ -o audioset.parquet --report audioset.html
+  ajepa-pipe dataset folder birds/ --label-part 1 --into train=0.9,valid=0.1 -o birds.parquet
+  ajepa-pipe dataset show audioset.all.parquet
+  ajepa-pipe dataset scan recordings/ -o scan.parquet        no lists: what is there, and what it is like
+
+A manifest is a table with a row per clip: `source_manifest` runs it, `ajepa-pipe query` asks it. One command
+from a publisher's layout to verified shards: --then datasets/recipes/esc50.yaml and the like.")]
 pub struct DatasetArgs {
     /// What to do.
     #[command(subcommand)]
@@ -166,10 +175,6 @@ pub struct MakeArgs {
     #[arg(long, value_name = "SHARE", default_value_t = 0.25, value_parser = value::bit_error)]
     pub near: f64,
 
-    /// What is done to the manifest.
-    #[command(flatten)]
-    pub refine: RefineOptions,
-
     /// Worker threads [default: one per core]
     #[arg(long, short, value_name = "N", value_parser = value::at_least_one)]
     pub jobs: Option<NonZeroUsize>,
@@ -189,6 +194,10 @@ pub struct MakeArgs {
     /// How to show progress on stderr
     #[arg(long, value_enum, value_name = "HOW", default_value_t)]
     pub progress: ProgressMode,
+
+    /// What is done to the manifest.
+    #[command(flatten)]
+    pub refine: RefineOptions,
 }
 
 /// What is done to a manifest, in this order.
@@ -239,7 +248,7 @@ Examples:
   ajepa-pipe dataset audioset lists/ --audio audio/ -o audioset.parquet --report audioset.html
   ajepa-pipe dataset audioset lists/ --audio audio/ --split eval -o eval.parquet
   ajepa-pipe dataset audioset lists/ --audio tars/ -o bal.parquet --split balanced_train
-    --then datasets/recipes/audioset.yaml --set stages.shards.path=out/bal
+    --then datasets/recipes/audioset_base-2026.yaml --set stages.shards.path=out/bal
 
 LISTS holds balanced_train_segments.csv, unbalanced_train_segments.csv, eval_segments.csv (those
 that are there), and ontology.json or class_labels_indices.csv, as their publisher ships them.
