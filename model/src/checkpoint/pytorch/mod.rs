@@ -1,0 +1,19 @@
+//! Checkpoints that PyTorch wrote, in the layouts that Audio-JEPA was published in.
+//!
+//! ```text
+//! 2025 (`paper-2025`, `code-225b816`): {encoder,target_encoder,predictor}.*    attn.Wqkv, attn.out_proj; older attn.qkv, attn.proj
+//! 2026 (`base-2026`):                  {student,teacher}.*, and one patch_embed.patch_embed.proj for both
+//! ```
+//! A `.ckpt` is a zip archive with a pickle in it, and a pickle is a program. It is parsed and never run: what is not a tensor, a
+//! container, a number or a string has a name and is left alone. `source.rs` says what is refused before that.
+
+mod error;
+mod import;
+mod layout;
+mod source;
+#[cfg(test)]
+mod tests;
+
+pub use error::ImportError;
+pub use import::{ImportOptions, Imported, List};
+pub use layout::Generation;
