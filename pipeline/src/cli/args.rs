@@ -8,7 +8,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-pub use model::{CheckpointArgs, CheckpointVerb, DiffArgs, EmbedArgs, Encoder, ExportArgs, ShowArgs};
+pub use model::{
+    CheckpointArgs, CheckpointVerb, DiffArgs, EmbedArgs, Encoder, ExportArgs, ImportArgs, PublishedPreset, ShowArgs,
+};
 pub use value::{Override, Part, PatchSize, ReportFile, ReportFormat};
 
 use super::progress::ProgressMode;

@@ -5,9 +5,11 @@ use serde_json::{Value, json};
 
 use crate::config::{ConfigErrors, load_str};
 use crate::front_end::FrontEnd;
-use crate::schema::ColumnType;
 use crate::shard::TensorInfo;
 use crate::stages::Registry;
+
+/// What `log_mel` calls its pictures.
+const COLUMN: &str = "mel";
 
 /// The front end that a published preset was trained behind; `None` for the presets that are this program's own.
 ///
@@ -36,14 +38,10 @@ pub fn published_front_end(preset: Preset, registry: &Registry) -> Result<Option
     let graph = load_str("published", &format!("{document:#}"), &[], registry)?;
     Ok(graph.sinks().first().and_then(|&sink| {
         let node = &graph.nodes[sink];
-        let mut columns = node.inputs.first()?.columns();
-        let (column, tensor) = columns.find_map(|(name, column)| match column {
-            ColumnType::Tensor(tensor) => Some((name.to_owned(), tensor.clone())),
-            _ => None,
-        })?;
+        let tensor = node.inputs.first()?.tensor(COLUMN)?.clone();
         let stages = graph.fingerprint(sink).graph.get("stages").and_then(Value::as_array).cloned()?;
         let tensor = TensorInfo {
-            column,
+            column: COLUMN.to_owned(),
             dtype: tensor.dtype,
             shape: tensor.shape,
             axes: tensor.axes,

@@ -110,6 +110,11 @@ impl Imported {
         self.lists.keys().copied()
     }
 
+    /// Tensors of one of them.
+    pub fn n_tensors(&self, list: List) -> usize {
+        self.lists.get(&list).map_or(0, Vec::len)
+    }
+
     /// What of the file was not taken, and why.
     pub fn left_out(&self) -> &[String] {
         &self.left_out

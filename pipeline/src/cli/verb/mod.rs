@@ -40,7 +40,7 @@ pub fn act(cli: &Cli, registry: &Registry) -> Exit {
         Verb::Verify(args) => verify::verify(args),
         Verb::Bench(args) => bench::bench(args, registry),
         Verb::Embed(args) => embed::embed(args, registry),
-        Verb::Checkpoint(args) => checkpoint::checkpoint(args),
+        Verb::Checkpoint(args) => checkpoint::checkpoint(args, registry),
     }
 }
 
