@@ -23,6 +23,7 @@ mod mutate;
 mod overrides;
 mod program;
 mod promises;
+mod published;
 mod run;
 mod tidy;
 #[cfg(feature = "train")]
