@@ -155,9 +155,10 @@ class LogMel(nn.Module):
         self.register_buffer("filters", filters_of(numbers), persistent=False)
 
     def _apply(self, fn, recurse=True):
-        # Tables stay in double precision, wherever they are.
+        # Tables follow to another device, and stay in double precision.
+        window, filters = self.window, self.filters
         super()._apply(fn, recurse)
-        self.window, self.filters = self.window.double(), self.filters.double()
+        self.window, self.filters = window.to(self.window.device), filters.to(self.filters.device)
         return self
 
     def forward(self, audio):

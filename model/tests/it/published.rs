@@ -159,7 +159,10 @@ fn what_does_not_fit_is_refused_by_its_name() {
         let at = find(tensors, "student.pos_embed");
         tensors[at].1 = vec![1, 64, 16];
     });
-    assert!(error.contains("its pictures have 64 patches, those of the layout of 2026 (student, teacher) 128"), "{error}");
+    assert!(
+        error.contains("its pictures have 64 patches, those of the layout of 2026 (student, teacher) 128"),
+        "{error}"
+    );
     let error = said(&|tensors| tensors.retain(|(name, ..)| !name.contains("proj")));
     assert!(error.contains("no encoder of a published layout is among its tensors: spectrogram."), "{error}");
     let error = said(&|tensors| {

@@ -91,7 +91,11 @@ fn imported_it_embeds_and_pytorch_loads_what_is_exported() {
         let mut mel = mel.build().expect("a config");
         let mut window = samples[..10 * rate_hz as usize].to_vec();
         if of("normalize").is_some() {
-            NormalizeConfig::new(NormalizePreset::Code225b816).build().expect("a rule").process(&mut window).expect("level");
+            NormalizeConfig::new(NormalizePreset::Code225b816)
+                .build()
+                .expect("a rule")
+                .process(&mut window)
+                .expect("level");
         }
         let mut picture = vec![0.0; shape[0] * shape[1]];
         mel.process(&window, &mut picture).expect("a picture");

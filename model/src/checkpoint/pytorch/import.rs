@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ajepa_store::Fs;
-use pytorch_reader::PickleValue;
 use serde_json::json;
 
 use super::super::card::{Card, FORMAT};
@@ -14,7 +13,8 @@ use super::super::learner::{About, FILES};
 use super::super::write::{FileSource, TensorSource, write};
 use super::error::{ImportError, some};
 use super::layout::{Generation, Role, clean};
-use super::source::{Kind, Source};
+use super::source::Source;
+use super::value::Kind;
 use crate::config::{Preset, Recipe};
 use crate::jepa::{encoder_of, predictor_of};
 use crate::params::Spec;
@@ -77,10 +77,7 @@ impl Imported {
         let recipe = sorted.recipe(path, &source, preset, options.n_heads)?;
         let (lists, left_out) = sorted.lists(path, &source, &recipe, options.skip_unexpected)?;
         source.check_size(lists.values().flatten().map(|(_, theirs)| theirs.as_str()))?;
-        let steps = match source.beside("global_step") {
-            Some(PickleValue::Int(steps)) => u64::try_from(steps).unwrap_or_default(),
-            _ => 0,
-        };
+        let steps = source.steps().unwrap_or_default();
         let generation = sorted.generation;
         Ok(Self { path: path.to_owned(), source, generation, preset, recipe, steps, lists, left_out })
     }
@@ -240,12 +237,17 @@ impl Sorted {
         let n_tokens = |preset: Preset| preset.recipe().patchify().map_or(0, |patchify| patchify.n_tokens());
         match (asked, tokens) {
             (Some(asked), _) => Ok(asked),
-            (None, Some(tokens)) => of_layout.iter().copied().find(|&preset| n_tokens(preset) == tokens).ok_or_else(|| {
-                let known: Vec<String> = of_layout.iter().map(|&preset| n_tokens(preset).to_string()).collect();
-                let layout = self.generation.words();
-                let problem = format!("its pictures have {tokens} patches, those of the layout {layout} {}", known.join(" or "));
-                ImportError::unknown(path, problem)
-            }),
+            (None, Some(tokens)) => {
+                of_layout.iter().copied().find(|&preset| n_tokens(preset) == tokens).ok_or_else(|| {
+                    let known: Vec<String> = of_layout.iter().map(|&preset| n_tokens(preset).to_string()).collect();
+                    let layout = self.generation.words();
+                    let problem = format!(
+                        "its pictures have {tokens} patches, those of the layout {layout} {}",
+                        known.join(" or ")
+                    );
+                    ImportError::unknown(path, problem)
+                })
+            }
             (None, None) => {
                 let problem = "it has no table of positions (pos_embed), which tells its preset; name the preset";
                 Err(ImportError::unknown(path, problem))
@@ -253,7 +255,13 @@ impl Sorted {
         }
     }
 
-    fn recipe(&self, path: &Path, source: &Source, preset: Preset, n_heads: Option<usize>) -> Result<Recipe, ImportError> {
+    fn recipe(
+        &self,
+        path: &Path,
+        source: &Source,
+        preset: Preset,
+        n_heads: Option<usize>,
+    ) -> Result<Recipe, ImportError> {
         let unknown = |problem: String| ImportError::unknown(path, problem);
         let mut recipe = preset.recipe();
         let list = self.encoders().next().ok_or_else(|| unknown("there is no encoder in it".to_owned()))?;
@@ -261,7 +269,10 @@ impl Sorted {
         let width = match self.shape(source, list, "patch_embed.proj.weight") {
             Some(&[width, 1, rows, cols]) if [rows, cols] == patch_shape => width,
             Some(other) => {
-                let problem = format!("its patches are embedded by {other:?}; those of the preset are [width, 1, {}, {}]", patch_shape[0], patch_shape[1]);
+                let problem = format!(
+                    "its patches are embedded by {other:?}; those of the preset are [width, 1, {}, {}]",
+                    patch_shape[0], patch_shape[1]
+                );
                 return Err(unknown(problem));
             }
             None => return Err(unknown("its encoder embeds no patches (patch_embed.proj.weight)".to_owned())),
@@ -270,11 +281,15 @@ impl Sorted {
         recipe.encoder.width = width;
         recipe.encoder.depth = self.depth(list, "blocks.");
         recipe.encoder.mlp_ratio = hidden.unwrap_or(4 * width) / width.max(1);
-        let said = n_heads.or_else(|| source.beside("hyper_parameters").and_then(|all| heads_of(&all, 0)));
+        let said = n_heads.or_else(|| source.n_heads());
         recipe.encoder.n_heads = match said {
             Some(n_heads) => n_heads,
             None if width.is_multiple_of(HEAD_WIDTH) => width / HEAD_WIDTH,
-            None => return Err(unknown(format!("it does not say how many heads share its {width} numbers; name their number"))),
+            None => {
+                return Err(unknown(format!(
+                    "it does not say how many heads share its {width} numbers; name their number"
+                )));
+            }
         };
         recipe.positions = self.positions_kind(path, source, &recipe)?;
         if let Some(&[width, _]) = self.shape(source, List::Predictor, "predictor_embed.weight") {
@@ -323,7 +338,10 @@ impl Sorted {
                 return Err(ImportError::unknown(path, problem));
             };
             if *found.get_or_insert(kind) != kind {
-                return Err(ImportError::unknown(path, format!("{theirs} ({list:?}) has other positions than the other encoder")));
+                return Err(ImportError::unknown(
+                    path,
+                    format!("{theirs} ({list:?}) has other positions than the other encoder"),
+                ));
             }
         }
         Ok(found.unwrap_or(match self.generation {
@@ -357,8 +375,8 @@ impl Sorted {
                     continue;
                 };
                 let described = &source.described()[&theirs];
-                if described.shape != spec.shape || described.kind == Kind::Other {
-                    let kind = if described.kind == Kind::Other { " of integers" } else { "" };
+                if described.shape != spec.shape || matches!(described.kind, Kind::I64 | Kind::Other) {
+                    let kind = if matches!(described.kind, Kind::I64 | Kind::Other) { " of integers" } else { "" };
                     misshapen.push(format!("{theirs} is {:?}{kind}, wanted {:?}", described.shape, spec.shape));
                 }
                 taken.push((spec.clone(), theirs));
@@ -380,7 +398,9 @@ impl Sorted {
         }
         if !self.other_predictor.is_empty() {
             let n = self.other_predictor.len();
-            left_out.push(format!("its predictor ({n} tensors), which gives context tokens no positions; training begins a new one"));
+            left_out.push(format!(
+                "its predictor ({n} tensors), which gives context tokens no positions; training begins a new one"
+            ));
         }
         Ok((lists, left_out))
     }
@@ -400,18 +420,4 @@ impl List {
 fn push(list: &mut Vec<String>, name: String) -> Option<String> {
     list.push(name);
     None
-}
-
-/// `num_heads` of what is called `encoder`, wherever in the hyper-parameters.
-fn heads_of(value: &PickleValue, depth: usize) -> Option<usize> {
-    let PickleValue::Dict(fields) = value else { return None };
-    if let Some(PickleValue::Dict(encoder)) = fields.get("encoder")
-        && let Some(PickleValue::Int(n_heads)) = encoder.get("num_heads")
-    {
-        return usize::try_from(*n_heads).ok();
-    }
-    // Sorted, so that the same file always gives the same answer.
-    let mut names: Vec<&String> = fields.keys().collect();
-    names.sort_unstable();
-    names.into_iter().filter(|_| depth < 8).find_map(|name| heads_of(&fields[name], depth + 1))
 }

@@ -1,25 +1,35 @@
 //! Files that were made to do harm: each is an error, quickly, in little memory, and nothing of it runs.
 
-use std::io::{Cursor, Write};
 use std::path::{Path, PathBuf};
 
-use zip::write::SimpleFileOptions;
-use zip::{CompressionMethod, ZipWriter};
-
+use super::source::Source;
 use super::{ImportError, ImportOptions, Imported};
 
 /// An archive as `torch.save` writes one, around a pickle and a storage of 64 bytes.
 fn archive(pickle: &[u8]) -> Vec<u8> {
-    entries(&[("archive/data.pkl", pickle), ("archive/byteorder", b"little"), ("archive/data/0", &[0; 64]), ("archive/version", b"3\n")])
+    entries(&[
+        ("archive/data.pkl", pickle),
+        ("archive/byteorder", b"little"),
+        ("archive/data/0", &[0; 64]),
+        ("archive/version", b"3\n"),
+    ])
 }
 
+/// A zip archive with nothing compressed.
 fn entries(entries: &[(&str, &[u8])]) -> Vec<u8> {
-    let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
+    let (mut zip, mut directory) = (Vec::new(), Vec::new());
     for (name, bytes) in entries {
-        zip.start_file(*name, SimpleFileOptions::default().compression_method(CompressionMethod::Stored)).unwrap();
-        zip.write_all(bytes).unwrap();
+        let sizes = [crc32fast::hash(bytes), bytes.len() as u32, bytes.len() as u32].map(u32::to_le_bytes).concat();
+        let name_bytes = (name.len() as u16).to_le_bytes();
+        // Versions, flags, method, time and date are 0.
+        directory.extend([&b"PK\x01\x02"[..], &[0; 12], &sizes, &name_bytes, &[0; 12]].concat());
+        directory.extend([&(zip.len() as u32).to_le_bytes(), name.as_bytes()].concat());
+        zip.extend([&b"PK\x03\x04"[..], &[0; 10], &sizes, &name_bytes, &[0; 2], name.as_bytes(), bytes].concat());
     }
-    zip.finish().unwrap().into_inner()
+    let n = (entries.len() as u16).to_le_bytes();
+    let end = [directory.len() as u32, zip.len() as u32].map(u32::to_le_bytes).concat();
+    zip.extend([&directory[..], b"PK\x05\x06", &[0; 4], &n, &n, &end, &[0; 2]].concat());
+    zip
 }
 
 /// A pickle of protocol 2.
@@ -49,13 +59,17 @@ fn refused(what: &str, bytes: &[u8]) -> String {
 
 /// A tensor of `shape` that begins at `offset` of storage 0, which is said to have `numel` numbers.
 fn tensor(numel: u32, offset: u32, shape: [u32; 2], stride: [u32; 2]) -> Vec<u8> {
+    tensor_of("0", numel, offset, shape, stride)
+}
+
+fn tensor_of(key: &str, numel: u32, offset: u32, shape: [u32; 2], stride: [u32; 2]) -> Vec<u8> {
     let int = |n: u32| [&b"J"[..], &n.to_le_bytes()].concat();
     let pair = |[a, b]: [u32; 2]| [int(a), int(b), b"\x86".to_vec()].concat();
     [
         b"ctorch._utils\n_rebuild_tensor_v2\n((".to_vec(),
         text("storage"),
         b"ctorch\nFloatStorage\n".to_vec(),
-        text("0"),
+        text(key),
         text("cpu"),
         int(numel),
         b"tQ".to_vec(),
@@ -191,6 +205,38 @@ fn depth_memo_and_size_are_bounded() {
 }
 
 #[test]
+fn a_storage_is_looked_for_in_the_archive_alone() {
+    let named = |key: &str, numel: u32, shape| {
+        let tensor = tensor_of(key, numel, 0, shape, [shape[1], 1]);
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.pt");
+        std::fs::write(&path, archive(&pickle(&[b"}", &text("x"), &tensor, b"s"]))).unwrap();
+        let source = Source::open(&path).unwrap();
+        source.numbers("x").map_err(|error| error.to_string())
+    };
+    assert_eq!(named("0", 16, [4, 4]), Ok(vec![0.0; 16]));
+    assert_eq!(named("0", 16, [2, 3]), Ok(vec![0.0; 6]));
+    let said = named("../../../../etc/passwd", 16, [4, 4]).unwrap_err();
+    assert!(said.contains("there is no archive/data/../../../../etc/passwd in it"), "{said}");
+    // The pickle says that the storage is longer than it is.
+    let said = named("0", 1 << 20, [1 << 10, 1 << 10]).unwrap_err();
+    assert!(said.contains("it claims 4194304 bytes, more than the file has"), "{said}");
+    let said = named("0", 17, [1, 17]).unwrap_err();
+    assert!(said.contains("archive/data/0 has 64 bytes"), "{said}");
+}
+
+#[test]
+fn a_transposed_view_is_read_in_its_own_order() {
+    let numbers: Vec<u8> = (0..16_u8).flat_map(|x| f32::from(x).to_le_bytes()).collect();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.pt");
+    let pickle = pickle(&[b"}", &text("x"), &tensor(16, 1, [3, 2], [1, 4]), b"s"]);
+    std::fs::write(&path, entries(&[("a/data.pkl", &pickle), ("a/data/0", &numbers)])).unwrap();
+    let read = Source::open(&path).unwrap().numbers("x").unwrap();
+    assert_eq!(read, [1.0, 5.0, 2.0, 6.0, 3.0, 7.0]);
+}
+
+#[test]
 fn archives_that_are_torn_compressed_or_strange() {
     let good = one(&tensor(16, 0, [4, 4], [4, 1]));
     for keep in (0..good.len()).step_by(7) {
@@ -206,13 +252,10 @@ fn archives_that_are_torn_compressed_or_strange() {
         }
     }
     let said = refused("compressed", &bomb);
-    assert!(said.contains("is compressed in it") || said.contains("ompression"), "{said}");
+    assert!(said.contains("is compressed in it"), "{said}");
     let climbing = entries(&[("../../../tmp/data.pkl", &pickle(&[b"}"])), ("/etc/data/0", b"x")]);
     let said = refused("names that climb", &climbing);
     assert!(said.contains("it holds no tensors"), "{said}");
-    let up = [&b"}"[..], &text("encoder.patch_embed.proj.weight"), &tensor(16, 0, [4, 4], [4, 1]), b"s"].concat();
-    let up = String::from_utf8_lossy(&up).replace("X\u{1}\0\0\x000", "X\u{9}\0\0\x00../../../x");
-    refused("a storage elsewhere", &archive(&pickle(&[up.as_bytes()])));
     refused("no pickle", &entries(&[("archive/data/0", &[0; 64])]));
     refused("a big-endian one", &entries(&[("a/data.pkl", &pickle(&[b"}"])), ("a/byteorder", b"big")]));
     refused("nothing", b"");
@@ -222,5 +265,8 @@ fn archives_that_are_torn_compressed_or_strange() {
     assert!(matches!(folder, Err(ImportError::Unreadable { .. })));
     refused("safetensors with a header of 2^60 bytes", &[&(1_u64 << 60).to_le_bytes()[..], b"{}"].concat());
     let overlapping = br#"{"a":{"dtype":"F32","shape":[4],"data_offsets":[0,16]},"b":{"dtype":"F32","shape":[4],"data_offsets":[0,16]}}"#;
-    refused("safetensors that overlap", &[&(overlapping.len() as u64).to_le_bytes()[..], overlapping, &[0; 16]].concat());
+    refused(
+        "safetensors that overlap",
+        &[&(overlapping.len() as u64).to_le_bytes()[..], overlapping, &[0; 16]].concat(),
+    );
 }

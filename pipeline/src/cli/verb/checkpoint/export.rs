@@ -122,14 +122,16 @@ fn plain_input(stages: &[Value]) -> Result<Value, String> {
         match stage["type"].as_str().unwrap_or_default() {
             "resample" if mel.is_none() => {}
             "normalize" if mel.is_none() && level.is_null() => {
-                let rule = serde_json::from_value::<NormalizeConfig>(config.clone()).map_err(|error| error.to_string())?;
+                let rule =
+                    serde_json::from_value::<NormalizeConfig>(config.clone()).map_err(|error| error.to_string())?;
                 if !matches!(rule.preset, NormalizePreset::Code225b816 | NormalizePreset::Mean) {
                     return Err(format!("normalize to {} is not in it", json!(rule.preset)));
                 }
                 level = json!(rule.preset);
             }
             "log_mel" if mel.is_none() => {
-                let config = serde_json::from_value::<LogMelConfig>(config.clone()).map_err(|error| error.to_string())?;
+                let config =
+                    serde_json::from_value::<LogMelConfig>(config.clone()).map_err(|error| error.to_string())?;
                 mel = Some(config.numbers().map_err(|error| error.to_string())?);
             }
             other => return Err(format!("stage {other} is not in it")),

@@ -73,7 +73,8 @@ fn text(args: &ImportArgs, imported: &Imported) -> String {
     for list in imported.lists() {
         let _ = writeln!(out, "  {}: {}", list.words(), counted(imported.n_tensors(list) as u64, "tensor"));
     }
-    for absent in [List::Context, List::Target].into_iter().filter(|list| imported.lists().all(|there| there != *list)) {
+    for absent in [List::Context, List::Target].into_iter().filter(|list| imported.lists().all(|there| there != *list))
+    {
         let _ = writeln!(out, "  {}: none", absent.words());
     }
     for left_out in imported.left_out() {
