@@ -71,6 +71,29 @@ fn every_published_layout_gives_pytorchs_vectors() {
     }
 }
 
+/// By hand: `make_published.py full DIR`, then with `AJEPA_PUBLISHED_FULL=DIR`.
+#[test]
+fn a_vit_b_gives_pytorchs_vectors() {
+    let Some(dir) = std::env::var_os("AJEPA_PUBLISHED_FULL").map(PathBuf::from) else {
+        println!("skipped: AJEPA_PUBLISHED_FULL names no folder of make_published.py");
+        return;
+    };
+    let began = std::time::Instant::now();
+    let imported = Imported::open(&dir.join("full.ckpt"), ImportOptions::default()).unwrap();
+    let (_dir, checkpoint) = save(&imported);
+    println!("imported in {:?}", began.elapsed());
+    let picture: Vec<f32> = noise("code.picture", 512 * 96).into_iter().map(|x| 3.0 * x).collect();
+    let bytes = std::fs::read(dir.join("full.safetensors")).unwrap();
+    let stored = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let expected = stored.tensor("tokens").unwrap();
+    let expected = expected.data().as_chunks::<4>().0.iter().map(|x| f32::from_le_bytes(*x));
+    let encoder = FrozenEncoder::load(&checkpoint, EncoderChoice::Target, [512, 96], &Device::default()).unwrap();
+    let got = encoder.embed(Pictures::F32(&picture)).unwrap();
+    let off = got.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    println!("off by {off:e}, largest {:e}", got.iter().fold(0.0_f32, |max, x| max.max(x.abs())));
+    assert!(off <= 1e-4, "{off}");
+}
+
 #[test]
 fn what_is_left_out_is_said() {
     let base = Imported::open(&file("base.ckpt"), ImportOptions::default()).unwrap();
@@ -106,8 +129,11 @@ fn training_goes_on_from_an_import_with_fresh_moments() {
     }
 }
 
+/// Names, shapes and numbers.
+type Tensors = Vec<(String, Vec<usize>, Vec<f32>)>;
+
 /// A safetensors file from the fixture's tensors, changed.
-fn edited(change: impl Fn(&mut Vec<(String, Vec<usize>, Vec<f32>)>)) -> Result<Imported, ImportError> {
+fn edited(change: impl Fn(&mut Tensors)) -> Result<Imported, ImportError> {
     let bytes = std::fs::read(file("base.safetensors")).unwrap();
     let stored = safetensors::SafeTensors::deserialize(&bytes).unwrap();
     let numbers = |data: &[u8]| data.as_chunks::<4>().0.iter().map(|x| f32::from_le_bytes(*x)).collect::<Vec<f32>>();
@@ -129,7 +155,6 @@ fn edited(change: impl Fn(&mut Vec<(String, Vec<usize>, Vec<f32>)>)) -> Result<I
 
 #[test]
 fn what_does_not_fit_is_refused_by_its_name() {
-    type Tensors = Vec<(String, Vec<usize>, Vec<f32>)>;
     let said = |change: &dyn Fn(&mut Tensors)| match edited(change) {
         Ok(_) => panic!("taken"),
         Err(error) => error.to_string(),

@@ -15,13 +15,15 @@ fn fixture(name: &str) -> PathBuf {
     root().join("model/tests/fixtures/published").join(name)
 }
 
-/// A chirp with silence in it, mono.
+/// A chirp that comes and goes in noise, mono. Without noise there would be bands that hold nothing but what an FFT rounds.
 fn audio(rate_hz: u32, seconds: f64) -> Vec<f32> {
     let n = (f64::from(rate_hz) * seconds) as usize;
     let at = |i: usize| {
         let t = i as f64 / f64::from(rate_hz);
-        let loud = if (t * 1.5).fract() < 0.7 { 0.4 } else { 0.003 };
-        (loud * (std::f64::consts::TAU * (110.0 + 300.0 * t) * t).sin() + 0.02) as f32
+        let loud = if (t * 1.5).fract() < 0.7 { 0.3 } else { 0.003 };
+        let noise = (i as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        let noise = ((noise ^ (noise >> 29)).wrapping_mul(0xBF58_476D_1CE4_E5B9) >> 40) as f64 / 8_388_608.0 - 1.0;
+        (loud * (std::f64::consts::TAU * (110.0 + 300.0 * t) * t).sin() + 0.03 * noise + 0.02) as f32
     };
     (0..n).map(at).collect()
 }

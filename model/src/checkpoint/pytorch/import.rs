@@ -51,6 +51,9 @@ impl List {
     }
 }
 
+/// Of each list its tensors, and what they are called in the file.
+type Lists = BTreeMap<List, Vec<(Spec, String)>>;
+
 /// A file that was found to hold a published model, every name and shape compared; its numbers are read when it is saved.
 pub struct Imported {
     path: PathBuf,
@@ -59,8 +62,7 @@ pub struct Imported {
     preset: Preset,
     recipe: Recipe,
     steps: u64,
-    /// Of each list what its tensors are called in the file, by their names here.
-    lists: BTreeMap<List, Vec<(Spec, String)>>,
+    lists: Lists,
     left_out: Vec<String>,
 }
 
@@ -351,14 +353,13 @@ impl Sorted {
     }
 
     /// Every tensor of every list by its name in the file, and what is left out.
-    #[expect(clippy::type_complexity, reason = "it is taken apart at once")]
     fn lists(
         &self,
         path: &Path,
         source: &Source,
         recipe: &Recipe,
         skip_unexpected: bool,
-    ) -> Result<(BTreeMap<List, Vec<(Spec, String)>>, Vec<String>), ImportError> {
+    ) -> Result<(Lists, Vec<String>), ImportError> {
         let patch_shape = recipe.patchify()?.patch_shape();
         let mut unexpected = self.unexpected.clone();
         let (mut missing, mut misshapen, mut lists) = (Vec::new(), Vec::new(), BTreeMap::new());

@@ -144,7 +144,8 @@ impl Machine {
             },
             // What Python would call: INST, OBJ, NEWOBJ, NEWOBJ_EX, REDUCE
             b'i' => {
-                (self.line()?, self.line()?);
+                self.line()?;
+                self.line()?;
                 self.to_mark().map(|_| Value::Opaque)?
             }
             b'o' => self.to_mark().map(|_| Value::Opaque)?,
