@@ -100,11 +100,15 @@ pub(super) fn clean<'a>(names: impl Iterator<Item = &'a str>) -> Vec<(String, &'
     let mut cleaned: Vec<(String, &str)> = names.map(|name| (name.replace("_orig_mod.", ""), name)).collect();
     for wrapper in ["module.", "model."] {
         if cleaned.iter().all(|(name, _)| name.starts_with(wrapper)) {
-            cleaned.iter_mut().for_each(|(name, _)| *name = name[wrapper.len()..].to_owned());
+            for (name, _) in &mut cleaned {
+                name.drain(..wrapper.len());
+            }
         }
     }
     if cleaned.iter().any(|(name, _)| name == "patch_embed.proj.weight") {
-        cleaned.iter_mut().for_each(|(name, _)| *name = format!("encoder.{name}"));
+        for (name, _) in &mut cleaned {
+            name.insert_str(0, "encoder.");
+        }
     }
     cleaned
 }

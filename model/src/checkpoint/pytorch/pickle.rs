@@ -54,7 +54,7 @@ impl Machine {
                 return bounded(self.marks.len()).map(|()| false);
             }
             b'0' => return self.pop().map(|_| false),
-            b'1' => return self.to_mark().map(|_| false),
+            b'1' => return self.pop_marked().map(|_| false),
             b'2' => self.top()?,
             // Numbers
             b'N' => Value::None,
@@ -82,11 +82,9 @@ impl Machine {
                 self.words(line)?.parse().map_or(Value::Opaque, Value::Float)
             }
             // Texts
-            b'X' => self.text(u64::from(u32::from_le_bytes(self.peeked()?)), 4)?,
-            0x8C => self.text(u64::from(u8::from_le_bytes(self.peeked()?)), 1)?,
+            b'X' | b'T' => self.text(u64::from(u32::from_le_bytes(self.peeked()?)), 4)?,
+            0x8C | b'U' => self.text(u64::from(u8::from_le_bytes(self.peeked()?)), 1)?,
             0x8D => self.text(u64::from_le_bytes(self.peeked()?), 8)?,
-            b'U' => self.text(u64::from(u8::from_le_bytes(self.peeked()?)), 1)?,
-            b'T' => self.text(u64::from(u32::from_le_bytes(self.peeked()?)), 4)?,
             b'V' => Value::Text(self.line()?),
             b'S' => {
                 let Span { at, len } = self.line()?;
@@ -101,13 +99,13 @@ impl Machine {
             b')' => self.tuple(0)?,
             0x85..=0x87 => self.tuple(usize::from(code - 0x84))?,
             b't' => {
-                let items = self.to_mark()?;
+                let items = self.pop_marked()?;
                 self.sequence(items).map(Value::Tuple)?
             }
             // Lists
             b']' => self.sequence(Vec::new()).map(Value::List)?,
             b'l' => {
-                let items = self.to_mark()?;
+                let items = self.pop_marked()?;
                 self.sequence(items).map(Value::List)?
             }
             b'a' => {
@@ -115,13 +113,13 @@ impl Machine {
                 return self.append(vec![item]).map(|()| false);
             }
             b'e' => {
-                let items = self.to_mark()?;
+                let items = self.pop_marked()?;
                 return self.append(items).map(|()| false);
             }
             // Dictionaries
             b'}' => self.dict(Vec::new())?,
             b'd' => {
-                let items = self.to_mark()?;
+                let items = self.pop_marked()?;
                 self.dict(pairs(&items)?)?
             }
             b's' => {
@@ -129,13 +127,13 @@ impl Machine {
                 return self.set(vec![(key, value)]).map(|()| false);
             }
             b'u' => {
-                let items = self.to_mark()?;
+                let items = self.pop_marked()?;
                 return self.set(pairs(&items)?).map(|()| false);
             }
             // Sets, of which nothing is needed
             0x8F => Value::Opaque,
-            0x90 => return self.to_mark().map(|_| false),
-            0x91 => self.to_mark().map(|_| Value::Opaque)?,
+            0x90 => return self.pop_marked().map(|_| false),
+            0x91 => self.pop_marked().map(|_| Value::Opaque)?,
             // Names
             b'c' => Value::Global(self.line()?, self.line()?),
             0x93 => match (self.pop()?, self.pop()?) {
@@ -146,9 +144,9 @@ impl Machine {
             b'i' => {
                 self.line()?;
                 self.line()?;
-                self.to_mark().map(|_| Value::Opaque)?
+                self.pop_marked().map(|_| Value::Opaque)?
             }
-            b'o' => self.to_mark().map(|_| Value::Opaque)?,
+            b'o' => self.pop_marked().map(|_| Value::Opaque)?,
             0x81 => self.made(2)?,
             0x92 => self.made(3)?,
             b'R' => {
@@ -275,7 +273,7 @@ impl Machine {
         self.stack.last().copied().ok_or_else(|| self.fault(self.at, "nothing is on the stack"))
     }
 
-    fn to_mark(&mut self) -> Result<Vec<Value>, String> {
+    fn pop_marked(&mut self) -> Result<Vec<Value>, String> {
         let mark = self.marks.pop().ok_or_else(|| self.fault(self.at, "there is no mark on the stack"))?;
         Ok(self.stack.split_off(mark))
     }

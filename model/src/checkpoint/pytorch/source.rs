@@ -47,7 +47,7 @@ pub(super) struct Source {
 }
 
 enum Content {
-    Pickled(Pickled),
+    Pickled(Box<Pickled>),
     /// The whole safetensors file, proven once.
     Plain(Vec<u8>),
 }
@@ -219,7 +219,7 @@ fn gathered(tensor: &Tensor, data: &[u8], each: usize) -> Vec<u8> {
 fn pickled(path: &Path, file: File) -> Result<(Content, BTreeMap<String, Described>), ImportError> {
     let pickled = Pickled::open(file).map_err(|problem| ImportError::unreadable(path, problem))?;
     let described = pickled.described();
-    Ok((Content::Pickled(pickled), described))
+    Ok((Content::Pickled(Box::new(pickled)), described))
 }
 
 fn plain(path: &Path) -> Result<(Content, BTreeMap<String, Described>), ImportError> {
