@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# All tests. The ones that read with pyarrow, polars, DuckDB and TensorBoard make a Python environment of their own.
+# All tests. The ones that read with pyarrow, polars, DuckDB and TensorBoard make a Python environment of their own; the one that loads
+# exported weights in PyTorch runs where AJEPA_TORCH_PYTHON names an interpreter with torch 2.
 cd "$(dirname "$0")/.."
 . scripts/setup.sh
 if [ -z "${AJEPA_PYTHON:-}" ] && command -v python3 >/dev/null; then

@@ -222,7 +222,7 @@ pub(crate) fn encoder_of(recipe: &Recipe, patch_shape: [usize; 2]) -> (Encoder, 
     (Encoder::new(&mut layout, &recipe.encoder, recipe.positions, patch_shape), layout)
 }
 
-fn predictor_of(recipe: &Recipe) -> (Predictor, Layout) {
+pub(crate) fn predictor_of(recipe: &Recipe) -> (Predictor, Layout) {
     let mut layout = Layout::default();
     let width = recipe.encoder.width;
     let answer = recipe.target.answer_width(width);

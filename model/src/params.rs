@@ -119,6 +119,11 @@ impl Layout {
         Id(self.specs.len() - 1)
     }
 
+    /// Names and shapes of what is laid out so far.
+    pub fn specs(&self) -> &[Spec] {
+        &self.specs
+    }
+
     /// Tensors laid out so far.
     pub fn n_tensors(&self) -> usize {
         self.specs.len()

@@ -36,6 +36,21 @@ pub fn sin_cos(grid: PatchGrid, width: usize) -> Vec<f32> {
     table
 }
 
+/// The numbers of [`sin_cos`] in the order in which the `timm` library lays them out (`build_sincos2d_pos_embed`, 1.0): sines of the row,
+/// sines of the column, cosines of the row, cosines of the column. The weights of `Audio-JEPA-base` are used to it.
+///
+/// # Shapes
+/// As [`sin_cos`].
+pub fn sin_cos_timm(grid: PatchGrid, width: usize) -> Vec<f32> {
+    let quarter = width / 4;
+    let mut table = sin_cos(grid, width);
+    for token in table.chunks_exact_mut((4 * quarter).max(1)) {
+        let [sin_col, cos_col, sin_row, cos_row] = [0, 1, 2, 3].map(|part| token[part * quarter..][..quarter].to_vec());
+        token.copy_from_slice(&[sin_row, sin_col, cos_row, cos_col].concat());
+    }
+    table
+}
+
 /// Cosines and sines by which [`rotate`](crate::ops::rotate) turns a head's pairs (`RoPE`, Su 2021, arXiv 2104.09864, along two axes):
 /// the first half of the pairs by the column, the second by the row, at the frequencies of [`sin_cos`].
 ///
@@ -64,6 +79,8 @@ pub enum Positions {
     /// [`sin_cos`], added to the tokens.
     #[default]
     SinCos,
+    /// [`sin_cos_timm`], added to the tokens: the same numbers in another order, for weights that were trained so.
+    SinCosTimm,
     /// [`rotations`] of queries and keys; nothing is added.
     #[serde(rename = "rope_2d", alias = "rope2d")]
     Rope2d,
@@ -94,6 +111,7 @@ impl PositionTable {
         };
         match kind {
             Positions::SinCos => Self { added: Some(table(sin_cos(grid, width))), rotation: None },
+            Positions::SinCosTimm => Self { added: Some(table(sin_cos_timm(grid, width))), rotation: None },
             Positions::Rope2d => Self { added: None, rotation: Some(rotations(grid, head_width).map(table)) },
         }
     }

@@ -1,5 +1,6 @@
 //! A learner to a checkpoint and back, bit for bit.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -15,7 +16,7 @@ use crate::config::Recipe;
 use crate::step::Learner;
 
 /// The file of each list of parameters but the moments, which share one.
-const FILES: [(&str, &str); 3] = [
+pub(super) const FILES: [(&str, &str); 3] = [
     ("encoder", "encoder.safetensors"),
     ("target_encoder", "target.safetensors"),
     ("predictor", "predictor.safetensors"),
@@ -41,6 +42,28 @@ fn place_of(list: &str) -> (&'static str, String) {
         Some((_, file)) => (file, String::new()),
         None => (OPTIMISER, format!("{list}.")),
     }
+}
+
+/// The same in one checkpoint: where it has one encoder, that is both.
+fn place_in(checkpoint: &Checkpoint, list: &str) -> (&'static str, String) {
+    let (file, prefix) = place_of(list);
+    let [(_, context), (_, target), _] = FILES;
+    let other = match list {
+        "encoder" => target,
+        "target_encoder" => context,
+        _ => return (file, prefix),
+    };
+    if is_imported(checkpoint) && !checkpoint.has(file) { (other, prefix) } else { (file, prefix) }
+}
+
+/// Whether it came from elsewhere, where optimisers and predictors are others.
+fn is_imported(checkpoint: &Checkpoint) -> bool {
+    checkpoint.card().notes.get("imported").is_some()
+}
+
+fn is_begun_anew(checkpoint: &Checkpoint, file: &str) -> bool {
+    let [.., (_, predictor)] = FILES;
+    is_imported(checkpoint) && !checkpoint.has(file) && [predictor, OPTIMISER].contains(&file)
 }
 
 impl Learner {
@@ -87,8 +110,11 @@ impl Learner {
         Self::restore_as(checkpoint, card.recipe.clone(), card.seed, device)
     }
 
-    /// The same numbers and steps under another recipe and seed: other schedules, another loss, another mask; the sizes must be
-    /// the checkpoint's. A cool-down begins so.
+    /// The same numbers and steps under another recipe and seed: other schedules, another loss, another mask; sizes and positions must
+    /// be the checkpoint's. A cool-down begins so.
+    ///
+    /// What an imported checkpoint never had begins anew: moments at 0, a predictor as drawn, and of two encoders each with the
+    /// other's numbers where it has none.
     ///
     /// # Errors
     /// As [`Learner::restore`].
@@ -98,12 +124,17 @@ impl Learner {
         run_seed: u64,
         device: &Device,
     ) -> Result<Self, CheckpointError> {
+        let (here, there) = (recipe.positions, checkpoint.card().recipe.positions);
+        if here != there {
+            let problem = format!("its tokens know their place by {there:?}, not by {here:?} (`positions`)");
+            return Err(CheckpointError::mismatch(checkpoint.dir(), problem));
+        }
         let mut learner = Self::new(recipe, run_seed, device)?;
         // Of each tensor: its name here, its file, its name there, its shape.
         let wanted: Vec<_> = learner
             .lists()
             .flat_map(|(list, params)| {
-                let (file, prefix) = place_of(list);
+                let (file, prefix) = place_in(checkpoint, list);
                 let spec = params.specs().iter();
                 spec.map(move |spec| {
                     (format!("{list}.{}", spec.name), file, format!("{prefix}{}", spec.name), spec.shape.clone())
@@ -113,10 +144,14 @@ impl Learner {
         let mut files: Vec<&str> = wanted.iter().map(|(_, file, ..)| *file).collect();
         files.dedup();
         for file in files {
+            if is_begun_anew(checkpoint, file) {
+                continue;
+            }
             let tensors = checkpoint.tensors(file)?;
             let of_file = wanted.iter().filter(|(_, of, ..)| *of == file);
             let n_there = tensors.names()?.len();
-            let n_wanted = of_file.clone().count();
+            // Two lists may be read from one file.
+            let n_wanted = of_file.clone().map(|(.., there, _)| there).collect::<BTreeSet<_>>().len();
             if n_there != n_wanted {
                 let problem = format!("it has {n_there} tensors, the recipe of its checkpoint {n_wanted}");
                 return Err(CheckpointError::mismatch(&checkpoint.dir().join(file), problem));

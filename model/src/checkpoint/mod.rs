@@ -14,6 +14,7 @@
 mod card;
 mod error;
 mod learner;
+pub mod pytorch;
 mod read;
 #[cfg(test)]
 mod tests;

@@ -15,5 +15,6 @@ mod memory;
 mod objective;
 mod parity;
 mod probe;
+mod published;
 mod tensorboard;
 mod tidy;

@@ -114,6 +114,11 @@ impl LogMel {
         self.kernel.log().floor
     }
 
+    /// The value of cells that no sample reaches.
+    pub fn pad_value(&self) -> f32 {
+        self.pad_value
+    }
+
     /// Peak of every mel band, in Hz.
     pub fn mel_centres_hz(&self) -> &[f64] {
         self.kernel.bank().centres_hz()

@@ -14,7 +14,9 @@ pub use dataset::{
     AudiosetArgs, DatasetArgs, DatasetVerb, Esc50Args, FolderArgs, Fsd50kArgs, Links, MakeArgs, RefineArgs,
     RefineOptions, ScanArgs, ShowManifestArgs, XaresArgs,
 };
-pub use model::{CheckpointArgs, CheckpointVerb, DiffArgs, EmbedArgs, Encoder, ExportArgs, ShowArgs};
+pub use model::{
+    CheckpointArgs, CheckpointVerb, DiffArgs, EmbedArgs, Encoder, ExportArgs, ImportArgs, PublishedPreset, ShowArgs,
+};
 pub use query::{AnswerFormat, QueryArgs, TableArg};
 pub use value::{Override, Part, PatchSize, ReportFile, ReportFormat, Shares};
 

@@ -1,13 +1,15 @@
 //! Embeddings of new audio: the front end of a checkpoint replayed over it, its encoder, and what tokens become.
 
 mod pooling;
+mod published;
 mod replay;
 
 use ajepa_model::checkpoint::Card;
 use ajepa_model::{EncoderChoice, EncoderConfig};
 
 pub use pooling::{Pooling, mean};
-pub use replay::{EmbedGraph, ReplayError, Rows, embed_graph};
+pub use published::published_front_end;
+pub use replay::{EmbedGraph, ReplayError, Rows, embed_graph, picture_stages};
 
 /// Names the numbers of a checkpoint's encoders: equal weights, equal digest, wherever the folder lies and whatever it is called.
 ///

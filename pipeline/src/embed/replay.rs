@@ -144,6 +144,16 @@ fn as_written(stage: &Value) -> Value {
     Value::Object(fields)
 }
 
+/// The stages that make a picture of a decoded clip, in order; why they are not known is said in words.
+///
+/// # Errors
+/// What of the front end cannot be replayed.
+pub fn picture_stages(front_end: &FrontEnd) -> Result<Vec<Value>, String> {
+    let (mut stages, _) = chain(front_end)?;
+    stages.retain(|stage| !["decode", "downmix"].contains(&type_of(stage)));
+    Ok(stages)
+}
+
 /// The stages to replay, in order, and the seconds that a crop left of a clip.
 fn chain(front_end: &FrontEnd) -> Result<(Vec<Value>, Option<f64>), String> {
     let last = front_end.stages.last().ok_or("it does not say which stages made its pictures")?;

@@ -72,7 +72,7 @@ fn an_export_holds_the_encoder_to_the_last_bit() {
     let place = place_with_model();
     place.done("checkpoint export best --out exported");
     let out = files(&place.path("exported"));
-    assert_eq!(out.keys().collect::<Vec<_>>(), ["README.md", "config.json", "model.safetensors"]);
+    assert_eq!(out.keys().collect::<Vec<_>>(), ["README.md", "audio_jepa.py", "config.json", "model.safetensors"]);
     assert_eq!(out["model.safetensors"], files(&place.path("best"))["target.safetensors"]);
     let tensors = SafeTensors::deserialize(&out["model.safetensors"]).expect("saved");
     assert_eq!(tensors.tensor("patch_embed.proj.weight").expect("saved").shape(), [WIDTH, 1, 16, 16]);

@@ -25,6 +25,7 @@ mod mutate;
 mod overrides;
 mod program;
 mod promises;
+mod published;
 #[cfg(feature = "sql")]
 mod query;
 mod run;

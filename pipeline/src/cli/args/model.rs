@@ -87,13 +87,14 @@ pub enum Encoder {
     Context,
 }
 
-/// `checkpoint show|diff|export`.
+/// `checkpoint show|diff|import|export`.
 #[derive(Debug, Clone, PartialEq, Args)]
 #[command(after_help = "\
 Examples:
   ajepa-pipe checkpoint show out/model
   ajepa-pipe checkpoint diff step-00010000 step-00020000
-  ajepa-pipe checkpoint export out/model --out encoder      safetensors, config.json, a model card")]
+  ajepa-pipe checkpoint import jepa.ckpt --out published    the weights that PyTorch trained
+  ajepa-pipe checkpoint export out/model --out encoder      for PyTorch: safetensors, a module, a card")]
 pub struct CheckpointArgs {
     /// What to do.
     #[command(subcommand)]
@@ -107,7 +108,9 @@ pub enum CheckpointVerb {
     Show(ShowArgs),
     /// Say where two checkpoints differ: recipe, and each tensor
     Diff(DiffArgs),
-    /// Write one encoder for other programs: model.safetensors, config.json, README.md
+    /// Make a checkpoint of a published file of PyTorch's (.ckpt, .pt, .safetensors)
+    Import(ImportArgs),
+    /// Write one encoder for other programs: model.safetensors, config.json, audio_jepa.py, README.md
     Export(ExportArgs),
 }
 
@@ -154,17 +157,67 @@ pub struct DiffArgs {
     pub top: NonZeroUsize,
 }
 
+/// `checkpoint import FILE --out DIR`.
+#[derive(Debug, Clone, PartialEq, Args)]
+#[command(after_help = "\
+Examples:
+  ajepa-pipe checkpoint import jepa.ckpt --out published
+  ajepa-pipe checkpoint import audio-jepa-base.safetensors --out base
+  ajepa-pipe embed -c published -o birds.parquet recordings/
+
+Read are the layouts of the code of 2025 (encoder, target_encoder; attn.Wqkv or attn.qkv) and of 2026
+(student, teacher), with _orig_mod. or without. Which preset it is follows from them and the positions;
+every name and shape is compared, and what does not fit is refused by its name. Nothing that is in a
+file is executed: a pickle is parsed, and of its classes only tensors are known. There is no optimiser
+in the checkpoint: `from_checkpoint` begins with fresh moments.")]
+pub struct ImportArgs {
+    /// The file: an archive of torch.save (.ckpt, .pt), or .safetensors
+    #[arg(value_name = "FILE")]
+    pub path: PathBuf,
+
+    /// The folder to make
+    #[arg(long, short, value_name = "DIR")]
+    pub out: PathBuf,
+
+    /// Which preset [default: what layout and positions say]
+    #[arg(long, value_enum, value_name = "NAME")]
+    pub preset: Option<PublishedPreset>,
+
+    /// Attention heads [default: what the file says, else the width over 64]
+    #[arg(long, value_name = "N", value_parser = value::at_least_one)]
+    pub heads: Option<NonZeroUsize>,
+
+    /// Leave out tensors that nothing is known of, where they would be refused
+    #[arg(long)]
+    pub skip_unexpected: bool,
+}
+
+/// A published preset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum PublishedPreset {
+    /// As the paper prints it: 256 frames x 128 mels
+    #[value(name = "paper-2025")]
+    Paper2025,
+    /// The authors' code: 512 frames x 96 mels
+    #[value(name = "code-225b816")]
+    Code225b816,
+    /// The re-implementation behind Audio-JEPA-base: 128 mels x 256 frames
+    #[value(name = "base-2026")]
+    Base2026,
+}
+
 /// `checkpoint export C --out DIR`.
 #[derive(Debug, Clone, PartialEq, Args)]
 #[command(after_help = "\
 Examples:
   ajepa-pipe checkpoint export out/model --out encoder
-  ajepa-pipe checkpoint export out/model --out encoder --encoder context
+  ajepa-pipe checkpoint export out/model --out encoder --encoder context --license CC-BY-4.0
 
-  python:  safetensors.torch.load_file('encoder/model.safetensors')
+  python:  from audio_jepa import AudioJepaEncoder        # encoder/audio_jepa.py, needs torch alone
+           AudioJepaEncoder.from_pretrained('encoder').embed(audio)
 
-Names and shapes are those of a PyTorch ViT; config.json has sizes and front end, README.md says
-how to use it.")]
+Names and shapes are those of a PyTorch ViT; config.json has sizes and front end, README.md is a model
+card. ONNX is not written: nothing in Rust exports it, and torch.onnx.export takes the module that is.")]
 pub struct ExportArgs {
     /// The folder of a checkpoint, or of a run: its best checkpoint by probe, else its newest
     #[arg(value_name = "DIR")]
@@ -177,4 +230,8 @@ pub struct ExportArgs {
     /// Which encoder [default: the target where there is one]
     #[arg(long, value_enum, value_name = "WHICH")]
     pub encoder: Option<Encoder>,
+
+    /// Licence of the weights, for the model card [default: the card says that none is stated]
+    #[arg(long, value_name = "NAME")]
+    pub license: Option<String>,
 }

@@ -49,7 +49,7 @@ pub fn act(cli: &Cli, registry: &Registry) -> Exit {
         Verb::Bench(args) => bench::bench(args, registry),
         Verb::Query(args) => query::query(args),
         Verb::Embed(args) => embed::embed(args, registry),
-        Verb::Checkpoint(args) => checkpoint::checkpoint(args),
+        Verb::Checkpoint(args) => checkpoint::checkpoint(args, registry),
     }
 }
 

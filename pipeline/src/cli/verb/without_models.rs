@@ -23,9 +23,10 @@ pub mod checkpoint {
 
     use crate::cli::args::CheckpointArgs;
     use crate::cli::exit::Exit;
+    use crate::stages::Registry;
 
     /// Refuses.
-    pub fn checkpoint(_: &CheckpointArgs) -> Exit {
+    pub fn checkpoint(_: &CheckpointArgs, _: &Registry) -> Exit {
         super::refuse("checkpoint")
     }
 

@@ -1,4 +1,4 @@
-//! `checkpoint export`: one encoder as safetensors, its sizes as JSON, and a page that says how to use it.
+//! `checkpoint export`: one encoder as safetensors, its sizes as JSON, a PyTorch module that loads both, and a model card.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -6,15 +6,22 @@ use std::sync::Arc;
 
 use ajepa_model::EncoderChoice;
 use ajepa_model::checkpoint::{Card, Checkpoint};
+use ajepa_ops::mel::LogMelConfig;
+use ajepa_ops::normalize::{NormalizeConfig, NormalizePreset};
 use ajepa_store::{Fs, PendingFolder, RealFs, commit_bytes};
 use serde_json::{Value, json};
 
 use super::open;
+use super::show::{preset_words, scores};
 use crate::cli::args::ExportArgs;
 use crate::cli::exit::Exit;
 use crate::cli::format::count;
 use crate::cli::verb::{fail, print};
-use crate::embed::{digest, encoder_words};
+use crate::embed::{digest, encoder_words, picture_stages};
+use crate::front_end::FrontEnd;
+
+/// The module, as it lies in the repository and is tested from there.
+const MODULE: &str = include_str!("../../../../../model/python/audio_jepa.py");
 
 /// Writes the folder, whole or not at all.
 pub fn export(args: &ExportArgs) -> Exit {
@@ -23,8 +30,10 @@ pub fn export(args: &ExportArgs) -> Exit {
         Err(exit) => return exit,
     };
     let choice = args.encoder.map_or_else(|| EncoderChoice::usual(&checkpoint), EncoderChoice::from);
-    match write(&checkpoint, choice, &args.out) {
-        Ok(true) => print(&format!("{}: model.safetensors, config.json, README.md\n", args.out.display())),
+    match write(&checkpoint, choice, args) {
+        Ok(true) => {
+            print(&format!("{}: model.safetensors, config.json, audio_jepa.py, README.md\n", args.out.display()))
+        }
         Ok(false) => {
             eprintln!("error: {} is there already: it stays as it is; name another folder", args.out.display());
             Exit::Usage
@@ -33,7 +42,8 @@ pub fn export(args: &ExportArgs) -> Exit {
     }
 }
 
-fn write(checkpoint: &Checkpoint, choice: EncoderChoice, out: &Path) -> Result<bool, String> {
+fn write(checkpoint: &Checkpoint, choice: EncoderChoice, args: &ExportArgs) -> Result<bool, String> {
+    let out: &Path = &args.out;
     if out.exists() {
         return Ok(false);
     }
@@ -43,11 +53,14 @@ fn write(checkpoint: &Checkpoint, choice: EncoderChoice, out: &Path) -> Result<b
     let names = tensors.names().map_err(|error| words(&error))?;
     let fs: Arc<dyn Fs> = Arc::new(RealFs);
     let folder = PendingFolder::create(&fs, out.to_owned()).map_err(|error| words(&error))?;
-    let page = page(checkpoint.card(), &config, &names);
+    let page = page(checkpoint.card(), &config, &names, args.license.as_deref());
     let json = format!("{config:#}\n");
-    for (name, bytes) in
-        [("model.safetensors", tensors.bytes()), ("config.json", json.as_bytes()), ("README.md", page.as_bytes())]
-    {
+    for (name, bytes) in [
+        ("model.safetensors", tensors.bytes()),
+        ("config.json", json.as_bytes()),
+        ("audio_jepa.py", MODULE.as_bytes()),
+        ("README.md", page.as_bytes()),
+    ] {
         commit_bytes(&fs, folder.path().join(name), bytes).map_err(|error| words(&error))?;
     }
     folder.commit_new().map_err(|error| words(&error))
@@ -76,7 +89,9 @@ fn config(card: &Card, choice: EncoderChoice) -> Result<Value, String> {
         "encoder": choice,
         "steps": card.steps,
         "digest": digest(card),
+        "data_hash": card.data_hash,
         "front_end": front_end(card),
+        "input": input(card),
         "program": format!("ajepa-pipe {}", card.code_version),
     }))
 }
@@ -91,10 +106,50 @@ fn front_end(card: &Card) -> Value {
     front_end
 }
 
+/// What audio_jepa.py makes pictures by: the level and the numbers of a log-mel, or why it cannot.
+fn input(card: &Card) -> Value {
+    let known = serde_json::from_value::<FrontEnd>(card.front_end.clone())
+        .map_err(|_| "the checkpoint does not say what made its pictures".to_owned())
+        .and_then(|front_end| picture_stages(&front_end))
+        .and_then(|stages| plain_input(&stages));
+    known.unwrap_or_else(|problem| json!({ "problem": problem }))
+}
+
+fn plain_input(stages: &[Value]) -> Result<Value, String> {
+    let (mut level, mut mel) = (Value::Null, None);
+    for stage in stages {
+        let config = &stage["config"];
+        match stage["type"].as_str().unwrap_or_default() {
+            "resample" if mel.is_none() => {}
+            "normalize" if mel.is_none() && level.is_null() => {
+                let rule =
+                    serde_json::from_value::<NormalizeConfig>(config.clone()).map_err(|error| error.to_string())?;
+                if !matches!(rule.preset, NormalizePreset::Code225b816 | NormalizePreset::Mean) {
+                    return Err(format!("normalize to {} is not in it", json!(rule.preset)));
+                }
+                level = json!(rule.preset);
+            }
+            "log_mel" if mel.is_none() => {
+                let config =
+                    serde_json::from_value::<LogMelConfig>(config.clone()).map_err(|error| error.to_string())?;
+                mel = Some(config.numbers().map_err(|error| error.to_string())?);
+            }
+            other => return Err(format!("stage {other} is not in it")),
+        }
+    }
+    let mel = mel.ok_or("there is no log_mel")?;
+    Ok(json!({ "level": level, "mel": mel }))
+}
+
 /// The model card: facts of the checkpoint alone.
-fn page(card: &Card, config: &Value, names: &[(String, Vec<usize>)]) -> String {
+fn page(card: &Card, config: &Value, names: &[(String, Vec<usize>)], license: Option<&str>) -> String {
     let recipe = &card.recipe;
     let mut out = String::new();
+    let _ = writeln!(
+        out,
+        "---\nlicense: {}\nlibrary_name: pytorch\npipeline_tag: feature-extraction\ntags: [audio, audio-jepa]\n---\n",
+        json!(license.unwrap_or("other"))
+    );
     let _ = writeln!(out, "# Audio-JEPA encoder, step {}\n", count(card.steps));
     let _ = writeln!(
         out,
@@ -106,11 +161,37 @@ fn page(card: &Card, config: &Value, names: &[(String, Vec<usize>)]) -> String {
         recipe.encoder.width
     );
     let _ = writeln!(out, "| | |\n|---|---|");
+    let _ = writeln!(out, "| preset | `{}` |", preset_words(card));
     for key in
         ["steps", "image_size", "patch_size", "grid", "time_axis", "positions", "layer_norm_eps", "digest", "program"]
     {
         let _ = writeln!(out, "| {key} | `{}` |", config[key].to_string().trim_matches('"'));
     }
+    let _ = writeln!(out, "| data, hash | `{}` |", card.data_hash.as_deref().unwrap_or("unknown"));
+    let _ = writeln!(out, "| licence of the weights | {} |", license.unwrap_or("not stated by whoever exported them"));
+    let scores = scores(&card.notes);
+    for words in &scores {
+        let _ = writeln!(out, "| noted in training | `{words}` |");
+    }
+    if scores.is_empty() {
+        let _ = writeln!(out, "| scores | unknown |");
+    }
+    let use_of_audio = match config["input"]["problem"].as_str() {
+        None => "vectors = encoder.embed(audio)   # [clips, samples] at encoder.rate_hz -> [clips, width]",
+        Some(_) => "tokens = encoder(pictures)   # [clips, rows, cols] -> [clips, tokens, width]",
+    };
+    let _ = writeln!(
+        out,
+        "\n## Use\n\n`audio_jepa.py` is the encoder in PyTorch, in one file that needs torch alone.\n\n```python\n\
+         from audio_jepa import AudioJepaEncoder\n\nencoder = AudioJepaEncoder.from_pretrained(\".\")\n{use_of_audio}\n```"
+    );
+    if let Some(problem) = config["input"]["problem"].as_str() {
+        let _ = writeln!(out, "\nIt has no front end for these pictures ({problem}): `ajepa-pipe` makes them.");
+    }
+    let _ = writeln!(
+        out,
+        "\nThere is no ONNX file: no exporter in Rust writes one. `torch.onnx.export` takes this module, from pictures to tokens."
+    );
     let _ = writeln!(out, "\n## Input\n\nA picture is made by these stages, in order:\n\n```yaml");
     let stages = config["front_end"]["stages"].as_array();
     for stage in stages.into_iter().flatten() {
@@ -129,6 +210,10 @@ fn page(card: &Card, config: &Value, names: &[(String, Vec<usize>)]) -> String {
             "Fixed positions are added to the embedded patches: half of a vector for the column, then half for the row, each \
              [sin(p w_k), cos(p w_k)] with w_k = 10000^(-k / (width / 4)). They are computed, not stored."
         }
+        ajepa_model::Positions::SinCosTimm => {
+            "Fixed positions are added to the embedded patches: quarters of a vector for sin(row w_k), sin(column w_k), cos(row w_k), \
+             cos(column w_k), with w_k = 10000^(-k / (width / 4)), as timm has them. They are computed, not stored."
+        }
         ajepa_model::Positions::Rope2d => {
             "Queries and keys are turned by their place (RoPE along two axes): in each head the first half of the pairs by the \
              column, the second by the row, w_k = 10000^(-k / (head width / 4)). Nothing is stored for it."
@@ -138,7 +223,7 @@ fn page(card: &Card, config: &Value, names: &[(String, Vec<usize>)]) -> String {
         out,
         "## Weights\n\n`model.safetensors` has names and shapes as PyTorch's (`nn.Linear` is [out, in], `patch_embed.proj` an `nn.Conv2d` \
          whose stride is its kernel). Blocks are pre-norm with exact GELU; `attn.Wqkv` gives queries, keys and values in this \
-         order. {positions}\n\n```python\nfrom safetensors.torch import load_file\nweights = load_file(\"model.safetensors\")\n```\n"
+         order. {positions}\n"
     );
     let _ = writeln!(out, "| tensor | shape |\n|---|---|");
     for (name, shape) in names {

@@ -1,7 +1,8 @@
-//! `checkpoint`: what one is, where two differ, and one encoder for other programs.
+//! `checkpoint`: what one is, where two differ, one of PyTorch's, and one encoder for other programs.
 
 mod diff;
 mod export;
+mod import;
 mod show;
 
 use std::path::Path;
@@ -13,13 +14,15 @@ use serde_json::Value;
 use super::fail;
 use crate::cli::args::{CheckpointArgs, CheckpointVerb, ShowArgs};
 use crate::cli::exit::Exit;
+use crate::stages::Registry;
 use crate::stages::sink_train::DATA;
 
 /// Does what is asked.
-pub fn checkpoint(args: &CheckpointArgs) -> Exit {
+pub fn checkpoint(args: &CheckpointArgs, registry: &Registry) -> Exit {
     match &args.verb {
         CheckpointVerb::Show(args) => show::show(args),
         CheckpointVerb::Diff(args) => diff::diff(args),
+        CheckpointVerb::Import(args) => import::import(args, registry),
         CheckpointVerb::Export(args) => export::export(args),
     }
 }

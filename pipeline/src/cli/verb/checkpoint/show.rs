@@ -125,8 +125,13 @@ fn text(checkpoint: &Checkpoint) -> Result<String, String> {
     Ok(out)
 }
 
+/// The name of a preset in graphs.
+pub(super) fn preset_name(preset: Preset) -> &'static str {
+    PRESETS.iter().find(|(_, of)| *of == preset).map_or("?", |(name, _)| name)
+}
+
 /// The preset that the recipe is nearest to, and the fields that are others.
-fn preset_words(card: &Card) -> String {
+pub(super) fn preset_words(card: &Card) -> String {
     let ours = json!(card.recipe);
     let fields = |preset: Preset| {
         let theirs = json!(preset.recipe());
@@ -182,7 +187,7 @@ fn front_end_words(card: &Card) -> Vec<String> {
 }
 
 /// The numbers and words of what telemetry noted, by their path.
-fn scores(notes: &Value) -> Vec<String> {
+pub(super) fn scores(notes: &Value) -> Vec<String> {
     let map = match notes {
         Value::Object(map) => map,
         Value::Null => return Vec::new(),
