@@ -17,3 +17,4 @@ mod parity;
 mod probe;
 mod tensorboard;
 mod tidy;
+mod xares;
