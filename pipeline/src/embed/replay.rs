@@ -103,7 +103,9 @@ pub fn embed_graph(checkpoint: &Checkpoint, wanted: &EmbedGraph, registry: &Regi
     let window_s = crop_s.map_or(picture_s, |crop_s| crop_s.min(picture_s));
     let at = stages.iter().position(|stage| !STREAMING.contains(&type_of(stage))).unwrap_or(stages.len());
     let mut all = vec![json!({ "type": "source_files", "paths": wanted.audio })];
-    all.extend(stages[..at].iter().map(as_written));
+    let resamples = wanted.together.as_ref().is_some_and(|together| together.rate_hz.is_some());
+    let before = stages[..at].iter().filter(|stage| !(resamples && type_of(stage) == "resample"));
+    all.extend(before.map(as_written));
     if let Some(together) = &wanted.together {
         let mut stage = serde_json::to_value(together).unwrap_or_default();
         stage["type"] = json!("pad_together");

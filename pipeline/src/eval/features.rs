@@ -81,11 +81,18 @@ pub struct Encoding<'a> {
 
 impl Encoding<'_> {
     fn together(&self, protocol: &Protocol) -> PadTogetherConfig {
-        let clips = match self.mode {
-            Mode::Xares => self.together.unwrap_or(protocol.encode_clips),
-            Mode::Clean => 1,
+        let (clips, rate_hz) = match self.mode {
+            Mode::Xares => (self.together.unwrap_or(protocol.encode_clips), self.rate_hz()),
+            Mode::Clean => (1, None),
         };
-        PadTogetherConfig { clips, crop_seconds: protocol.crop_s }
+        PadTogetherConfig { clips, crop_seconds: protocol.crop_s, rate_hz }
+    }
+
+    /// The rate that the checkpoint hears at, where it resamples.
+    fn rate_hz(&self) -> Option<u32> {
+        let stages = self.checkpoint.card().front_end["stages"].as_array()?;
+        let resample = stages.iter().find(|stage| stage["type"] == "resample")?;
+        resample["config"]["rate_hz"].as_u64().and_then(|rate_hz| u32::try_from(rate_hz).ok())
     }
 
     /// Where the embeddings of a split are kept: named after the encoder's numbers, the clips and what is done to them.

@@ -140,11 +140,6 @@ impl Protocol {
         XARES.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map_or(OWN, |(_, protocol)| *protocol)
     }
 
-    /// Clips that are filled up together.
-    pub fn together(&self, mode: Mode) -> usize {
-        if mode == Mode::Xares { self.encode_clips } else { 1 }
-    }
-
     /// Whether neighbours are asked.
     pub fn asks_neighbours(&self, mode: Mode, kind: Kind) -> bool {
         match (mode, kind) {

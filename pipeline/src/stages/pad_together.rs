@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use ajepa_ops::OpError;
+use ajepa_ops::resample::HannSinc;
 use arrow::array::{RecordBatch, UInt32Array};
 use arrow::compute::{concat_batches, take_record_batch};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::waveform::waveform;
+use super::waveform::{mono, waveform};
 use crate::columns::RowBuilder;
 use crate::engine::FoldCx;
 use crate::row::{Audio, Cell, Row, Samples};
@@ -23,8 +24,9 @@ const ROWS: usize = 16;
 /// Samples of rows that are given on, from which on they are not kept any longer.
 const MAX_HELD: usize = 8 << 20;
 
-/// What X-ARES 0.1.3 does to clips before they are encoded, so that numbers can be set beside its own: clips are cut into crops, taken
-/// some at a time in their order, and filled up with silence to the longest of these; the silence is part of what is encoded then.
+/// What X-ARES 0.1.3 does to clips before they are encoded, so that numbers can be set beside its own: clips are resampled as it does it,
+/// cut into crops, taken some at a time in their order, and filled up with silence to the longest of these; the silence is part of what
+/// is encoded then.
 ///
 /// Of crops of one clip that are taken together only the first is given on, for X-ARES writes them under one name and reads the first.
 /// With `clips: 1` nothing is filled up and no crop is lost. `clip_id` of a crop is the clip's with `@` and its second behind.
@@ -39,6 +41,10 @@ pub struct PadTogetherConfig {
     /// Default: clips are not cut.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub crop_seconds: Option<f64>,
+    /// Sample rate that clips are brought to first, by the filter that torchaudio has by default; 1000 to 768000. It aliases:
+    /// `resample` is the better one. Default: clips keep their rate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate_hz: Option<u32>,
 }
 
 fn sixteen() -> usize {
@@ -48,7 +54,8 @@ fn sixteen() -> usize {
 impl StageConfig for PadTogetherConfig {
     fn plan(&self, inputs: &[Schema]) -> Result<StagePlan, PlanError> {
         self.validate()?;
-        let audio = AudioType { max_s: self.crop_seconds, ..waveform(inputs)?.clone() };
+        let given = if self.rate_hz.is_some() { mono(inputs)? } else { waveform(inputs)? };
+        let audio = AudioType { max_s: self.crop_seconds, rate_hz: self.rate_hz.or(given.rate_hz), ..given.clone() };
         let output = inputs[0]
             .clone()
             .with("audio", ColumnType::Audio(audio))
@@ -61,6 +68,9 @@ impl StageConfig for PadTogetherConfig {
         if let Some(seconds) = self.crop_seconds.filter(|seconds| !(*seconds > 0.0 && seconds.is_finite())) {
             return Err(PlanError::field("crop_seconds", format!("crops of {seconds} s"), "more than 0, such as 10"));
         }
+        if let Some(rate_hz) = self.rate_hz {
+            HannSinc::new(rate_hz, rate_hz)?;
+        }
         super::checks::at_least_one("clips", self.clips)
     }
 
@@ -71,6 +81,7 @@ impl StageConfig for PadTogetherConfig {
             together: Vec::new(),
             ready: Vec::new(),
             n_ready: 0,
+            resampler: None,
         })))
     }
 }
@@ -83,6 +94,8 @@ struct PadTogether {
     ready: Vec<RecordBatch>,
     /// Samples in them.
     n_ready: usize,
+    /// For the rate of the clip before.
+    resampler: Option<(u32, HannSinc)>,
 }
 
 /// A clip, or a crop of one.
@@ -96,7 +109,7 @@ struct Part {
 impl PadTogether {
     /// Cuts the clip of row `at` and takes its parts in.
     fn take(&mut self, rows: &Arc<RecordBatch>, at: usize, cx: &mut FoldCx<'_>) -> Result<(), StageError> {
-        let samples = match whole(rows, at) {
+        let samples = match whole(rows, at).and_then(|samples| self.resampled(samples)) {
             Ok(samples) => samples,
             Err(error) => {
                 cx.reject(rows, at, error);
@@ -117,6 +130,19 @@ impl PadTogether {
             self.add(Part { row: row.clone(), start_s, samples: Samples { values, ..samples } }, cx)?;
         }
         Ok(())
+    }
+
+    fn resampled(&mut self, samples: Samples) -> Result<Samples, ClipError> {
+        let Some(rate_hz) = self.config.rate_hz.filter(|rate_hz| *rate_hz != samples.rate_hz) else { return Ok(samples) };
+        if self.resampler.as_ref().is_none_or(|(known, _)| *known != samples.rate_hz) {
+            let fault = |error: ajepa_ops::ConfigError| ClipError::new("corrupt", error.to_string());
+            self.resampler = Some((samples.rate_hz, HannSinc::new(samples.rate_hz, rate_hz).map_err(fault)?));
+        }
+        let mut values = Vec::new();
+        if let Some((_, resampler)) = &self.resampler {
+            resampler.process(&samples.values, &mut values);
+        }
+        Ok(Samples { values, rate_hz, ..samples })
     }
 
     fn add(&mut self, part: Part, cx: &mut FoldCx<'_>) -> Result<(), StageError> {
@@ -148,8 +174,8 @@ impl PadTogether {
         let mut row = Row::new(origin.clone(), 0);
         if let Some(start_s) = start_s {
             row.set("clip_id", Cell::Str(format!("{}@{start_s}", row.str("clip_id"))));
-            row.set("offset_s", Cell::F64(row.f64("offset_s").unwrap_or(0.0) + start_s));
         }
+        row.set("offset_s", Cell::F64(row.f64("offset_s").unwrap_or(0.0) + start_s.unwrap_or(0.0)));
         row.set("duration_s", Cell::F64(samples.duration_s()));
         self.n_ready += samples.values.len();
         row.set("audio", Cell::Audio(Audio::Samples(samples)));
