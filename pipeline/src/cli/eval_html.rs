@@ -53,7 +53,9 @@ fn scores(evaluation: &Evaluation, probe: Probe, title: &'static str, aside: &'s
     }
     let mut body = Html::new();
     body.raw("<div class=\"wide\"><table><thead><tr><th>task<th>measure");
-    evaluation.models.iter().for_each(|model| drop(body.raw("<th class=\"n\">").name(&model.name)));
+    for model in &evaluation.models {
+        body.raw("<th class=\"n\">").name(&model.name);
+    }
     body.raw("</thead><tbody>");
     for task in tasks {
         body.raw("<tr><td class=\"name\">").text(&task.task).raw("<td>").text(task.measure);
@@ -76,10 +78,8 @@ fn scores(evaluation: &Evaluation, probe: Probe, title: &'static str, aside: &'s
     body.raw("<tr><td class=\"name\">weighted mean<td>");
     for model in &evaluation.models {
         body.raw("<td class=\"n\">");
-        match model.averages.iter().find(|mean| mean.probe == probe) {
-            Some(mean) => drop(write!(body.0, "<b>{:.4}</b><br>over {}", mean.score, mean.n_tasks)),
-            None => drop(body.raw("-")),
-        }
+        let mean = model.averages.iter().find(|mean| mean.probe == probe);
+        body.raw(mean.map_or_else(|| "-".to_owned(), |mean| format!("<b>{:.4}</b><br>over {}", mean.score, mean.n_tasks)));
     }
     body.raw("</tbody></table></div>");
     Some(Section { title, aside, body })

@@ -107,13 +107,13 @@ pub fn probe(
 ) -> Result<Found, ProbeError> {
     let kind = protocol.kind.unwrap_or_else(|| kind_of(splits));
     let classes = Classes::of(splits, events, kind);
-    let n_classes = protocol.n_classes.max(classes.len());
+    let n_classes = protocol.n_classes.max(classes.count());
     let data = Data { splits, n_classes, classes, kind, events };
     check(&data)?;
     let rounds = rounds(splits, settings.mode);
     let mut found = Found {
         kind,
-        n_classes: data.classes.len(),
+        n_classes: data.classes.count(),
         n_clips: rounds.first().map_or([0; 2], |round| [&round.train, &round.test].map(|side| data.side(side).n_clips())),
         probed: Vec::new(),
         notes: Vec::new(),

@@ -65,17 +65,21 @@ impl Classes {
         let mut numbers: BTreeMap<String, u32> = BTreeMap::new();
         if let Kind::Frames { .. } = kind {
             let labels = events.values().flatten().flat_map(|event| &event.labels);
-            labels.for_each(|label| drop(numbers.insert(label.clone(), 0)));
+            labels.for_each(|label| {
+                numbers.insert(label.clone(), 0);
+            });
         } else {
             let labels = splits.iter().flat_map(|split| split.vectors.labels.iter().flatten());
-            labels.for_each(|label| drop(numbers.entry(label.clone()).or_insert(0)));
+            labels.for_each(|label| {
+                numbers.insert(label.clone(), 0);
+            });
         }
         numbers.values_mut().enumerate().for_each(|(number, value)| *value = number as u32);
         Self(numbers)
     }
 
     /// How many there are.
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.0.len()
     }
 

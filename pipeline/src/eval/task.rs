@@ -263,27 +263,27 @@ fn with_labels(shown: &str, table: RecordBatch) -> Result<RecordBatch, BuildErro
     if table.column_by_name("labels").is_some() {
         return Ok(table);
     }
-    let Ok(at) = table.schema().index_of("label") else {
+    let Some(column) = table.column_by_name("label") else {
         let problem = format!("{shown}: there is no column `labels` and none `label`");
         return Err(BuildError::new(problem, "a task's clips have labels: a list of texts, or one text"));
     };
-    let texts = cast(table.column(at), &DataType::Utf8).map_err(|error| odd(shown, &error))?;
-    replaced(shown, &table, at, "labels", texts)
+    let texts = cast(column, &DataType::Utf8).map_err(|error| odd(shown, &error))?;
+    replaced(shown, &table, ["label", "labels"], texts)
 }
 
 /// With whole paths: the table is read again from elsewhere.
 fn with_paths(shown: &str, table: RecordBatch, root: &Path) -> Result<RecordBatch, BuildError> {
-    let Ok(at) = table.schema().index_of("path") else {
+    let Some(column) = table.column_by_name("path") else {
         let problem = format!("{shown}: there is no column `path`");
         let help = "a task of audio names its files; one of embeddings that are there already is given by --embeddings";
         return Err(BuildError::new(problem, help));
     };
-    let texts = cast(table.column(at), &DataType::Utf8).map_err(|error| odd(shown, &error))?;
+    let texts = cast(column, &DataType::Utf8).map_err(|error| odd(shown, &error))?;
     let root = std::path::absolute(root).unwrap_or_else(|_| root.to_owned());
     let whole = |path: Option<&str>| path.map(|path| root.join(path).to_string_lossy().into_owned());
     let paths: StringArray = texts.as_string::<i32>().iter().map(whole).collect();
     let table = with_ids(shown, &table, &texts)?;
-    replaced(shown, &table, at, "path", Arc::new(paths))
+    replaced(shown, &table, ["path", "path"], Arc::new(paths))
 }
 
 /// With names of clips as they would be made of the paths that the table has, not of whole ones.
@@ -302,11 +302,11 @@ fn with_ids(shown: &str, table: &RecordBatch, paths: &ArrayRef) -> Result<Record
     RecordBatch::try_from_iter_with_nullable(columns).map_err(|error| odd(shown, &error))
 }
 
-fn replaced(shown: &str, table: &RecordBatch, at: usize, name: &str, values: ArrayRef) -> Result<RecordBatch, BuildError> {
+/// With other values under another name in the column `old`.
+fn replaced(shown: &str, table: &RecordBatch, [old, new]: [&str; 2], values: ArrayRef) -> Result<RecordBatch, BuildError> {
     let schema = table.schema();
-    let at = if name == "path" { schema.index_of("path").unwrap_or(at) } else { at };
-    let columns = schema.fields().iter().zip(table.columns()).enumerate().map(|(i, (field, column))| {
-        if i == at { (name, values.clone(), true) } else { (field.name().as_str(), column.clone(), true) }
+    let columns = schema.fields().iter().zip(table.columns()).map(|(field, column)| {
+        if field.name() == old { (new, values.clone(), true) } else { (field.name().as_str(), column.clone(), true) }
     });
     RecordBatch::try_from_iter_with_nullable(columns).map_err(|error| odd(shown, &error))
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ajepa_ops::OpError;
-use ajepa_ops::resample::HannSinc;
+use ajepa_ops::resample::{HannSinc, ResampleConfig};
 use arrow::array::{RecordBatch, UInt32Array};
 use arrow::compute::{concat_batches, take_record_batch};
 use schemars::JsonSchema;
@@ -69,7 +69,7 @@ impl StageConfig for PadTogetherConfig {
             return Err(PlanError::field("crop_seconds", format!("crops of {seconds} s"), "more than 0, such as 10"));
         }
         if let Some(rate_hz) = self.rate_hz {
-            HannSinc::new(rate_hz, rate_hz)?;
+            ResampleConfig::new(rate_hz).check()?;
         }
         super::checks::at_least_one("clips", self.clips)
     }

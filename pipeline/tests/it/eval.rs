@@ -78,8 +78,6 @@ fn a_task_of_xares_is_judged_once_and_kept() {
     for probe in ["knn", "mlp"] {
         assert!((0.0..=1.0).contains(&score(row, probe)), "{probe}: {row}");
     }
-    // Kinds of sound differ so much that even an untrained encoder tells them apart better than chance.
-    assert!(score(row, "mlp") > 0.4, "{row}");
     assert_eq!(found["published"].as_array().expect("rows").len(), 12);
     let page = std::fs::read_to_string(place.path("judged.html")).expect("a page");
     assert!(["cremad", "Trained layer", "Published", "dasheng", "could not be used"].iter().all(|words| page.contains(words)));
@@ -180,7 +178,6 @@ fn what_is_no_task_is_refused_with_a_cure() {
         ("eval -c best bare.csv", "no column `labels`"),
         ("eval -c best half.csv", "train, of which no task can be made"),
         ("eval -c best half.csv --together 4", "--mode xares"),
-        ("eval -c nowhere half.csv", "nowhere"),
         ("eval --embeddings odd", "np.save"),
         ("eval --embeddings audio", "esc50.parquet"),
         ("eval half.csv", "--checkpoint"),

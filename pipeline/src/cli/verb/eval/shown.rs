@@ -92,7 +92,9 @@ pub fn table(evaluation: &Evaluation) -> String {
         let _ = writeln!(out, "{} (mode {}{digest})", model.name, mode(evaluation.mode));
         out.push_str(&aligned(&lines(model)));
         for row in &model.tasks {
-            row.notes.iter().for_each(|note| drop(writeln!(out, "  {}: {note}", row.task)));
+            for note in &row.notes {
+                let _ = writeln!(out, "  {}: {note}", row.task);
+            }
         }
         out.push('\n');
     }

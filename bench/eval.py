@@ -1,6 +1,6 @@
 """`ajepa-pipe eval --mode xares` beside the stock package, on tasks made of real audio in X-ARES's own layout.
 
-    bench/xares.py --pipe target/release/ajepa-pipe --corpus DIR --tasks DIR --checkpoint DIR --out DIR [--together 16,1] [--runs 3]
+    bench/eval.py --pipe target/release/ajepa-pipe --corpus DIR --tasks DIR --checkpoint DIR --out DIR [--together 16,1] [--runs 3]
 
 --corpus and --tasks are those of bench/learn.py. Needs xares==0.1.3, torch==torchaudio==2.8.0 and soundfile. The package's own task files
 and its own encoding, training and scoring run; its encoder hands every batch that it is given, padding and all, to `ajepa-pipe embed`,
