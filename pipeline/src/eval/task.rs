@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ajepa_datasets::{XARES_TASKS, XaresEvent, XaresTask};
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, ListBuilder, RecordBatch, StringArray, StringBuilder};
+use arrow::array::{ArrayRef, AsArray, BooleanArray, ListBuilder, RecordBatch, StringArray, StringBuilder};
 use arrow::compute::{cast, filter_record_batch};
 use arrow::datatypes::DataType;
 
