@@ -33,13 +33,18 @@ pub use features::{Features, Labelled, Labels, ProbeError};
 pub use head::{Average, Examples, Fitted, Frames, Head, HeadConfig, Measure, Order, xares_order};
 pub use knn::{KnnConfig, Similarity};
 pub use linear::{LinearConfig, LinearProbe};
-pub use score::{Interval, Scores, Votes, accuracy, balanced_accuracy, mean_average_precision, mean_average_precision_of_all};
+pub use score::{
+    Interval, Scores, Votes, accuracy, balanced_accuracy, mean_average_precision, mean_average_precision_of_all,
+};
 
 /// Does `one` for each of `jobs`, in the pool that the model's arithmetic runs on; results in the order of the jobs.
 ///
 /// # Errors
 /// The first that one of them gave.
-pub fn each<T: Sync, R: Send, E: Send>(jobs: &[T], one: impl Fn(&T) -> Result<R, E> + Sync + Send) -> Result<Vec<R>, E> {
+pub fn each<T: Sync, R: Send, E: Send>(
+    jobs: &[T],
+    one: impl Fn(&T) -> Result<R, E> + Sync + Send,
+) -> Result<Vec<R>, E> {
     use rayon::prelude::*;
     jobs.par_iter().map(one).collect()
 }

@@ -66,7 +66,8 @@ fn labelled<'a>(features: &'a [f32], labels: &'a Labels) -> Labelled<'a> {
 /// sum be.
 fn assert_as_stored(case: &str, fitted: &Fitted, last: f64, within: f64) {
     let stored = &stored()[case];
-    let numbers = |value: &Value| -> Vec<f64> { value.as_array().unwrap().iter().map(|x| x.as_f64().unwrap()).collect() };
+    let numbers =
+        |value: &Value| -> Vec<f64> { value.as_array().unwrap().iter().map(|x| x.as_f64().unwrap()).collect() };
     let near = |what: &str, got: &[f64], expected: &[f64], within: f64| {
         assert_eq!(got.len(), expected.len(), "{case} {what}");
         let off = got.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
@@ -137,7 +138,8 @@ impl Clips {
         let labels = chosen(&format!("{name} frames"), n * 16, 0.5);
         let of = |clip: usize, frame: usize| if frame < 16 { labels[clip * 16 + frame].clone() } else { Vec::new() };
         let frames = |clip: usize| -> Range<usize> { 0..lens[clip] };
-        let of_frames: Vec<Vec<u32>> = (0..n).flat_map(|clip| frames(clip).map(move |f| (clip, f))).map(|(c, f)| of(c, f)).collect();
+        let of_frames: Vec<Vec<u32>> =
+            (0..n).flat_map(|clip| frames(clip).map(move |f| (clip, f))).map(|(c, f)| of(c, f)).collect();
         let mut starts = vec![0];
         lens.iter().for_each(|len| starts.push(starts[starts.len() - 1] + len));
         let x = vectors(&format!("{name} frame"), &of_frames);

@@ -23,7 +23,9 @@ fn header(evaluation: &Evaluation) -> Section {
     let mut body = Html::new();
     let words = match evaluation.mode {
         Mode::Xares => "mode xares: as X-ARES 0.1.3 runs, quirks and all",
-        Mode::Clean => "mode clean: true lengths, cosine, every crop, no epoch chosen on what is scored; not to be set beside published numbers",
+        Mode::Clean => {
+            "mode clean: true lengths, cosine, every crop, no epoch chosen on what is scored; not to be set beside published numbers"
+        }
     };
     body.raw("<header><h1>Judged by probes</h1><p>").text(words).raw("</p></header>");
     for model in &evaluation.models {
@@ -79,7 +81,9 @@ fn scores(evaluation: &Evaluation, probe: Probe, title: &'static str, aside: &'s
     for model in &evaluation.models {
         body.raw("<td class=\"n\">");
         let mean = model.averages.iter().find(|mean| mean.probe == probe);
-        body.raw(mean.map_or_else(|| "-".to_owned(), |mean| format!("<b>{:.4}</b><br>over {}", mean.score, mean.n_tasks)));
+        body.raw(
+            mean.map_or_else(|| "-".to_owned(), |mean| format!("<b>{:.4}</b><br>over {}", mean.score, mean.n_tasks)),
+        );
     }
     body.raw("</tbody></table></div>");
     Some(Section { title, aside, body })

@@ -101,7 +101,8 @@ impl Encoding<'_> {
         let card = self.checkpoint.card();
         let how = serde_json::json!([self.together(&task.protocol), self.encoder, is_framed(task), card.front_end]);
         hasher.update(LAYOUT).update(how.to_string().as_bytes()).update(&split.bytes.to_le_bytes());
-        let texts = ["clip_id", "path", "member", "start", "start_s", "offset_s", "end", "end_s", "duration_s", "labels"];
+        let texts =
+            ["clip_id", "path", "member", "start", "start_s", "offset_s", "end", "end_s", "duration_s", "labels"];
         for column in texts.iter().filter_map(|name| split.clips.column_by_name(name)) {
             hash(&mut hasher, column);
         }
@@ -212,12 +213,15 @@ fn vectors(shown: &str, table: &RecordBatch) -> Result<Vectors, BuildError> {
     let fault = |problem: &str| BuildError::new(format!("{shown}: {problem}"), help);
     let column = |name: &str| table.column_by_name(name);
     let embedding = column("embedding").ok_or_else(|| fault("there is no column `embedding`"))?;
-    let (width, values) = numbers(embedding).ok_or_else(|| fault("its column `embedding` holds no lists of one length"))?;
+    let (width, values) =
+        numbers(embedding).ok_or_else(|| fault("its column `embedding` holds no lists of one length"))?;
     let ids: Vec<String> = match column("clip_id").map(|ids| cast(ids, &DataType::Utf8)) {
         Some(Ok(ids)) => ids.as_string::<i32>().iter().map(|id| id.unwrap_or_default().to_owned()).collect(),
         _ => (0..table.num_rows()).map(|row| row.to_string()).collect(),
     };
-    let labels = column("labels").or_else(|| column("label")).ok_or_else(|| fault("there is no column `labels` and none `label`"))?;
+    let labels = column("labels")
+        .or_else(|| column("label"))
+        .ok_or_else(|| fault("there is no column `labels` and none `label`"))?;
     let labels = texts(labels).ok_or_else(|| fault("its labels are neither texts nor lists of texts"))?;
     Ok(Vectors { ids, width, values, labels, hop_s: None })
 }
@@ -232,7 +236,9 @@ fn numbers(column: &ArrayRef) -> Option<(usize, Vec<f32>)> {
             lists.values().slice(lists.value_offset(0) as usize, n_rows * width)
         }
         DataType::List(item) | DataType::LargeList(item) => {
-            let large = cast(column, &DataType::LargeList(Arc::new(Field::new("item", item.data_type().clone(), true)))).ok()?;
+            let large =
+                cast(column, &DataType::LargeList(Arc::new(Field::new("item", item.data_type().clone(), true))))
+                    .ok()?;
             let lists = large.as_list::<i64>();
             let offsets = lists.value_offsets();
             let width = offsets.get(1)? - offsets.first()?;

@@ -27,9 +27,9 @@ pub fn read(path: &Path) -> Result<RecordBatch, BuildError> {
         return Err(fault(&format!("it has {rows} rows, and the .csv beside it {n}")));
     }
     let item = Arc::new(Field::new("item", DataType::Float32, false));
-    let lists = i32::try_from(width).ok().and_then(|width| {
-        FixedSizeListArray::try_new(item, width, Arc::new(Float32Array::from(numbers)), None).ok()
-    });
+    let lists = i32::try_from(width)
+        .ok()
+        .and_then(|width| FixedSizeListArray::try_new(item, width, Arc::new(Float32Array::from(numbers)), None).ok());
     let lists: ArrayRef = Arc::new(lists.ok_or_else(|| fault("its rows are too wide"))?);
     let schema = table.schema();
     let columns = schema.fields().iter().map(|field| field.name().as_str()).zip(table.columns().iter().cloned());

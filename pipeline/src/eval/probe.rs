@@ -114,16 +114,21 @@ pub fn probe(
     let mut found = Found {
         kind,
         n_classes: data.classes.count(),
-        n_clips: rounds.first().map_or([0; 2], |round| [&round.train, &round.test].map(|side| data.side(side).n_clips())),
+        n_clips: rounds
+            .first()
+            .map_or([0; 2], |round| [&round.train, &round.test].map(|side| data.side(side).n_clips())),
         probed: Vec::new(),
         notes: Vec::new(),
     };
     for &which in &settings.probes {
         let runs = match which {
             Probe::Knn if !protocol.asks_neighbours(settings.mode, kind) => continue,
-            Probe::Knn => rounds.iter().map(|round| neighbours(&data, round, settings)).collect::<Result<Vec<_>, _>>()?,
+            Probe::Knn => {
+                rounds.iter().map(|round| neighbours(&data, round, settings)).collect::<Result<Vec<_>, _>>()?
+            }
             Probe::Mlp => {
-                let all: Vec<(u64, &Round)> = (0..settings.seeds).flat_map(|seed| rounds.iter().map(move |r| (seed, r))).collect();
+                let all: Vec<(u64, &Round)> =
+                    (0..settings.seeds).flat_map(|seed| rounds.iter().map(move |r| (seed, r))).collect();
                 each(&all, |(seed, round)| trained(&data, protocol, round, *seed, settings))?
             }
         };
@@ -181,7 +186,9 @@ fn measure(kind: Kind, mode: Mode, batch_len: usize, hop_s: Option<f64>) -> Meas
 fn neighbours(data: &Data<'_>, round: &Round, settings: &Settings) -> Result<Run, ProbeError> {
     let (train, test) = (data.side(&round.train), data.side(&round.test));
     let (train_starts, test_starts) = (train.starts(), test.starts());
-    let (Examples::Clips(known), Examples::Clips(asked)) = (train.examples(&train_starts)?, test.examples(&test_starts)?) else {
+    let (Examples::Clips(known), Examples::Clips(asked)) =
+        (train.examples(&train_starts)?, test.examples(&test_starts)?)
+    else {
         return Err(ProbeError::Kinds);
     };
     let similarity = if settings.mode == Mode::Xares { Similarity::Xares } else { Similarity::Cosine };
@@ -197,7 +204,13 @@ fn interval(votes: &Votes, labels: &Labels, seed: u64) -> Interval {
     votes.interval(labels, DRAWS, 0.95, seed)
 }
 
-fn trained(data: &Data<'_>, protocol: &Protocol, round: &Round, number: u64, settings: &Settings) -> Result<Run, ProbeError> {
+fn trained(
+    data: &Data<'_>,
+    protocol: &Protocol,
+    round: &Round,
+    number: u64,
+    settings: &Settings,
+) -> Result<Run, ProbeError> {
     let seed = seed::derive(&[settings.seed, number, seed::hash_str(&round.name)]);
     let train = data.side(&round.train);
     let starts = train.starts();
@@ -232,4 +245,3 @@ fn trained(data: &Data<'_>, protocol: &Protocol, round: &Round, number: u64, set
     let score = measure.of(&fitted.head, &asked);
     Ok(Run { seed: number, fold: round.name.clone(), score, epoch: Some(fitted.epoch), interval })
 }
-

@@ -149,10 +149,12 @@ impl Score {
         let by_fold: Vec<f64> = folds.iter().map(of_fold).collect();
         let seeds: Vec<f64> = (0..n_seeds).map(of_seed).collect();
         let ends = if by_fold.len() > 1 {
-            let half = T_95.get(by_fold.len() - 2).unwrap_or(&1.96) * deviation(&by_fold) / (by_fold.len() as f64).sqrt();
+            let half =
+                T_95.get(by_fold.len() - 2).unwrap_or(&1.96) * deviation(&by_fold) / (by_fold.len() as f64).sqrt();
             Some([score - half, score + half])
         } else {
-            let ends: Option<Vec<[f64; 2]>> = runs.iter().map(|run| run.interval.map(|ends| [ends.low, ends.high])).collect();
+            let ends: Option<Vec<[f64; 2]>> =
+                runs.iter().map(|run| run.interval.map(|ends| [ends.low, ends.high])).collect();
             ends.map(|ends| [0, 1].map(|end| mean(ends.iter().map(|ends| ends[end]))))
         };
         let spread = (seeds.len() > 1).then(|| deviation(&seeds));
@@ -190,7 +192,13 @@ fn deviation(numbers: &[f64]) -> f64 {
 const X_ARES: &str = "X-ARES, weighted over its public tasks";
 const PAPER: &str = "arXiv 2507.02915";
 
-const fn row(name: &'static str, source: &'static str, task: &'static str, knn: Option<f64>, mlp: Option<f64>) -> Published {
+const fn row(
+    name: &'static str,
+    source: &'static str,
+    task: &'static str,
+    knn: Option<f64>,
+    mlp: Option<f64>,
+) -> Published {
     Published { name, source, task, knn, mlp }
 }
 
@@ -230,7 +238,8 @@ mod tests {
             scores: vec![Score::of(Probed { probe: Probe::Knn, runs: vec![run(0, "test", score)] })],
             ..Row::not_run(task, "")
         };
-        let model = Model::new("m".to_owned(), None, vec![row("a", 100, 0.5), row("b", 300, 0.9), Row::not_run("c", "")]);
+        let model =
+            Model::new("m".to_owned(), None, vec![row("a", 100, 0.5), row("b", 300, 0.9), Row::not_run("c", "")]);
         assert_eq!(model.averages.len(), 1);
         assert!((model.averages[0].score - 0.8).abs() < 1e-12 && model.averages[0].n_tasks == 2);
     }

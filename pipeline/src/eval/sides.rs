@@ -177,11 +177,6 @@ impl Side {
         }
         starts
     }
-
-    /// The labels of its clips.
-    pub fn labels(&self) -> Option<&Labels> {
-        self.labels.as_ref()
-    }
 }
 
 /// Classes of each frame of a clip, as X-ARES lays events over frames: from and to the frame behind their seconds.
@@ -194,7 +189,9 @@ fn frames_of(events: &[XaresEvent], hop_s: f64, labelled_s: Option<f64>, classes
     for event in events {
         let n = frames.len();
         let own = classes.numbers(&event.labels);
-        for frame in &mut frames[frame(event.start_s).min(n)..frame(event.end_s).min(n).max(frame(event.start_s).min(n))] {
+        for frame in
+            &mut frames[frame(event.start_s).min(n)..frame(event.end_s).min(n).max(frame(event.start_s).min(n))]
+        {
             own.iter().for_each(|class| {
                 if !frame.contains(class) {
                     frame.push(*class);
@@ -217,13 +214,21 @@ mod tests {
     fn only_xares_peeks() {
         let folds = ["1", "2", "3"].map(|name| split(name, Role::Fold));
         let [xares, clean] = [Mode::Xares, Mode::Clean].map(|mode| rounds(&folds, mode));
-        assert_eq!((xares.len(), &xares[1].train, &xares[1].valid, &xares[1].test), (3, &vec![0, 2], &Some(vec![1]), &vec![1]));
+        assert_eq!(
+            (xares.len(), &xares[1].train, &xares[1].valid, &xares[1].test),
+            (3, &vec![0, 2], &Some(vec![1]), &vec![1])
+        );
         assert!(clean.iter().all(|round| round.valid.is_none()));
         let named = [split("train", Role::Train), split("test", Role::Test)];
         assert_eq!(rounds(&named, Mode::Xares)[0].valid, Some(vec![1]));
         assert_eq!(rounds(&named, Mode::Clean)[0].valid, None);
         let all = [split("train", Role::Train), split("valid", Role::Valid), split("test", Role::Test)];
-        assert!([Mode::Xares, Mode::Clean].map(|mode| rounds(&all, mode)[0].valid.clone()).iter().all(|v| *v == Some(vec![1])));
+        assert!(
+            [Mode::Xares, Mode::Clean]
+                .map(|mode| rounds(&all, mode)[0].valid.clone())
+                .iter()
+                .all(|v| *v == Some(vec![1]))
+        );
     }
 
     #[test]

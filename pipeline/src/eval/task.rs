@@ -114,7 +114,8 @@ impl Task {
         if folders.is_empty() {
             let names: Vec<&str> = XARES_TASKS.iter().map(|task| task.dir).collect();
             let problem = format!("{}: neither the folder of a task of X-ARES nor of such folders", path.display());
-            let help = format!("its folders of tars are named {}; a task of your own is a table of clips", names.join(", "));
+            let help =
+                format!("its folders of tars are named {}; a task of your own is a table of clips", names.join(", "));
             return Err(BuildError::new(problem, help));
         }
         folders.iter().map(|folder| Self::of_tars(known(folder).ok_or_else(unknown)?, folder)).collect()
@@ -143,7 +144,11 @@ impl Task {
         if unlabelled > 0 {
             notes.push(format!("{unlabelled} samples have no usable field {:?} in their JSON: left out", task.field));
         }
-        let splits = parts.into_iter().zip(roles).map(|((name, clips), role)| clips.split(name, role)).collect::<Result<_, _>>()?;
+        let splits = parts
+            .into_iter()
+            .zip(roles)
+            .map(|((name, clips), role)| clips.split(name, role))
+            .collect::<Result<_, _>>()?;
         Ok(Self { name: task.dir.to_owned(), protocol: Protocol::of(task.dir), splits, notes })
     }
 
@@ -225,7 +230,8 @@ impl Clips {
         let stem = tar.file_stem().unwrap_or_default().to_string_lossy();
         self.bytes += std::fs::metadata(tar).map_or(0, |found| found.len());
         for clip in 0..samples.n_samples() {
-            let unreadable = |error: crate::stage::StageError| BuildError::new(error.to_string(), "fetch the tar again");
+            let unreadable =
+                |error: crate::stage::StageError| BuildError::new(error.to_string(), "fetch the tar again");
             let sample = samples.sample(clip).map_err(unreadable)?;
             let Some(audio) = sample.audio else { continue };
             let labels = sample.json.as_deref().and_then(|json| task.labels_of(json));
@@ -303,7 +309,12 @@ fn with_ids(shown: &str, table: &RecordBatch, paths: &ArrayRef) -> Result<Record
 }
 
 /// With other values under another name in the column `old`.
-fn replaced(shown: &str, table: &RecordBatch, [old, new]: [&str; 2], values: ArrayRef) -> Result<RecordBatch, BuildError> {
+fn replaced(
+    shown: &str,
+    table: &RecordBatch,
+    [old, new]: [&str; 2],
+    values: ArrayRef,
+) -> Result<RecordBatch, BuildError> {
     let schema = table.schema();
     let columns = schema.fields().iter().zip(table.columns()).map(|(field, column)| {
         if field.name() == old { (new, values.clone(), true) } else { (field.name().as_str(), column.clone(), true) }
@@ -324,9 +335,10 @@ mod tests {
             let error = roles("t.csv", names).unwrap_err();
             assert!(error.problem.contains("t.csv") && error.help.contains("--folds"), "{}", error.problem);
         }
-        let table = RecordBatch::try_from_iter([
-            ("fold", Arc::new(StringArray::from(vec!["fold10", "fold9", "fold10"])) as ArrayRef),
-        ]);
+        let table = RecordBatch::try_from_iter([(
+            "fold",
+            Arc::new(StringArray::from(vec!["fold10", "fold9", "fold10"])) as ArrayRef,
+        )]);
         let parts = parted("t", &table.unwrap()).unwrap();
         let shown: Vec<(&str, usize)> = parts.iter().map(|(name, _, rows)| (name.as_str(), rows.num_rows())).collect();
         assert_eq!(shown, [("fold9", 1), ("fold10", 2)]);

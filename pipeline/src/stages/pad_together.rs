@@ -133,7 +133,9 @@ impl PadTogether {
     }
 
     fn resampled(&mut self, samples: Samples) -> Result<Samples, ClipError> {
-        let Some(rate_hz) = self.config.rate_hz.filter(|rate_hz| *rate_hz != samples.rate_hz) else { return Ok(samples) };
+        let Some(rate_hz) = self.config.rate_hz.filter(|rate_hz| *rate_hz != samples.rate_hz) else {
+            return Ok(samples);
+        };
         if self.resampler.as_ref().is_none_or(|(known, _)| *known != samples.rate_hz) {
             let fault = |error: ajepa_ops::ConfigError| ClipError::new("corrupt", error.to_string());
             self.resampler = Some((samples.rate_hz, HannSinc::new(samples.rate_hz, rate_hz).map_err(fault)?));

@@ -66,11 +66,15 @@ fn score(row: &Value, probe: &str) -> f64 {
 #[test]
 fn a_task_of_xares_is_judged_once_and_kept() {
     let place = place_with_task();
-    let command = "eval -c name=best env --mode xares --together 4 --seeds 2 --cache kept --format json --report judged.html";
+    let command =
+        "eval -c name=best env --mode xares --together 4 --seeds 2 --cache kept --format json --report judged.html";
     let first = place.done(command);
     let found = json(&first.out);
     let row = &found["models"][0]["tasks"][0];
-    assert_eq!((&found["mode"], &row["task"], &row["measure"]), (&"xares".into(), &"cremad".into(), &"accuracy".into()));
+    assert_eq!(
+        (&found["mode"], &row["task"], &row["measure"]),
+        (&"xares".into(), &"cremad".into(), &"accuracy".into())
+    );
     let n = shipped().len();
     let n_test = (n - 2).div_ceil(3);
     assert_eq!(row["n_clips"], serde_json::json!([n - n_test, n_test]));
@@ -80,7 +84,11 @@ fn a_task_of_xares_is_judged_once_and_kept() {
     }
     assert_eq!(found["published"].as_array().expect("rows").len(), 12);
     let page = std::fs::read_to_string(place.path("judged.html")).expect("a page");
-    assert!(["cremad", "Trained layer", "Published", "dasheng", "could not be used"].iter().all(|words| page.contains(words)));
+    assert!(
+        ["cremad", "Trained layer", "Published", "dasheng", "could not be used"]
+            .iter()
+            .all(|words| page.contains(words))
+    );
 
     // Again: nothing is embedded, and the digits are the same.
     let kept = files(&place.path("kept"));
@@ -95,7 +103,9 @@ fn a_task_of_xares_is_judged_once_and_kept() {
     let other = json(&place.done(&format!("{command} --seed 1")).out);
     assert_eq!(score(&other["models"][0]["tasks"][0], "knn"), score(row, "knn"));
     let clean = json(&place.done("eval -c best env/cremad --cache kept --format json --probe knn").out);
-    assert!(clean["published"].is_null() && clean["models"][0]["tasks"][0]["scores"].as_array().expect("scores").len() == 1);
+    assert!(
+        clean["published"].is_null() && clean["models"][0]["tasks"][0]["scores"].as_array().expect("scores").len() == 1
+    );
     assert!(files(&place.path("kept")).len() > kept.len());
 }
 

@@ -8,7 +8,9 @@ pub mod eval {
 
     /// Refuses.
     pub fn eval(_: &EvalArgs, _: &Registry) -> Exit {
-        eprintln!("error: `eval` needs models and corpora: build this program with the features `train` and `datasets`");
+        eprintln!(
+            "error: `eval` needs models and corpora: build this program with the features `train` and `datasets`"
+        );
         Exit::Usage
     }
 }

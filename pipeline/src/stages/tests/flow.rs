@@ -275,12 +275,8 @@ fn padded(yaml: &str, clips: &[(&str, Vec<f32>)]) -> Vec<(String, f64, Vec<f32>)
 fn clips_are_filled_up_to_the_longest_of_those_taken_together() {
     let clips = [("a", vec![1.0; 3]), ("b", vec![2.0; 5]), ("none", vec![]), ("c", vec![3.0; 1]), ("d", vec![4.0; 2])];
     let out = padded("clips: 2", &clips);
-    let expected: Vec<(&str, Vec<f32>)> = vec![
-        ("a", vec![1.0, 1.0, 1.0, 0.0, 0.0]),
-        ("b", vec![2.0; 5]),
-        ("c", vec![3.0, 0.0]),
-        ("d", vec![4.0; 2]),
-    ];
+    let expected: Vec<(&str, Vec<f32>)> =
+        vec![("a", vec![1.0, 1.0, 1.0, 0.0, 0.0]), ("b", vec![2.0; 5]), ("c", vec![3.0, 0.0]), ("d", vec![4.0; 2])];
     assert!(out.iter().map(|(id, _, values)| (id.as_str(), values.clone())).eq(expected));
     assert_eq!(padded("clips: 1", &clips).iter().map(|row| row.2.len()).collect::<Vec<_>>(), [3, 5, 1, 2]);
     assert!(build("pad_together", "clips: 0", &[audio_rows(&[]).0], 7, 4).err().unwrap().contains("1 or more"));

@@ -17,7 +17,10 @@ pub fn judged(model: &ModelArg, settings: &Settings, progress: ProgressMode) -> 
         let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let protocol = Protocol::of(&name);
         if matches!(protocol.kind, Some(Kind::Frames { .. } | Kind::NotRun(_))) {
-            rows.push(Row::not_run(&name, "embeddings made elsewhere are a vector a clip, and this task asks about frames or texts"));
+            rows.push(Row::not_run(
+                &name,
+                "embeddings made elsewhere are a vector a clip, and this task asks about frames or texts",
+            ));
             continue;
         }
         let splits = read_parted(&file).map_err(|error| usage(&error))?;
@@ -38,7 +41,10 @@ fn files(path: &Path) -> Result<Vec<PathBuf>, BuildError> {
     files.sort();
     if files.is_empty() {
         let problem = format!("{}: there is no file of embeddings in it", path.display());
-        return Err(BuildError::new(problem, "a file a task, named as the task: esc50.parquet, or esc50.npy beside esc50.csv"));
+        return Err(BuildError::new(
+            problem,
+            "a file a task, named as the task: esc50.parquet, or esc50.npy beside esc50.csv",
+        ));
     }
     Ok(files)
 }

@@ -17,7 +17,9 @@ use crate::cli::exit::Exit;
 use crate::cli::format::counted;
 use crate::cli::progress::ProgressMode;
 use crate::embed::digest;
-use crate::eval::{Encoded, Encoding, EncodingError, Evaluation, Kind, Mode, Model, PUBLISHED, Probe, Row, Settings, Task, probe, read};
+use crate::eval::{
+    Encoded, Encoding, EncodingError, Evaluation, Kind, Mode, Model, PUBLISHED, Probe, Row, Settings, Task, probe, read,
+};
 use crate::job::JobOptions;
 use crate::stage::BuildError;
 use crate::stages::Registry;
@@ -43,7 +45,9 @@ fn judge(args: &EvalArgs, registry: &Registry) -> Result<Evaluation, Exit> {
     for path in &args.tasks {
         tasks.extend(Task::open(path).map_err(|error| usage(&error))?);
     }
-    if let Some(twice) = tasks.iter().enumerate().find(|(at, task)| tasks[..*at].iter().any(|other| other.name == task.name)) {
+    if let Some(twice) =
+        tasks.iter().enumerate().find(|(at, task)| tasks[..*at].iter().any(|other| other.name == task.name))
+    {
         let problem = format!("two tasks are named {}", twice.1.name);
         return Err(usage(&BuildError::new(problem, "name each once; a table's name is that of its file")));
     }

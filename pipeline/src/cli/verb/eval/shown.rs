@@ -108,7 +108,9 @@ pub fn table(evaluation: &Evaluation) -> String {
         out.push_str(&aligned(&std::iter::once(head).chain(rows).collect::<Vec<_>>()));
         out.push('\n');
     }
-    out.push_str("[low, high]: 95 %, over folds, else over samples of the clips asked about; +-: deviation over trainings\n");
+    out.push_str(
+        "[low, high]: 95 %, over folds, else over samples of the clips asked about; +-: deviation over trainings\n",
+    );
     out
 }
 
@@ -139,7 +141,8 @@ fn aligned(lines: &[Vec<String>]) -> String {
     let widths: Vec<usize> = (0..n).map(|at| lines.iter().map(|line| letters(&line[at])).max().unwrap_or(0)).collect();
     let mut out = String::new();
     for line in lines {
-        let cells = line.iter().zip(&widths).map(|(cell, width)| format!("{cell}{}", " ".repeat(width - letters(cell))));
+        let cells =
+            line.iter().zip(&widths).map(|(cell, width)| format!("{cell}{}", " ".repeat(width - letters(cell))));
         let _ = writeln!(out, "  {}", cells.collect::<Vec<_>>().join("  ").trim_end());
     }
     out
