@@ -107,6 +107,8 @@ mod tests {
         (0..n).map(|_| draw()).collect()
     }
 
+    /// Its convolution, in f32, is up to 1.4e-6 off the same in f64; so is it from this one.
+    ///
     /// torchaudio 2.8.0: `resample(noise(200), rate_in, rate_out)[[0, 1, 30, 31, 47, -1]]`.
     #[test]
     fn the_digits_are_those_of_torchaudio() {
@@ -135,7 +137,7 @@ mod tests {
             HannSinc::new(rate_in_hz, rate_out_hz).unwrap().process(&noise(200), &mut out);
             assert_eq!(out.len(), n);
             for (at, expected) in [0, 1, 30, 31, 47, n - 1].into_iter().zip(expected) {
-                assert!((out[at] - expected).abs() < 2e-7, "{rate_in_hz} {rate_out_hz} {at}: {} {expected}", out[at]);
+                assert!((out[at] - expected).abs() < 3e-6, "{rate_in_hz} {rate_out_hz} {at}: {} {expected}", out[at]);
             }
         }
     }
