@@ -52,4 +52,4 @@ pub use sampling::{balanced_weights, having_any, sample};
 pub use scan::{OK, Scan, UNCHECKED};
 pub use split::{Leak, SplitConfig, leaks, split};
 pub use wanted::Wanted;
-pub use xares::{TarSample, XARES_TASKS, XaresLabels, XaresSplits, XaresTask, xares};
+pub use xares::{TarSample, XARES_TASKS, XaresEvent, XaresLabels, XaresSplits, XaresTask, xares};

@@ -140,6 +140,34 @@ impl XaresTask {
         }
     }
 
+    /// The labels that the text of a clip's JSON says; `None` when it is none, or the field is not there or is not of its kind.
+    pub fn labels_of(&self, json: &str) -> Option<Vec<String>> {
+        self.labels(&serde_json::from_str(json).ok()?)
+    }
+
+    /// The events that the text of a clip's JSON lists; `None` for a task without events.
+    pub fn events_of(&self, json: &str) -> Option<Vec<XaresEvent>> {
+        let Events(name) = self.labels else { return None };
+        let json: Value = serde_json::from_str(json).ok()?;
+        let seconds = |event: &Value, names: [&str; 2]| names.iter().find_map(|name| event.get(name)?.as_f64());
+        let event = |event: &Value| {
+            let label = event.get(name)?;
+            let text = label.as_str().map_or_else(|| label.to_string(), str::to_owned);
+            Some(XaresEvent {
+                start_s: seconds(event, ["onset", "start"])?,
+                end_s: seconds(event, ["offset", "end"])?,
+                labels: text.split(',').map(|label| label.trim().to_owned()).collect(),
+            })
+        };
+        self.list(&json)?.iter().map(event).collect()
+    }
+
+    /// The list of events: the JSON itself, or its one list.
+    fn list<'a>(&self, json: &'a Value) -> Option<&'a Vec<Value>> {
+        let lists = || json.as_object()?.values().find_map(Value::as_array);
+        json.as_array().or_else(|| json.get(self.field)?.as_array()).or_else(lists)
+    }
+
     /// What a clip's JSON says: `None` when the field is not there or is not of its kind.
     fn labels(&self, json: &Value) -> Option<Vec<String>> {
         let parts = |text: &str, by: char| -> Vec<String> {
@@ -155,9 +183,7 @@ impl XaresTask {
             One => json.get(self.field).and_then(one).map(|label| vec![label]),
             Many => json.get(self.field).and_then(Value::as_str).map(|text| parts(text, ';')),
             Events(name) => {
-                // The list is the JSON itself, or its one list.
-                let lists = || json.as_object()?.values().find_map(Value::as_array);
-                let events = json.as_array().or_else(|| json.get(self.field)?.as_array()).or_else(lists)?;
+                let events = self.list(json)?;
                 let mut labels: Vec<String> = Vec::new();
                 for text in events.iter().filter_map(|event| one(event.get(name)?)) {
                     for label in parts(&text, ',') {
@@ -170,6 +196,17 @@ impl XaresTask {
             }
         }
     }
+}
+
+/// Something that is heard in a part of a clip.
+#[derive(Debug, Clone, PartialEq)]
+pub struct XaresEvent {
+    /// Its first second.
+    pub start_s: f64,
+    /// Its last.
+    pub end_s: f64,
+    /// What it is; one or more.
+    pub labels: Vec<String>,
 }
 
 /// A sample of a tar, as whoever read the tar found it.
@@ -284,6 +321,10 @@ mod tests {
         let events = r#"[{"onset": 0.1, "offset": 1, "label": "Dog,Cat"}, {"onset": 2, "offset": 3, "label": "Dog"}]"#;
         assert_eq!(of("desed", events), ["Dog", "Cat"]);
         assert_eq!(of("desed", &format!(r#"{{"events": {events}}}"#)), ["Dog", "Cat"]);
+        let listed = XaresTask::of("desed").unwrap().events_of(events).unwrap();
+        assert_eq!((listed.len(), listed[0].start_s, listed[1].end_s), (2, 0.1, 3.0));
+        assert_eq!(listed[0].labels, ["Dog", "Cat"]);
+        assert_eq!(XaresTask::of("esc50").unwrap().events_of(events), None);
         assert_eq!(of("maestro", r#"{"x": [{"start": 0, "end": 1, "note": 60}]}"#), ["60"]);
     }
 

@@ -14,6 +14,8 @@ pub mod dataset;
 #[cfg(feature = "train")]
 pub mod embed;
 pub mod engine;
+#[cfg(all(feature = "train", feature = "datasets"))]
+pub mod eval;
 pub mod feed;
 pub mod front_end;
 pub mod job;

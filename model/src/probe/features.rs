@@ -94,6 +94,11 @@ impl<'a> Features<'a> {
         self.values.len() / self.width
     }
 
+    /// All numbers, row-major.
+    pub fn values(&self) -> &'a [f32] {
+        self.values
+    }
+
     /// Vectors as columns, [width, clips]: the same numbers in the same order.
     pub(super) fn columns(&self) -> DMatrixView<'a, f32> {
         DMatrixView::from_slice(self.values, self.width, self.n_rows())

@@ -17,11 +17,24 @@ pub struct KnnConfig {
     pub k: usize,
     /// How little a farther neighbour counts: weights fall by a factor e for each `temperature` of cosine. Default 0.07.
     pub temperature: f64,
+    /// What near means. Default: cosine.
+    pub similarity: Similarity,
+}
+
+/// What near means.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Similarity {
+    /// The cosine of the angle between two vectors.
+    #[default]
+    Cosine,
+    /// What X-ARES 0.1.3 takes in its place: the product of a vector of length 1 and one whose every number is divided by the length of
+    /// that feature over all clips to learn from. No cosine: the same embeddings may score 0.28 so and 0.74 by cosine.
+    Xares,
 }
 
 impl Default for KnnConfig {
     fn default() -> Self {
-        Self { k: 10, temperature: 0.07 }
+        Self { k: 10, temperature: 0.07, similarity: Similarity::Cosine }
     }
 }
 
@@ -42,7 +55,23 @@ impl KnnConfig {
     pub fn votes(&self, train: Labelled<'_>, test: Labelled<'_>) -> Result<Votes, ProbeError> {
         self.check()?;
         train.teaches(&test)?;
-        Ok(self.ask(train, test.features, false))
+        Ok(self.ask(train, test.features, train.labels.n_classes(), false))
+    }
+
+    /// Votes for the vectors of `test` among `n_classes` classes, [clips, classes]; classes that `train` has not get none.
+    ///
+    /// # Errors
+    /// A [`ProbeError`] for a config out of range, widths that differ, a class beyond `n_classes`.
+    pub fn votes_among(&self, train: Labelled<'_>, test: Features<'_>, n_classes: usize) -> Result<Votes, ProbeError> {
+        self.check()?;
+        let same = |what: &'static str, expected: usize, got: usize| ProbeError::Shape { what, expected, got };
+        if train.features.width() != test.width() {
+            return Err(same("width of the features", train.features.width(), test.width()));
+        }
+        if train.labels.n_classes() > n_classes {
+            return Err(same("classes", n_classes, train.labels.n_classes()));
+        }
+        Ok(self.ask(train, test, n_classes, false))
     }
 
     /// How well a clip's neighbours among all the others say what it is.
@@ -64,7 +93,7 @@ impl KnnConfig {
         clips.labels.all().for_each(|class| counts[class as usize] += 1);
         match counts.iter().position(|count| *count == 1) {
             Some(class) => Err(ProbeError::Unseen { class: class as u32 }),
-            None => Ok(self.ask(clips, clips.features, true)),
+            None => Ok(self.ask(clips, clips.features, clips.labels.n_classes(), true)),
         }
     }
 
@@ -80,9 +109,11 @@ impl KnnConfig {
     }
 
     /// `of_itself`: both are the same clips, and none is its own neighbour.
-    fn ask(&self, train: Labelled<'_>, test: Features<'_>, of_itself: bool) -> Votes {
-        let n_classes = train.labels.n_classes();
-        let known = unit_columns(train.features).transpose();
+    fn ask(&self, train: Labelled<'_>, test: Features<'_>, n_classes: usize, of_itself: bool) -> Votes {
+        let known = match self.similarity {
+            Similarity::Cosine => unit_columns(train.features).transpose(),
+            Similarity::Xares => unit_features(train.features),
+        };
         let asked = unit_columns(test);
         let blocks: Vec<usize> = (0..test.n_rows()).step_by(BLOCK).collect();
         let votes = |&first: &usize| {
@@ -123,6 +154,16 @@ fn unit_columns(features: Features<'_>) -> DMatrix<f64> {
         if length > 0.0 {
             column /= length;
         }
+    }
+    columns
+}
+
+/// Features of unit length over all clips, one a column.
+fn unit_features(features: Features<'_>) -> DMatrix<f64> {
+    let mut columns = features.columns().transpose().map(f64::from);
+    for mut column in columns.column_iter_mut() {
+        // Below this X-ARES divides by this.
+        column /= column.norm().max(1e-12);
     }
     columns
 }

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`KnnConfig`] | are a clip's nearest neighbours of its class? |
 //! | [`LinearConfig`] | does a hyperplane tell the classes apart? |
+//! | [`HeadConfig`] | the same, learnt in few epochs as X-ARES 0.1.3 does: for numbers beside published ones |
 //!
 //! Both take [`Labelled`] features, a split to learn from and one to be asked about, and give [`Scores`]. Everything is a function of
 //! its arguments: the digits are the same for any number of threads.
@@ -22,12 +23,28 @@
 //! ```
 
 mod features;
+mod head;
 mod knn;
 mod linear;
 mod logistic;
 mod score;
 
 pub use features::{Features, Labelled, Labels, ProbeError};
-pub use knn::KnnConfig;
+pub use head::{Average, Examples, Fitted, Frames, Head, HeadConfig, Measure, Order, xares_order};
+pub use knn::{KnnConfig, Similarity};
 pub use linear::{LinearConfig, LinearProbe};
-pub use score::{Interval, Scores, Votes, accuracy, balanced_accuracy, mean_average_precision};
+pub use score::{
+    Interval, Scores, Votes, accuracy, balanced_accuracy, mean_average_precision, mean_average_precision_of_all,
+};
+
+/// Does `one` for each of `jobs`, in the pool that the model's arithmetic runs on; results in the order of the jobs.
+///
+/// # Errors
+/// The first that one of them gave.
+pub fn each<T: Sync, R: Send, E: Send>(
+    jobs: &[T],
+    one: impl Fn(&T) -> Result<R, E> + Sync + Send,
+) -> Result<Vec<R>, E> {
+    use rayon::prelude::*;
+    jobs.par_iter().map(one).collect()
+}

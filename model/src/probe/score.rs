@@ -163,6 +163,21 @@ pub fn mean_average_precision(scores: &[f64], n_classes: usize, labels: &Labels)
     mean_precision(&Ranking::new(scores, n_classes, labels), &vec![1; labels.n_rows()])
 }
 
+/// The same over all classes, one that no clip has counting 0: scikit-learn's `average_precision_score` of clips with several labels.
+///
+/// # Shapes
+/// `scores` [clips, n_classes], row-major.
+///
+/// # Panics
+/// When `scores` are of another shape.
+pub fn mean_average_precision_of_all(scores: &[f64], n_classes: usize, labels: &Labels) -> f64 {
+    assert!(scores.len() == labels.n_rows() * n_classes, "a score for each clip and class");
+    let weights = vec![1; labels.n_rows()];
+    let rankings = Ranking::new(scores, n_classes, labels);
+    let each = rankings.iter().map(|ranking| ranking.average_precision(&weights).unwrap_or(0.0));
+    each.sum::<f64>() / n_classes as f64
+}
+
 /// Clips by one class's score, from the highest down.
 struct Ranking {
     /// Row, whether it is of the class, whether the next one's score is another.

@@ -18,3 +18,4 @@ mod probe;
 mod published;
 mod tensorboard;
 mod tidy;
+mod xares;

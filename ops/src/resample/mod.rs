@@ -41,6 +41,7 @@ mod filter;
 mod lanes;
 mod plan;
 mod read;
+mod sinc;
 mod single;
 mod stream;
 #[cfg(test)]
@@ -51,6 +52,7 @@ use serde::{Deserialize, Serialize};
 
 pub use cache::ResamplerCache;
 pub use read::Resampled;
+pub use sinc::HannSinc;
 pub use stream::Resampler;
 
 use crate::ConfigError;

@@ -180,7 +180,7 @@ fn fft_cost(n: usize) -> f64 {
     n as f64 * (factor_cost + 4.0)
 }
 
-fn gcd(a: u32, b: u32) -> u32 {
+pub(super) fn gcd(a: u32, b: u32) -> u32 {
     if b == 0 { a } else { gcd(b, a % b) }
 }
 

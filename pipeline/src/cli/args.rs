@@ -1,6 +1,7 @@
 //! The command line: verbs, options, and what is refused before anything is opened.
 
 mod dataset;
+mod eval;
 mod model;
 mod query;
 mod value;
@@ -14,6 +15,7 @@ pub use dataset::{
     AudiosetArgs, DatasetArgs, DatasetVerb, Esc50Args, FolderArgs, Fsd50kArgs, Links, MakeArgs, RefineArgs,
     RefineOptions, ScanArgs, ShowManifestArgs, XaresArgs,
 };
+pub use eval::{EvalArgs, EvalMode, ModelArg, ProbeName, ScoresFormat};
 pub use model::{
     CheckpointArgs, CheckpointVerb, DiffArgs, EmbedArgs, Encoder, ExportArgs, ImportArgs, PublishedPreset, ShowArgs,
 };
@@ -66,6 +68,8 @@ pub enum Verb {
     Query(QueryArgs),
     /// Embed audio by a trained encoder: files, folders, manifests to Parquet or .npy
     Embed(EmbedArgs),
+    /// Judge frozen embeddings by probes: tasks of X-ARES, tasks of your own, several models in one table
+    Eval(EvalArgs),
     /// Show, compare and export checkpoints
     Checkpoint(CheckpointArgs),
 }

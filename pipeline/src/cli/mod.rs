@@ -6,6 +6,8 @@
 mod answer;
 pub mod args;
 pub mod corpus_html;
+#[cfg(all(feature = "train", feature = "datasets"))]
+pub mod eval_html;
 pub mod exit;
 pub mod format;
 #[cfg(feature = "train")]

@@ -12,6 +12,7 @@ use crate::config::{ConfigErrors, load_str};
 use crate::front_end::FrontEnd;
 use crate::plan::Graph;
 use crate::stages::Registry;
+use crate::stages::pad_together::PadTogetherConfig;
 
 /// Stages that make the sound or the picture what it is, one clip in and one clip out.
 const KEPT: [&str; 6] = ["decode", "downmix", "resample", "normalize", "log_mel", "standardize"];
@@ -28,6 +29,9 @@ const STREAMING: [&str; 3] = ["decode", "downmix", "resample"];
 
 /// Clips of a unit: what is held together where rows are clips.
 const CLIPS_PER_UNIT: u64 = 256;
+
+/// The same where what is filled up together is told by the order of all clips.
+const ALL_CLIPS: u64 = 1_000_000;
 
 /// What a file of embeddings is to hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -58,6 +62,8 @@ pub struct EmbedGraph {
     pub hop_s: Option<f64>,
     /// Where to compute.
     pub device: DeviceChoice,
+    /// Clips that are cut and filled up together before they are cut into windows; as they are when `None`.
+    pub together: Option<PadTogetherConfig>,
 }
 
 /// Why a checkpoint's front end cannot be replayed.
@@ -97,7 +103,14 @@ pub fn embed_graph(checkpoint: &Checkpoint, wanted: &EmbedGraph, registry: &Regi
     let window_s = crop_s.map_or(picture_s, |crop_s| crop_s.min(picture_s));
     let at = stages.iter().position(|stage| !STREAMING.contains(&type_of(stage))).unwrap_or(stages.len());
     let mut all = vec![json!({ "type": "source_files", "paths": wanted.audio })];
-    all.extend(stages[..at].iter().map(as_written));
+    let resamples = wanted.together.as_ref().is_some_and(|together| together.rate_hz.is_some());
+    let before = stages[..at].iter().filter(|stage| !(resamples && type_of(stage) == "resample"));
+    all.extend(before.map(as_written));
+    if let Some(together) = &wanted.together {
+        let mut stage = serde_json::to_value(together).unwrap_or_default();
+        stage["type"] = json!("pad_together");
+        all.push(stage);
+    }
     all.push(json!({
         "id": "windows", "type": "crop", "seconds": window_s, "position": "sliding", "hop_seconds": wanted.hop_s,
     }));
@@ -114,11 +127,12 @@ pub fn embed_graph(checkpoint: &Checkpoint, wanted: &EmbedGraph, registry: &Regi
         "digest": digest(card), "device": wanted.device,
     }));
     all.push(json!({ "type": "sink_embeddings", "path": wanted.out, "rows": rows }));
+    let fills_up = wanted.together.as_ref().is_some_and(|together| together.clips > 1);
     let document = json!({
         "pipeline": "embed",
         "stages": all,
         "on_error": { "policy": "quarantine", "max_fraction": 1.0 },
-        "resources": { "clips_per_shard": CLIPS_PER_UNIT },
+        "resources": { "clips_per_shard": if fills_up { ALL_CLIPS } else { CLIPS_PER_UNIT } },
     });
     // JSON is YAML: the graph is read, proven and told of as one that somebody wrote.
     load_str("embed", &format!("{document:#}"), &[], registry).map_err(ReplayError::Config)

@@ -17,6 +17,7 @@ mod measure;
 pub mod mix;
 mod mix_noise;
 mod normalize;
+pub mod pad_together;
 mod patchify;
 mod picture;
 mod resample;
@@ -212,6 +213,7 @@ fn of_data() -> Registry {
         .with::<filter::FilterConfig>("filter", Map, "{ type: filter, labels_none: [Silence], min_duration_s: 1 }")
         .with::<shuffle::ShuffleConfig>("shuffle", Fold, "{ type: shuffle, rows: 1000 }")
         .with::<batch::BatchConfig>("batch", Fold, "{ type: batch, rows: 256 }")
+        .with::<pad_together::PadTogetherConfig>("pad_together", Fold, "{ type: pad_together, clips: 16 }")
         .with::<interleave::InterleaveConfig>(
             "interleave",
             Merge,

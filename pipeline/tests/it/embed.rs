@@ -58,7 +58,7 @@ fn wav(samples: impl ExactSizeIterator<Item = f32>) -> Vec<u8> {
     bytes
 }
 
-fn tone(seconds: f64) -> Vec<u8> {
+pub fn tone(seconds: f64) -> Vec<u8> {
     let n = (seconds * 16_000.0).round() as usize;
     wav((0..n).map(|i| 0.4 * (i as f32 * 0.2).sin() + 0.2 * (i as f32 * 0.013 + (i as f32 * 1e-4).sin()).sin()))
 }

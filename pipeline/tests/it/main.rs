@@ -14,6 +14,8 @@ mod device;
 mod embed;
 #[cfg(feature = "train")]
 mod encoder;
+#[cfg(all(feature = "train", feature = "datasets"))]
+mod eval;
 mod explain;
 mod feed;
 mod graph;

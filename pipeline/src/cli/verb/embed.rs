@@ -28,6 +28,7 @@ pub fn embed(args: &EmbedArgs, registry: &Registry) -> Exit {
         rows,
         hop_s: args.hop,
         device: args.device,
+        together: None,
     };
     match embed_graph(&checkpoint, &wanted, registry) {
         Ok(graph) => {

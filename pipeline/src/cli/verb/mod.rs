@@ -9,6 +9,8 @@ pub mod dataset;
 #[cfg(feature = "train")]
 pub mod embed;
 mod embeddings;
+#[cfg(all(feature = "train", feature = "datasets"))]
+pub mod eval;
 pub mod explain;
 pub mod inspect;
 #[cfg(feature = "sql")]
@@ -16,11 +18,15 @@ pub mod query;
 pub mod run;
 pub mod stages;
 pub mod verify;
+#[cfg(not(all(feature = "train", feature = "datasets")))]
+mod without_eval;
 #[cfg(not(feature = "train"))]
 mod without_models;
 #[cfg(not(feature = "sql"))]
 mod without_sql;
 
+#[cfg(not(all(feature = "train", feature = "datasets")))]
+pub use without_eval::eval;
 #[cfg(not(feature = "train"))]
 pub use without_models::{checkpoint, embed};
 #[cfg(not(feature = "sql"))]
@@ -49,6 +55,7 @@ pub fn act(cli: &Cli, registry: &Registry) -> Exit {
         Verb::Bench(args) => bench::bench(args, registry),
         Verb::Query(args) => query::query(args),
         Verb::Embed(args) => embed::embed(args, registry),
+        Verb::Eval(args) => eval::eval(args, registry),
         Verb::Checkpoint(args) => checkpoint::checkpoint(args, registry),
     }
 }

@@ -59,6 +59,24 @@ pub(super) fn execute(graph: &Graph, options: JobOptions, progress: ProgressMode
     exit
 }
 
+/// The same with nothing on stdout, for a verb that has a result of its own.
+///
+/// # Errors
+/// How it ended, where it is not done; why is on stderr.
+#[cfg(all(feature = "train", feature = "datasets"))]
+pub(super) fn run_quietly(graph: &Graph, options: JobOptions, progress: ProgressMode) -> Result<(), Exit> {
+    let watch = StopWatch::start_saying(STOPPING_WHOLE);
+    let watch = watch.map_err(|error| fail(format!("cannot listen for signals: {error}")))?;
+    quiet_workers();
+    let mut shown = Shown::new(progress);
+    let (report, result) = job::run(graph, options, watch.stops(), &mut |event| shown.update(event));
+    shown.finish();
+    match result {
+        Ok(()) => Ok(()),
+        result => Err(conclude(&report, result, NOTHING_KEPT, options.fresh)),
+    }
+}
+
 /// Says of trainings that begin with another's checkpoint which one that is.
 #[cfg(feature = "train")]
 fn say_beginnings(graph: &Graph, fresh: bool) {

@@ -246,3 +246,51 @@ pub(super) fn audio_rows(clips: &[(&str, Vec<f32>)]) -> (Schema, RecordBatch) {
     }
     (schema, builder.finish(&origin).unwrap())
 }
+
+/// Clips, crops and all, as `pad_together` gives them on: names, starts, samples.
+fn padded(yaml: &str, clips: &[(&str, Vec<f32>)]) -> Vec<(String, f64, Vec<f32>)> {
+    let (schema, rows) = audio_rows(clips);
+    let Ok(Stage::Fold(mut fold)) = build("pad_together", yaml, &[schema], 7, 4) else { panic!("{yaml}") };
+    let mut out = Vec::new();
+    let mut emit = |rows: RecordBatch| {
+        let rows = Arc::new(rows);
+        for at in 0..rows.num_rows() {
+            let mut row = crate::row::Row::new(rows.clone(), at);
+            let samples = row.take_audio().unwrap().into_samples(Vec::new(), u64::MAX).unwrap();
+            assert_eq!(row.f64("duration_s"), Some(samples.duration_s()));
+            assert_eq!(row.labels().len(), 1);
+            out.push((row.str("clip_id").to_owned(), row.f64("offset_s").unwrap(), samples.values));
+        }
+        Ok(())
+    };
+    let mut rejects = Vec::new();
+    let mut cx = FoldCx::new("pad", &mut rejects, &mut emit);
+    fold.push(rows, &mut cx).unwrap();
+    fold.end_unit(0, &mut cx).unwrap();
+    assert_eq!(rejects.len(), clips.iter().filter(|clip| clip.1.is_empty()).count());
+    out
+}
+
+#[test]
+fn clips_are_filled_up_to_the_longest_of_those_taken_together() {
+    let clips = [("a", vec![1.0; 3]), ("b", vec![2.0; 5]), ("none", vec![]), ("c", vec![3.0; 1]), ("d", vec![4.0; 2])];
+    let out = padded("clips: 2", &clips);
+    let expected: Vec<(&str, Vec<f32>)> =
+        vec![("a", vec![1.0, 1.0, 1.0, 0.0, 0.0]), ("b", vec![2.0; 5]), ("c", vec![3.0, 0.0]), ("d", vec![4.0; 2])];
+    assert!(out.iter().map(|(id, _, values)| (id.as_str(), values.clone())).eq(expected));
+    assert_eq!(padded("clips: 1", &clips).iter().map(|row| row.2.len()).collect::<Vec<_>>(), [3, 5, 1, 2]);
+    assert!(build("pad_together", "clips: 0", &[audio_rows(&[]).0], 7, 4).err().unwrap().contains("1 or more"));
+}
+
+#[test]
+fn of_crops_of_a_clip_that_are_taken_together_the_first_is_given_on() {
+    // 8 samples a crop at 8,000 Hz: three crops and a tail, one filled up, two.
+    let clips = [("a", (0..27).map(|n| n as f32).collect()), ("b", vec![5.0; 3]), ("c", vec![6.0; 16])];
+    let shown = |yaml: &str| padded(yaml, &clips).into_iter().map(|row| row.0).collect::<Vec<_>>();
+    assert_eq!(shown("{ clips: 1, crop_seconds: 0.001 }"), ["a@0", "a@0.001", "a@0.002", "b@0", "c@0", "c@0.001"]);
+    // Taken together: a a | a b | c c.
+    let out = padded("{ clips: 2, crop_seconds: 0.001 }", &clips);
+    assert_eq!(shown("{ clips: 2, crop_seconds: 0.001 }"), ["a@0", "a@0.002", "b@0", "c@0"]);
+    assert_eq!((out[1].1, &out[1].2), (0.002, &(16..24).map(|n| n as f32).collect()));
+    assert_eq!(out[2].2, [5.0, 5.0, 5.0, 0.0, 0.0, 0.0, 0.0, 0.0]);
+}

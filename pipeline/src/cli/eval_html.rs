@@ -1,0 +1,125 @@
+//! Scores of several models as one page, and what others published beside them.
+
+use std::fmt::Write as _;
+
+use super::page::{self, Html, Section};
+use crate::eval::{Evaluation, Mode, Probe, Row};
+
+/// Writes the page.
+pub fn render(evaluation: &Evaluation) -> String {
+    let mut sections = vec![header(evaluation)];
+    let both = [(Probe::Mlp, "Trained layer", MLP), (Probe::Knn, "Neighbours", KNN)];
+    sections.extend(both.into_iter().filter_map(|(probe, title, aside)| scores(evaluation, probe, title, aside)));
+    sections.extend(published(evaluation));
+    sections.extend(notes(evaluation));
+    page::document("Judged by probes", &sections, &evaluation.program)
+}
+
+const MLP: &str = "One linear layer behind a layer normalisation, trained on the frozen embeddings: the mean over folds and \
+                   trainings, 95 % over folds or over samples of the clips asked about, and the deviation over trainings.";
+const KNN: &str = "Ten nearest neighbours vote; nothing is trained.";
+
+fn header(evaluation: &Evaluation) -> Section {
+    let mut body = Html::new();
+    let words = match evaluation.mode {
+        Mode::Xares => "mode xares: as X-ARES 0.1.3 runs, quirks and all",
+        Mode::Clean => {
+            "mode clean: true lengths, cosine, every crop, no epoch chosen on what is scored; not to be set beside published numbers"
+        }
+    };
+    body.raw("<header><h1>Judged by probes</h1><p>").text(words).raw("</p></header>");
+    for model in &evaluation.models {
+        if let Some(digest) = &model.digest {
+            body.raw("<p>").name(&model.name).raw(": digest <code>").text(digest).raw("</code></p>");
+        }
+    }
+    Section { body, ..Section::default() }
+}
+
+/// Tasks in the order they first occur.
+fn tasks(evaluation: &Evaluation) -> Vec<&Row> {
+    let mut rows: Vec<&Row> = Vec::new();
+    for row in evaluation.models.iter().flat_map(|model| &model.tasks) {
+        if !row.scores.is_empty() && rows.iter().all(|known| known.task != row.task) {
+            rows.push(row);
+        }
+    }
+    rows
+}
+
+fn scores(evaluation: &Evaluation, probe: Probe, title: &'static str, aside: &'static str) -> Option<Section> {
+    let tasks: Vec<&Row> = tasks(evaluation);
+    let any = evaluation.models.iter().flat_map(|model| &model.tasks).any(|row| row.score(probe).is_some());
+    if !any {
+        return None;
+    }
+    let mut body = Html::new();
+    body.raw("<div class=\"wide\"><table><thead><tr><th>task<th>measure");
+    for model in &evaluation.models {
+        body.raw("<th class=\"n\">").name(&model.name);
+    }
+    body.raw("</thead><tbody>");
+    for task in tasks {
+        body.raw("<tr><td class=\"name\">").text(&task.task).raw("<td>").text(task.measure);
+        for model in &evaluation.models {
+            let score = model.tasks.iter().find(|row| row.task == task.task).and_then(|row| row.score(probe));
+            body.raw("<td class=\"n\">");
+            let Some(score) = score else {
+                body.raw("-");
+                continue;
+            };
+            let _ = write!(body.0, "<b>{:.4}</b>", score.score);
+            if let (Some(low), Some(high)) = (score.low, score.high) {
+                let _ = write!(body.0, "<br>[{low:.3}, {high:.3}]");
+            }
+            if let Some(spread) = score.spread {
+                let _ = write!(body.0, " \u{b1}{spread:.4}");
+            }
+        }
+    }
+    body.raw("<tr><td class=\"name\">weighted mean<td>");
+    for model in &evaluation.models {
+        body.raw("<td class=\"n\">");
+        let mean = model.averages.iter().find(|mean| mean.probe == probe);
+        body.raw(
+            mean.map_or_else(|| "-".to_owned(), |mean| format!("<b>{:.4}</b><br>over {}", mean.score, mean.n_tasks)),
+        );
+    }
+    body.raw("</tbody></table></div>");
+    Some(Section { title, aside, body })
+}
+
+fn published(evaluation: &Evaluation) -> Option<Section> {
+    if evaluation.published.is_empty() {
+        return None;
+    }
+    let mut body = Html::new();
+    body.raw("<div class=\"wide\"><table><thead><tr><th>model<th>task<th class=\"n\">neighbours<th class=\"n\">trained layer<th>source</thead><tbody>");
+    for row in &evaluation.published {
+        let task = if row.task.is_empty() { "weighted mean of all" } else { row.task };
+        body.raw("<tr><td class=\"name\">").text(row.name).raw("<td>").text(task);
+        for score in [row.knn, row.mlp] {
+            body.raw("<td class=\"n\">").text(&score.map_or_else(|| "-".to_owned(), |score| format!("{score:.3}")));
+        }
+        body.raw("<td>").text(row.source);
+    }
+    body.raw("</tbody></table></div>");
+    let aside = "Under the same protocol; a mean over fewer tasks than all is no mean over all.";
+    Some(Section { title: "Published", aside, body })
+}
+
+fn notes(evaluation: &Evaluation) -> Option<Section> {
+    let mut body = Html::new();
+    let mut any = false;
+    body.raw("<ul>");
+    for model in &evaluation.models {
+        for row in &model.tasks {
+            for note in &row.notes {
+                any = true;
+                body.raw("<li>").name(&model.name).raw(", ").text(&row.task).raw(": ").text(note);
+            }
+        }
+    }
+    body.raw("</ul>");
+    any.then_some(Section { title: "Notes", aside: "", body })
+}

@@ -1,0 +1,247 @@
+//! Probes over a task's embeddings: neighbours, and a head that is trained, in every round and for every seed.
+
+use std::collections::HashMap;
+
+use ajepa_datasets::XaresEvent;
+use ajepa_model::probe::{
+    Examples, Head, HeadConfig, Interval, KnnConfig, Labels, Measure, Order, ProbeError, Similarity, Votes, each,
+};
+use ajepa_ops::seed;
+use serde::Serialize;
+
+use super::features::Encoded;
+use super::protocol::{Kind, Mode, Protocol};
+use super::sides::{Classes, Round, Side, kind_of, rounds};
+
+/// Bootstrap samples of an interval.
+const DRAWS: usize = 1000;
+
+/// What asks embeddings what they know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Probe {
+    /// Ten nearest neighbours; nothing is trained.
+    Knn,
+    /// One linear layer behind a layer normalisation, trained: what X-ARES calls MLP.
+    Mlp,
+}
+
+/// How probes are asked.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings {
+    /// Whose rules.
+    pub mode: Mode,
+    /// Which.
+    pub probes: Vec<Probe>,
+    /// How many trainings each is the mean of.
+    pub seeds: u64,
+    /// Another seed, other trainings.
+    pub seed: u64,
+}
+
+/// One round of a probe.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Run {
+    /// Which training, counted from 0.
+    pub seed: u64,
+    /// The fold that was asked about, or `test`.
+    pub fold: String,
+    /// What it scored.
+    pub score: f64,
+    /// The epoch that was taken.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub epoch: Option<usize>,
+    /// Between which two the middle 95 % of the score lie over bootstrap samples of the clips asked about.
+    #[serde(skip)]
+    pub interval: Option<Interval>,
+}
+
+/// A probe of a task, all rounds of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Probed {
+    /// Which.
+    pub probe: Probe,
+    /// All rounds.
+    pub runs: Vec<Run>,
+}
+
+/// What was found about a task.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Found {
+    /// What it asks.
+    pub kind: Kind,
+    /// Classes that occur.
+    pub n_classes: usize,
+    /// Clips, or crops, that were learnt from and asked about, in one round.
+    pub n_clips: [usize; 2],
+    /// The probes.
+    pub probed: Vec<Probed>,
+    /// What was odd, in words.
+    pub notes: Vec<String>,
+}
+
+/// A task's embeddings, ready to be asked.
+struct Data<'a> {
+    splits: &'a [Encoded],
+    classes: Classes,
+    n_classes: usize,
+    kind: Kind,
+    events: &'a HashMap<String, Vec<XaresEvent>>,
+}
+
+impl Data<'_> {
+    fn side(&self, places: &[usize]) -> Side {
+        Side::of(self.splits, places, &self.classes, self.kind, self.events)
+    }
+}
+
+/// Asks all probes that the settings name and the task allows.
+///
+/// # Errors
+/// [`ProbeError`] for embeddings that cannot be used.
+pub fn probe(
+    protocol: &Protocol,
+    splits: &[Encoded],
+    events: &HashMap<String, Vec<XaresEvent>>,
+    settings: &Settings,
+) -> Result<Found, ProbeError> {
+    let kind = protocol.kind.unwrap_or_else(|| kind_of(splits));
+    let classes = Classes::of(splits, events, kind);
+    let n_classes = protocol.n_classes.max(classes.count());
+    let data = Data { splits, n_classes, classes, kind, events };
+    check(&data)?;
+    let rounds = rounds(splits, settings.mode);
+    let mut found = Found {
+        kind,
+        n_classes: data.classes.count(),
+        n_clips: rounds
+            .first()
+            .map_or([0; 2], |round| [&round.train, &round.test].map(|side| data.side(side).n_clips())),
+        probed: Vec::new(),
+        notes: Vec::new(),
+    };
+    for &which in &settings.probes {
+        let runs = match which {
+            Probe::Knn if !protocol.asks_neighbours(settings.mode, kind) => continue,
+            Probe::Knn => {
+                rounds.iter().map(|round| neighbours(&data, round, settings)).collect::<Result<Vec<_>, _>>()?
+            }
+            Probe::Mlp => {
+                let all: Vec<(u64, &Round)> =
+                    (0..settings.seeds).flat_map(|seed| rounds.iter().map(move |r| (seed, r))).collect();
+                each(&all, |(seed, round)| trained(&data, protocol, round, *seed, settings))?
+            }
+        };
+        found.probed.push(Probed { probe: which, runs });
+    }
+    if found.kind == Kind::OneLabel {
+        found.notes.extend(unseen(&data, &rounds));
+    }
+    Ok(found)
+}
+
+fn check(data: &Data<'_>) -> Result<(), ProbeError> {
+    let width = data.splits.iter().map(|split| split.vectors.width).find(|width| *width > 0).unwrap_or(0);
+    for split in data.splits {
+        if split.vectors.is_empty() {
+            return Err(ProbeError::Empty { what: "clips of a split that could be embedded" });
+        }
+        if split.vectors.width != width {
+            return Err(ProbeError::Shape { what: "width of the features", expected: width, got: split.vectors.width });
+        }
+        let bad = split.vectors.labels.iter().find(|labels| labels.len() != 1);
+        if let (Kind::OneLabel, Some(labels)) = (data.kind, bad) {
+            return Err(ProbeError::Shape { what: "labels of a clip", expected: 1, got: labels.len() });
+        }
+    }
+    Ok(())
+}
+
+/// Says how many clips are asked about whose class nobody shows: they cannot be found.
+fn unseen(data: &Data<'_>, rounds: &[Round]) -> Option<String> {
+    let mut n = 0;
+    for round in rounds {
+        let of = |places: &[usize]| -> Vec<&String> {
+            places.iter().flat_map(|at| data.splits[*at].vectors.labels.iter().flatten()).collect()
+        };
+        let shown: std::collections::HashSet<&String> = of(&round.train).into_iter().collect();
+        n += of(&round.test).into_iter().filter(|label| !shown.contains(label)).count();
+    }
+    (n > 0).then(|| format!("{n} clips are of a class that no clip to learn from is of: counted as not found"))
+}
+
+/// The measure of a task.
+fn measure(kind: Kind, mode: Mode, batch_len: usize, hop_s: Option<f64>) -> Measure {
+    match kind {
+        Kind::Frames { segment_s, average, .. } => {
+            let frames = (segment_s / hop_s.unwrap_or(segment_s)).ceil().max(1.0) as usize;
+            Measure::SegmentF1 { frames, average, batch_len }
+        }
+        Kind::Labels if mode == Mode::Xares => Measure::MeanPrecisionOfAll,
+        Kind::Labels => Measure::MeanPrecision,
+        _ => Measure::Accuracy,
+    }
+}
+
+fn neighbours(data: &Data<'_>, round: &Round, settings: &Settings) -> Result<Run, ProbeError> {
+    let (train, test) = (data.side(&round.train), data.side(&round.test));
+    let (train_starts, test_starts) = (train.starts(), test.starts());
+    let (Examples::Clips(known), Examples::Clips(asked)) =
+        (train.examples(&train_starts)?, test.examples(&test_starts)?)
+    else {
+        return Err(ProbeError::Kinds);
+    };
+    let similarity = if settings.mode == Mode::Xares { Similarity::Xares } else { Similarity::Cosine };
+    let config = KnnConfig { similarity, ..KnnConfig::default() };
+    let votes = config.votes_among(known, asked.features, data.n_classes)?;
+    let measure = measure(data.kind, settings.mode, 1, None);
+    let interval = interval(&votes, asked.labels, settings.seed);
+    let score = measure.of_votes(&votes, asked.labels);
+    Ok(Run { seed: 0, fold: round.name.clone(), score, epoch: None, interval: Some(interval) })
+}
+
+fn interval(votes: &Votes, labels: &Labels, seed: u64) -> Interval {
+    votes.interval(labels, DRAWS, 0.95, seed)
+}
+
+fn trained(
+    data: &Data<'_>,
+    protocol: &Protocol,
+    round: &Round,
+    number: u64,
+    settings: &Settings,
+) -> Result<Run, ProbeError> {
+    let seed = seed::derive(&[settings.seed, number, seed::hash_str(&round.name)]);
+    let train = data.side(&round.train);
+    let starts = train.starts();
+    let examples = train.examples(&starts)?;
+    let config = HeadConfig {
+        epochs: protocol.epochs,
+        batch_len: protocol.batch_len,
+        positive_weight: protocol.positive_weight,
+        ..HeadConfig::default()
+    };
+    let hop_s = data.splits.first().and_then(|split| split.vectors.hop_s);
+    let measure = measure(data.kind, settings.mode, protocol.batch_len, hop_s);
+    let test = data.side(&round.test);
+    let test_starts = test.starts();
+    let asked = test.examples(&test_starts)?;
+    let valid = round.valid.as_ref().filter(|valid| **valid != round.test).map(|valid| data.side(valid));
+    let valid_starts = valid.as_ref().map(Side::starts).unwrap_or_default();
+    let judged = match &valid {
+        Some(valid) => valid.examples(&valid_starts)?,
+        None => asked,
+    };
+    let judge = |head: &Head| measure.of(head, &judged);
+    let judge: Option<&dyn Fn(&Head) -> f64> = if round.valid.is_some() { Some(&judge) } else { None };
+    let kind = if settings.mode == Mode::Xares { Order::Xares } else { Order::Even };
+    let mut order = |epoch: usize| kind.of(&train.files, seed, epoch);
+    let head = Head::new(examples.width(), data.n_classes, seed::derive(&[seed, 1]));
+    let fitted = config.fit(head, &examples, &mut order, judge)?;
+    let interval = match &asked {
+        Examples::Clips(clips) => Some(interval(&fitted.head.votes(clips.features)?, clips.labels, seed)),
+        Examples::Frames(_) => None,
+    };
+    let score = measure.of(&fitted.head, &asked);
+    Ok(Run { seed: number, fold: round.name.clone(), score, epoch: Some(fitted.epoch), interval })
+}
