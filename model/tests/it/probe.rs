@@ -203,7 +203,9 @@ fn what_cannot_be_probed_is_refused() {
     assert_eq!(LinearConfig { l2: 0.0 }.fit(good).unwrap_err(), ProbeError::Config { field: "l2", value: 0.0 });
     let alone = KnnConfig::default().leave_one_out(of(narrow, &other)).unwrap_err();
     assert_eq!(alone, ProbeError::Unseen { class: 1 });
-    for config in [KnnConfig { k: 0, ..KnnConfig::default() }, KnnConfig { temperature: f64::NAN, k: 1 }] {
+    for config in
+        [KnnConfig { k: 0, ..KnnConfig::default() }, KnnConfig { temperature: f64::NAN, k: 1, ..KnnConfig::default() }]
+    {
         assert!(matches!(config.score(good, good).unwrap_err(), ProbeError::Config { .. }));
     }
 }

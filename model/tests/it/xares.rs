@@ -111,7 +111,9 @@ fn a_head_learns_several_classes_a_clip() {
     let [train_labels, mut test_labels] =
         [("train", N_TRAIN), ("test", N_TEST)].map(|(name, n)| chosen(&format!("{name} several"), n, 0.4));
     let (x, x_test) = (vectors("train", &train_labels), vectors("test", &test_labels));
-    test_labels.iter_mut().for_each(|row| row.retain(|class| *class != 3));
+    for row in &mut test_labels {
+        row.retain(|class| *class != 3);
+    }
     let (y, y_test) = (Labels::Several(train_labels), Labels::Several(test_labels));
     let test = Examples::Clips(labelled(&x_test, &y_test));
     let judge = |head: &Head| Measure::MeanPrecisionOfAll.of(head, &test);
@@ -141,7 +143,9 @@ impl Clips {
         let of_frames: Vec<Vec<u32>> =
             (0..n).flat_map(|clip| frames(clip).map(move |f| (clip, f))).map(|(c, f)| of(c, f)).collect();
         let mut starts = vec![0];
-        lens.iter().for_each(|len| starts.push(starts[starts.len() - 1] + len));
+        for len in &lens {
+            starts.push(starts[starts.len() - 1] + len);
+        }
         let x = vectors(&format!("{name} frame"), &of_frames);
         Self { x, starts, labels: Labels::Several(labels), label_starts: (0..=n).map(|clip| clip * 16).collect() }
     }

@@ -250,7 +250,7 @@ fn numbers(column: &ArrayRef) -> Option<(usize, Vec<f32>)> {
         _ => return None,
     };
     let values = cast(&values, &DataType::Float32).ok().filter(|values| values.null_count() == 0)?;
-    let width = if n_rows == 0 { 0 } else { values.len() / n_rows };
+    let width = values.len().checked_div(n_rows).unwrap_or(0);
     Some((width, values.as_primitive::<Float32Type>().values().to_vec()))
 }
 

@@ -42,12 +42,11 @@ pub fn read(path: &Path) -> Result<RecordBatch, BuildError> {
 fn parse(bytes: &[u8]) -> Result<([usize; 2], Vec<f32>), String> {
     let cut = || "it is cut short, or no .npy".to_owned();
     let head = bytes.strip_prefix(b"\x93NUMPY").ok_or_else(cut)?;
-    let (len, at): (usize, usize) = match head.first() {
-        Some(1) => (usize::from(u16::from_le_bytes([*head.get(2).ok_or_else(cut)?, *head.get(3).ok_or_else(cut)?])), 4),
-        _ => {
-            let len: [u8; 4] = head.get(2..6).and_then(|len| len.try_into().ok()).ok_or_else(cut)?;
-            (u32::from_le_bytes(len) as usize, 6)
-        }
+    let (len, at): (usize, usize) = if let Some(1) = head.first() {
+        (usize::from(u16::from_le_bytes([*head.get(2).ok_or_else(cut)?, *head.get(3).ok_or_else(cut)?])), 4)
+    } else {
+        let len: [u8; 4] = head.get(2..6).and_then(|len| len.try_into().ok()).ok_or_else(cut)?;
+        (u32::from_le_bytes(len) as usize, 6)
     };
     let text = head.get(at..at.saturating_add(len)).ok_or_else(cut)?;
     let text = String::from_utf8_lossy(text).replace(' ', "");

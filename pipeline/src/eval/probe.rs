@@ -1,6 +1,6 @@
 //! Probes over a task's embeddings: neighbours, and a head that is trained, in every round and for every seed.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use ajepa_datasets::XaresEvent;
 use ajepa_model::probe::{
@@ -86,7 +86,7 @@ struct Data<'a> {
     classes: Classes,
     n_classes: usize,
     kind: Kind,
-    events: &'a HashMap<String, Vec<XaresEvent>>,
+    events: &'a BTreeMap<String, Vec<XaresEvent>>,
 }
 
 impl Data<'_> {
@@ -102,13 +102,13 @@ impl Data<'_> {
 pub fn probe(
     protocol: &Protocol,
     splits: &[Encoded],
-    events: &HashMap<String, Vec<XaresEvent>>,
+    events: &BTreeMap<String, Vec<XaresEvent>>,
     settings: &Settings,
 ) -> Result<Found, ProbeError> {
     let kind = protocol.kind.unwrap_or_else(|| kind_of(splits));
     let classes = Classes::of(splits, events, kind);
     let n_classes = protocol.n_classes.max(classes.count());
-    let data = Data { splits, n_classes, classes, kind, events };
+    let data = Data { splits, classes, n_classes, kind, events };
     check(&data)?;
     let rounds = rounds(splits, settings.mode);
     let mut found = Found {

@@ -1,6 +1,6 @@
 //! What is learnt from and what is asked about, round by round, in the form that probes take.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use ajepa_datasets::XaresEvent;
 use ajepa_model::probe::{Examples, Features, Frames, Labelled, Labels, ProbeError};
@@ -61,7 +61,7 @@ pub struct Classes(BTreeMap<String, u32>);
 
 impl Classes {
     /// Of everything that occurs in a task.
-    pub fn of(splits: &[Encoded], events: &HashMap<String, Vec<XaresEvent>>, kind: Kind) -> Self {
+    pub fn of(splits: &[Encoded], events: &BTreeMap<String, Vec<XaresEvent>>, kind: Kind) -> Self {
         let mut numbers: BTreeMap<String, u32> = BTreeMap::new();
         if let Kind::Frames { .. } = kind {
             let labels = events.values().flatten().flat_map(|event| &event.labels);
@@ -101,7 +101,7 @@ impl Side {
         places: &[usize],
         classes: &Classes,
         kind: Kind,
-        events: &HashMap<String, Vec<XaresEvent>>,
+        events: &BTreeMap<String, Vec<XaresEvent>>,
     ) -> Self {
         let mut side = Self::default();
         let mut rows: Vec<Vec<u32>> = Vec::new();
@@ -130,7 +130,7 @@ impl Side {
         vectors: &Vectors,
         classes: &Classes,
         labelled_s: Option<f64>,
-        events: &HashMap<String, Vec<XaresEvent>>,
+        events: &BTreeMap<String, Vec<XaresEvent>>,
         rows: &mut Vec<Vec<u32>>,
     ) -> usize {
         let hop_s = vectors.hop_s.unwrap_or(1.0);
@@ -192,11 +192,11 @@ fn frames_of(events: &[XaresEvent], hop_s: f64, labelled_s: Option<f64>, classes
         for frame in
             &mut frames[frame(event.start_s).min(n)..frame(event.end_s).min(n).max(frame(event.start_s).min(n))]
         {
-            own.iter().for_each(|class| {
+            for class in &own {
                 if !frame.contains(class) {
                     frame.push(*class);
                 }
-            });
+            }
         }
     }
     frames

@@ -1,6 +1,6 @@
 //! Tasks: clips with labels, parted into what is learnt from and what is asked about.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -38,7 +38,7 @@ pub struct Split {
     /// Bytes of the archives that hold the clips, where they are in archives.
     pub bytes: u64,
     /// What is heard when, by the clips' names; where the task asks for it.
-    pub events: HashMap<String, Vec<XaresEvent>>,
+    pub events: BTreeMap<String, Vec<XaresEvent>>,
 }
 
 /// What a split is for.
@@ -156,9 +156,9 @@ impl Task {
         let shown = path.display().to_string();
         let table = read_table(path)?;
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        let table = with_paths(&shown, with_labels(&shown, table)?, path.parent().unwrap_or(Path::new("")))?;
+        let table = with_paths(&shown, &with_labels(&shown, table)?, path.parent().unwrap_or(Path::new("")))?;
         let parts = parted(&shown, &table)?;
-        let split = |(name, role, clips)| Split { name, role, clips, bytes: 0, events: HashMap::new() };
+        let split = |(name, role, clips)| Split { name, role, clips, bytes: 0, events: BTreeMap::new() };
         let splits = parts.into_iter().map(split).collect();
         let protocol = Protocol::of(&name);
         Ok(Self { name, protocol, splits, notes: Vec::new() })
@@ -217,7 +217,7 @@ struct Clips {
     path: StringBuilder,
     member: StringBuilder,
     labels: ListBuilder<StringBuilder>,
-    events: HashMap<String, Vec<XaresEvent>>,
+    events: BTreeMap<String, Vec<XaresEvent>>,
     unlabelled: usize,
     bytes: u64,
 }
@@ -246,7 +246,9 @@ impl Clips {
             self.clip_id.append_value(clip_id);
             self.path.append_value(&whole);
             self.member.append_value(audio);
-            labels.iter().for_each(|label| self.labels.values().append_value(label));
+            for label in &labels {
+                self.labels.values().append_value(label);
+            }
             self.labels.append(true);
         }
         Ok(())
@@ -274,11 +276,11 @@ fn with_labels(shown: &str, table: RecordBatch) -> Result<RecordBatch, BuildErro
         return Err(BuildError::new(problem, "a task's clips have labels: a list of texts, or one text"));
     };
     let texts = cast(column, &DataType::Utf8).map_err(|error| odd(shown, &error))?;
-    replaced(shown, &table, ["label", "labels"], texts)
+    replaced(shown, &table, ["label", "labels"], &texts)
 }
 
 /// With whole paths: the table is read again from elsewhere.
-fn with_paths(shown: &str, table: RecordBatch, root: &Path) -> Result<RecordBatch, BuildError> {
+fn with_paths(shown: &str, table: &RecordBatch, root: &Path) -> Result<RecordBatch, BuildError> {
     let Some(column) = table.column_by_name("path") else {
         let problem = format!("{shown}: there is no column `path`");
         let help = "a task of audio names its files; one of embeddings that are there already is given by --embeddings";
@@ -288,8 +290,8 @@ fn with_paths(shown: &str, table: RecordBatch, root: &Path) -> Result<RecordBatc
     let root = std::path::absolute(root).unwrap_or_else(|_| root.to_owned());
     let whole = |path: Option<&str>| path.map(|path| root.join(path).to_string_lossy().into_owned());
     let paths: StringArray = texts.as_string::<i32>().iter().map(whole).collect();
-    let table = with_ids(shown, &table, &texts)?;
-    replaced(shown, &table, ["path", "path"], Arc::new(paths))
+    let table = with_ids(shown, table, &texts)?;
+    replaced(shown, &table, ["path", "path"], &(Arc::new(paths) as ArrayRef))
 }
 
 /// With names of clips as they would be made of the paths that the table has, not of whole ones.
@@ -299,7 +301,7 @@ fn with_ids(shown: &str, table: &RecordBatch, paths: &ArrayRef) -> Result<Record
     }
     let starts = ["start", "start_s", "offset_s"].iter().find_map(|name| table.column_by_name(name));
     let starts = starts.and_then(|starts| cast(starts, &DataType::Float64).ok());
-    let starts = starts.as_ref().map(|starts| starts.as_primitive::<arrow::datatypes::Float64Type>());
+    let starts = starts.as_ref().map(arrow::array::AsArray::as_primitive::<arrow::datatypes::Float64Type>);
     let ids: ArrayRef = Arc::new(crate::corpus::clip_ids(paths.as_string::<i32>(), starts));
     let schema = table.schema();
     let columns = schema.fields().iter().map(|field| field.name().as_str()).zip(table.columns().iter().cloned());
@@ -313,7 +315,7 @@ fn replaced(
     shown: &str,
     table: &RecordBatch,
     [old, new]: [&str; 2],
-    values: ArrayRef,
+    values: &ArrayRef,
 ) -> Result<RecordBatch, BuildError> {
     let schema = table.schema();
     let columns = schema.fields().iter().zip(table.columns()).map(|(field, column)| {

@@ -1,6 +1,7 @@
 //! `eval` from end to end: a task of X-ARES in its tars, a task of one's own, embeddings made elsewhere; what is kept, what is refused.
 
 use serde_json::Value;
+use std::fmt::Write as _;
 
 use crate::embed::{ids, rows, tone, vectors};
 use crate::models::place_with_model;
@@ -149,7 +150,7 @@ fn a_task_of_ones_own_has_the_scores_of_its_embeddings_made_elsewhere() {
     let mut table = "path,label,fold\n".to_owned();
     for (at, (name, bytes, label)) in shipped().into_iter().enumerate() {
         place.write(&format!("sounds/{name}"), bytes);
-        table += &format!("{name},{label},{}\n", at % 3 + 1);
+        writeln!(table, "{name},{label},{}", at % 3 + 1).expect("a text");
     }
     place.write("sounds/kinds.csv", &table);
     place.write("sounds/listed.csv", table.replace("label,", "labels,"));

@@ -249,5 +249,7 @@ fn normalise(row: &mut [f32]) {
     let mean = row.iter().map(|x| f64::from(*x)).sum::<f64>() / n;
     let variance = row.iter().map(|x| (f64::from(*x) - mean).powi(2)).sum::<f64>() / n;
     let scale = 1.0 / (variance + EPS).sqrt();
-    row.iter_mut().for_each(|x| *x = ((f64::from(*x) - mean) * scale) as f32);
+    for x in row.iter_mut() {
+        *x = ((f64::from(*x) - mean) * scale) as f32;
+    }
 }

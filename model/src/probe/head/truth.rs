@@ -38,9 +38,13 @@ impl Truth {
 
 fn softmax(logits: &mut [f32]) {
     let largest = logits.iter().fold(f32::NEG_INFINITY, |max, x| max.max(*x));
-    logits.iter_mut().for_each(|x| *x = (*x - largest).exp());
+    for x in logits.iter_mut() {
+        *x = (*x - largest).exp();
+    }
     let sum: f32 = logits.iter().sum();
-    logits.iter_mut().for_each(|x| *x /= sum);
+    for x in logits.iter_mut() {
+        *x /= sum;
+    }
 }
 
 /// 1 / (1 + exp(-x)).

@@ -1,6 +1,6 @@
 //! Embeddings made elsewhere: a file a task, named as the task.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::usage;
@@ -25,7 +25,7 @@ pub fn judged(model: &ModelArg, settings: &Settings, progress: ProgressMode) -> 
         }
         let splits = read_parted(&file).map_err(|error| usage(&error))?;
         let task = Task { name, protocol, splits: Vec::new(), notes: Vec::new() };
-        rows.push(super::row(&model.shown(), &task, &splits, &HashMap::new(), &[], settings, progress)?);
+        rows.push(super::row(&model.shown(), &task, &splits, &BTreeMap::new(), &[], settings, progress)?);
     }
     Ok(Model::new(model.shown(), None, rows))
 }

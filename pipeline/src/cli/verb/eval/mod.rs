@@ -3,7 +3,7 @@
 mod embeddings;
 mod shown;
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use ajepa_model::EncoderChoice;
@@ -136,7 +136,7 @@ fn row(
     model: &str,
     task: &Task,
     splits: &[Encoded],
-    events: &HashMap<String, Vec<ajepa_datasets::XaresEvent>>,
+    events: &BTreeMap<String, Vec<ajepa_datasets::XaresEvent>>,
     notes: &[String],
     settings: &Settings,
     progress: ProgressMode,
