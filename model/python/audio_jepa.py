@@ -115,17 +115,22 @@ class AudioJepaEncoder(nn.Module):
         if self.mel is None:
             problem = (self.config.get("input") or {}).get("problem", "config.json does not say what made its pictures")
             raise ValueError(f"this file cannot make pictures: {problem}")
+        return self.pictures_of_leveled(leveled(audio, self.level))
+
+    def pictures_of_leveled(self, audio):
         audio = F.pad(audio, (0, max(0, self.mel.n["n_samples"] - audio.shape[-1])))
-        picture = self.mel(leveled(audio, self.level))
-        return picture.to(self.norm.weight.dtype)
+        return self.mel(audio).to(self.norm.weight.dtype)
 
     def frames(self, audio):
         """[clips, samples] of one length -> [clips, frames, width]: tokens averaged over frequency, without those of silence behind
         the end."""
-        n_window = self.mel.n["n_samples"] if self.mel else audio.shape[-1]
+        if self.mel is None:
+            return self.pictures(audio)
+        n_window = self.mel.n["n_samples"]
         parts = []
-        for window in audio.split(n_window, -1):
-            pictures = self.pictures(window)
+        # A clip is leveled whole, before it is cut and filled up.
+        for window in leveled(audio, self.level).split(n_window, -1):
+            pictures = self.pictures_of_leveled(window)
             tokens = self(pictures)
             grid = [n // p for n, p in zip(pictures.shape[1:], self.config["patch_size"])]
             tokens = tokens.unflatten(1, grid)
