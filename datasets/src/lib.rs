@@ -43,7 +43,7 @@ pub use esc50::esc50;
 pub use folder::{FolderRules, folder};
 pub use fsd50k::Fsd50k;
 pub use join::{Held, JoinConfig, Joined, join};
-pub use manifest::{EXCLUDED, MISSING, Manifest, Written, read_rejects};
+pub use manifest::{EXCLUDED, HASH_KEY, MISSING, Manifest, Written, read_rejects};
 pub use names::NameRule;
 pub use near::{NearConfig, bit_error};
 pub use ontology::{Class, Ontology};

@@ -15,7 +15,7 @@ use crate::parquet::read_parquet;
 use crate::scan::{OK, UNCHECKED};
 
 /// Under this name the dataset hash stands in the file's own metadata.
-const HASH_KEY: &str = "ajepa.dataset_hash";
+pub const HASH_KEY: &str = "ajepa.dataset_hash";
 
 /// A clip that was wanted and is not held.
 pub const MISSING: &str = "missing";
@@ -167,6 +167,14 @@ impl Manifest {
     /// The rows, to go on with in polars.
     pub fn into_frame(self) -> DataFrame {
         self.frame
+    }
+
+    /// The names of all clips, in their order.
+    ///
+    /// # Errors
+    /// [`DatasetError`] when polars refuses.
+    pub fn clip_ids(&self) -> Result<Vec<String>, DatasetError> {
+        Ok(self.texts("clip_id")?.iter().flatten().map(str::to_owned).collect())
     }
 
     /// The rows whose clips can be used: those with the status `ok` or `unchecked`.

@@ -281,7 +281,7 @@ fn sound(usable: &Manifest) -> Result<Sound, DatasetError> {
     }
     let duration_s = numbers("duration_s")?;
     Ok(Sound {
-        hours: duration_s.iter().sum::<f64>() / 3600.0,
+        hours: duration_s.iter().fold(0.0, |sum, s| sum + s) / 3600.0,
         duration_s: histogram(&duration_s),
         rms_db: histogram(&numbers("rms_db")?),
         rates: tally("rate_hz")?,

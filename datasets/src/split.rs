@@ -80,6 +80,11 @@ impl SplitConfig {
 pub fn split(manifest: &Manifest, config: &SplitConfig) -> Result<Manifest, DatasetError> {
     config.check()?;
     let before = manifest.texts("split")?.clone();
+    let known: std::collections::BTreeSet<&str> = before.iter().flatten().collect();
+    if let Some(other) = config.of.iter().flatten().find(|name| !known.contains(name.as_str())) {
+        let known: Vec<&str> = known.into_iter().collect();
+        return Err(DatasetError::argument("of", format!("{other:?}"), format!("among {}", known.join(", "))));
+    }
     let mine = |split: Option<&str>| match &config.of {
         Some(of) => split.is_some_and(|split| of.iter().any(|name| name == split)),
         None => true,
@@ -131,11 +136,15 @@ impl Sets {
             sets.of_row[row] = Some(set);
             names[set as usize] = names[set as usize].min(id);
         }
-        let kept = (0..mine.len()).filter(|&row| !mine[row]);
-        if let Some(row) = kept.into_iter().find(|&row| numbers.contains_key(&groups.first(row as u32))) {
+        // What cannot be used leaks nothing.
+        let usable = manifest.usable_rows()?;
+        let shared: PlHashSet<u32> =
+            (0..mine.len()).filter(|&row| mine[row] && usable[row]).map(|row| groups.first(row as u32)).collect();
+        let mut kept = (0..mine.len()).filter(|&row| !mine[row] && usable[row]);
+        if let Some(row) = kept.find(|&row| shared.contains(&groups.first(row as u32))) {
             let id = ids.get(row).unwrap_or_default();
             let problem = format!("the clip {id:?} keeps its split, and belongs to one that is to be shared out");
-            let help = "share out both splits, or leave its duplicates out first: `leaks` names them";
+            let help = "share out both splits, or leave duplicates out: --drop-duplicates --drop-near-duplicates";
             return Err(DatasetError::unusable("split", problem, help));
         }
         sets.chance = names.iter().map(|name| number_of(seed, name)).collect();

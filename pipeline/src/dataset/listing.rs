@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use ajepa_datasets::Scan;
 
-use crate::corpus::{TarSamples, audio_extensions, expand};
+use crate::corpus::{TarSamples, audio_extensions};
+use crate::scan::archives;
 use crate::stage::BuildError;
 use crate::stages::source_folder::{LinkPolicy, SourceFolderConfig};
 
@@ -17,16 +18,18 @@ pub fn list(paths: &[PathBuf], links: LinkPolicy) -> Result<Scan, BuildError> {
     for path in paths {
         let has = |wanted: &str| path.extension().is_some_and(|e| e.eq_ignore_ascii_case(wanted));
         if path.is_dir() {
-            let tars = expand(&path.to_string_lossy(), "tar");
-            match tars {
-                Ok(tars) => of_tars(tars, &mut sources)?,
-                Err(_) => of_folder(path, links, &mut sources)?,
+            of_folder(path, links, &mut sources)?;
+            let (tars, others): (Vec<PathBuf>, Vec<PathBuf>) = archives(path)
+                .into_iter()
+                .partition(|path| path.extension().is_some_and(|e| e.eq_ignore_ascii_case("tar")));
+            if let Some(other) = others.first() {
+                return Err(rows_are_unknown(other));
             }
+            of_tars(tars, &mut sources)?;
         } else if has("tar") {
             of_tars(vec![path.clone()], &mut sources)?;
         } else if has("parquet") || has("pq") {
-            let problem = format!("{}: the rows of a Parquet file are not known without reading them", path.display());
-            return Err(BuildError::new(problem, "leave out --unchecked"));
+            return Err(rows_are_unknown(path));
         } else if path.exists() {
             sources.push(path.to_string_lossy().into_owned());
         } else {
@@ -35,6 +38,11 @@ pub fn list(paths: &[PathBuf], links: LinkPolicy) -> Result<Scan, BuildError> {
         }
     }
     Ok(Scan::of_listing(sources.iter().map(String::as_str))?)
+}
+
+fn rows_are_unknown(path: &Path) -> BuildError {
+    let problem = format!("{}: the rows of a Parquet file are not known without reading them", path.display());
+    BuildError::new(problem, "leave out --unchecked")
 }
 
 fn of_folder(path: &Path, links: LinkPolicy, sources: &mut Vec<String>) -> Result<(), BuildError> {

@@ -1,12 +1,15 @@
 //! From what is wanted and what was scanned to a manifest that can be run.
 
 use std::collections::HashMap;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use ajepa_datasets::{JoinConfig, Joined, Manifest, NearConfig, Scan, Wanted, join};
+use ajepa_datasets::{HASH_KEY, JoinConfig, Joined, Manifest, NearConfig, Scan, Wanted, join};
+
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use super::corpus::Corpus;
-use crate::corpus::expand;
+use crate::scan::archives;
 use crate::stage::BuildError;
 
 /// How a manifest is made.
@@ -36,7 +39,7 @@ impl Making {
             min_duration_s: self.min_seconds,
             near: self.near.map(|max_bit_error| NearConfig { max_bit_error, ..NearConfig::default() }),
         };
-        let archives = archives(&self.audio)?;
+        let archives = archives_of(&self.audio)?;
         let folder = whole(&folder_of(&self.out));
         let put = |path: &str| {
             let path = whole(archives.get(path).map_or(Path::new(path), PathBuf::as_path));
@@ -63,6 +66,34 @@ pub fn moved(manifest: Manifest, from: &Path, out: &Path) -> Result<Manifest, Bu
     Ok(manifest.with_paths(put)?)
 }
 
+/// Refuses a name for a manifest under which something else lies: a folder, a file that is no manifest, or one of `inputs`.
+///
+/// # Errors
+/// [`BuildError`] naming it.
+pub fn writable(out: &Path, inputs: &[&Path]) -> Result<(), BuildError> {
+    let whole = |path: &Path| std::fs::canonicalize(path).ok();
+    for path in [out.to_owned(), out.with_extension("all.parquet")] {
+        let shown = path.display();
+        let refuse = |why: &str| Err(BuildError::new(format!("{shown} {why}"), "name another file"));
+        if path.is_dir() {
+            return refuse("is a folder");
+        }
+        if whole(&path).is_some_and(|path| inputs.iter().any(|input| whole(input).as_ref() == Some(&path))) {
+            return refuse("is what is read");
+        }
+        if path.exists() && !is_manifest(&path) {
+            return refuse("is there already, and is no manifest");
+        }
+    }
+    Ok(())
+}
+
+fn is_manifest(path: &Path) -> bool {
+    let builder = File::open(path).ok().and_then(|file| ParquetRecordBatchReaderBuilder::try_new(file).ok());
+    let pairs = builder.and_then(|builder| builder.metadata().file_metadata().key_value_metadata().cloned());
+    pairs.into_iter().flatten().any(|pair| pair.key == HASH_KEY)
+}
+
 fn folder_of(file: &Path) -> PathBuf {
     let folder = file.parent().unwrap_or(Path::new(""));
     if folder == Path::new("") { PathBuf::from(".") } else { folder.to_owned() }
@@ -73,22 +104,17 @@ fn whole(path: &Path) -> PathBuf {
 }
 
 /// Tars and Parquet files by their names, which are all that their clips say of them.
-fn archives(audio: &[PathBuf]) -> Result<HashMap<String, PathBuf>, BuildError> {
+fn archives_of(audio: &[PathBuf]) -> Result<HashMap<String, PathBuf>, BuildError> {
     let mut found: HashMap<String, PathBuf> = HashMap::new();
     for place in audio {
-        for kind in ["tar", "parquet"] {
-            let is_one = place.extension().is_some_and(|extension| extension.eq_ignore_ascii_case(kind));
-            if !is_one && !place.is_dir() {
-                continue;
-            }
-            for path in expand(&place.to_string_lossy(), kind).unwrap_or_default() {
-                let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-                if let Some(other) = found.insert(name, path.clone())
-                    && other != path
-                {
-                    let problem = format!("{} and {} have one name", other.display(), path.display());
-                    return Err(BuildError::new(problem, "rename one: clips are known by the name of their archive"));
-                }
+        let paths = if place.is_dir() { archives(place) } else { vec![place.clone()] };
+        for path in paths {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            if let Some(other) = found.insert(name, path.clone())
+                && other != path
+            {
+                let problem = format!("{} and {} have one name", other.display(), path.display());
+                return Err(BuildError::new(problem, "rename one: clips are known by the name of their archive"));
             }
         }
     }

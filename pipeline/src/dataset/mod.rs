@@ -15,7 +15,7 @@ mod refining;
 
 pub use corpus::Corpus;
 pub use listing::list;
-pub use making::{Making, moved};
+pub use making::{Making, moved, writable};
 pub use refining::Refining;
 
 use ajepa_datasets::DatasetError;

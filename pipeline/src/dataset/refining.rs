@@ -1,5 +1,6 @@
 //! What is done to a manifest once it is there: lists of clips left out, copies, samples, splits, weights.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 
 use ajepa_datasets::{Manifest, SplitConfig, balanced_weights, leaks, read_rejects, sample, split};
@@ -51,7 +52,7 @@ impl Refining {
         }
         if let Some(n) = self.sample {
             let weights = if self.balanced { Some(balanced_weights(&manifest)?) } else { None };
-            manifest = sample(&manifest, n, self.seed, weights.as_ref())?;
+            manifest = only(&manifest, &sample(&manifest, n, self.seed, weights.as_ref())?)?;
         }
         let config = match (&self.split, self.folds) {
             (Some(shares), _) => Some(SplitConfig { parts: shares.clone(), seed: self.seed, of: None }),
@@ -87,4 +88,13 @@ impl Refining {
         }
         Ok(words)
     }
+}
+
+/// The same rows with those usable ones left out that are not in `sample`.
+fn only(manifest: &Manifest, sample: &Manifest) -> Result<Manifest, BuildError> {
+    let drawn = sample.clip_ids()?;
+    let drawn: HashSet<&str> = drawn.iter().map(String::as_str).collect();
+    let others = manifest.clip_ids()?.into_iter().filter(|id| !drawn.contains(id.as_str()));
+    let reasons: Vec<(String, String)> = others.map(|id| (id, "not_sampled".to_owned())).collect();
+    Ok(manifest.clone().excluding(&reasons)?)
 }

@@ -1,11 +1,13 @@
 //! From what somebody names on a command line to a graph that scans it.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
+use walkdir::{DirEntry, WalkDir};
 
 use crate::config::{ConfigErrors, load_str};
-use crate::corpus::has_audio;
+use crate::corpus::{audio_extensions, expand, has_audio, has_extension};
 use crate::plan::Graph;
 use crate::stages::Registry;
 use crate::stages::source_folder::LinkPolicy;
@@ -46,8 +48,8 @@ enum Place {
 pub fn scan_graph(wanted: &ScanGraph, registry: &Registry) -> Result<Graph, ConfigErrors> {
     let mut sources: Vec<Value> = Vec::new();
     let mut files: Vec<PathBuf> = Vec::new();
-    for path in &wanted.paths {
-        match place(path) {
+    for place in wanted.paths.iter().flat_map(|path| places(path)) {
+        match place {
             Place::Files(path) => files.push(path),
             other => {
                 // What is named side by side stays one source: its clips get names that differ.
@@ -94,23 +96,64 @@ fn flush(files: &mut Vec<PathBuf>, links: LinkPolicy, sources: &mut Vec<Value>) 
     }
 }
 
-fn place(path: &Path) -> Place {
-    let text = || path.to_string_lossy().into_owned();
-    let has = |path: &Path, wanted: &str| path.extension().is_some_and(|e| e.eq_ignore_ascii_case(wanted));
-    let is_parquet = |path: &Path| (has(path, "parquet") || has(path, "pq")) && has_audio(path);
-    if path.is_dir() {
-        let children = std::fs::read_dir(path).into_iter().flatten().flatten();
-        let mut names: Vec<PathBuf> = children.map(|child| child.path()).filter(|child| child.is_file()).collect();
-        names.sort();
-        return match names.iter().find(|name| has(name, "tar") || has(name, "parquet")) {
-            Some(tar) if has(tar, "tar") => Place::Tars(text()),
-            Some(parquet) if is_parquet(parquet) => Place::Parquet(text()),
-            _ => Place::Files(path.to_owned()),
-        };
+/// What of a path is read how: of a folder its loose files, and wherever below it they lie its tars and Parquet files with audio.
+fn places(path: &Path) -> Vec<Place> {
+    if !path.is_dir() {
+        return vec![match () {
+            () if has(path, "tar") => Place::Tars(text(path)),
+            () if is_parquet(path) => Place::Parquet(text(path)),
+            () => Place::Files(path.to_owned()),
+        }];
     }
-    match () {
-        () if has(path, "tar") => Place::Tars(text()),
-        () if is_parquet(path) => Place::Parquet(text()),
-        () => Place::Files(path.to_owned()),
+    let archives = archives(path);
+    let mut places = Vec::new();
+    if archives.is_empty() || has_loose(path) {
+        places.push(Place::Files(path.to_owned()));
     }
+    // Those of one folder are one source: their clips get names that differ.
+    let folders: BTreeSet<&Path> = archives.iter().filter_map(|path| path.parent()).collect();
+    for folder in folders {
+        let here = archives.iter().filter(|path| path.parent() == Some(folder));
+        let (tars, parquet): (Vec<&PathBuf>, Vec<&PathBuf>) = here.partition(|path| has(path, "tar"));
+        if !tars.is_empty() {
+            places.push(Place::Tars(text(folder)));
+        }
+        // A table that is no audio may lie beside them.
+        let n_all = expand(&text(folder), "parquet").map_or(0, |all| all.len());
+        if parquet.len() > 1 && parquet.len() == n_all {
+            places.push(Place::Parquet(text(folder)));
+        } else {
+            places.extend(parquet.into_iter().map(|path| Place::Parquet(text(path))));
+        }
+    }
+    places
+}
+
+fn text(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}
+
+fn has(path: &Path, wanted: &str) -> bool {
+    path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case(wanted))
+}
+
+fn is_parquet(path: &Path) -> bool {
+    (has(path, "parquet") || has(path, "pq")) && has_audio(path)
+}
+
+fn below(folder: &Path) -> impl Iterator<Item = PathBuf> {
+    let is_hidden = |entry: &DirEntry| entry.depth() > 0 && entry.file_name().as_encoded_bytes().starts_with(b".");
+    let walk = WalkDir::new(folder).sort_by_file_name().into_iter().filter_entry(move |entry| !is_hidden(entry));
+    walk.flatten().filter(|entry| entry.file_type().is_file()).map(DirEntry::into_path)
+}
+
+/// Tars and Parquet files with audio below `folder`, sorted by name.
+pub fn archives(folder: &Path) -> Vec<PathBuf> {
+    below(folder).filter(|path| has(path, "tar") || is_parquet(path)).collect()
+}
+
+/// Whether audio lies below `folder` that is in no archive.
+pub fn has_loose(folder: &Path) -> bool {
+    let extensions = audio_extensions();
+    below(folder).any(|path| has_extension(&path.to_string_lossy(), &extensions))
 }

@@ -225,6 +225,69 @@ fn a_folder_is_labelled_by_its_paths_and_split_without_leaks() {
 }
 
 #[test]
+fn loose_files_beside_and_above_tars_are_all_read() {
+    let place = Place::new();
+    let clips = small_clips();
+    let packed = |name: &str, bytes: &[u8]| {
+        let mut tar = tar::Builder::new(Vec::new());
+        let mut header = tar::Header::new_gnu();
+        header.set_size(bytes.len() as u64);
+        header.set_mode(0o644);
+        tar.append_data(&mut header, name, bytes).expect("packs");
+        tar.into_inner().expect("a tar")
+    };
+    place.write(&format!("audio/loose.{}", clips[0].0), &clips[0].1);
+    place.write(&format!("audio/deep/down.{}", clips[1].0), &clips[1].1);
+    place.write("audio/shard.tar", packed(&format!("in_tar.{}", clips[2].0), &clips[2].1));
+    place.write("audio/deep/other.tar", packed(&format!("in_other.{}", clips[3].0), &clips[3].1));
+    for _ in 0..2 {
+        // Its own tables, beside the audio, are no audio.
+        place.done("dataset scan audio -o audio/scan.parquet --report scan.json --progress off");
+        assert_eq!(json(&place, "scan.json")["clips"], 4);
+    }
+}
+
+#[test]
+fn a_manifest_is_written_over_nothing_but_a_manifest() {
+    let place = Place::new();
+    audioset(&place);
+    place.write("other.parquet", "hello");
+    std::fs::create_dir(place.path("folder.parquet")).expect("a folder");
+    for (name, words) in [("other", "is no manifest"), ("folder", "is a folder")] {
+        let ended = place.run(&format!("dataset audioset lists --audio audio -o {name}.parquet"));
+        assert_eq!(ended.code, Some(2), "{ended:?}");
+        assert!(ended.err.contains(words), "{}", ended.err);
+        assert!(!place.path(&format!("{name}.scan.parquet")).exists());
+    }
+    place.done("dataset audioset lists --audio audio -o audio/a.parquet --progress off");
+    place.done("dataset audioset lists --audio audio -o audio/a.parquet --progress off");
+    let ended = place.run("dataset refine audio/a.all.parquet --sample 1 -o audio/a.parquet");
+    assert_eq!(ended.code, Some(2), "{ended:?}");
+    assert!(ended.err.contains("is what is read"), "{}", ended.err);
+    place.done("dataset refine audio/a.all.parquet --sample 1 -o b.parquet");
+    let reasons = texts(&place.path("b.all.parquet"), "reason");
+    assert_eq!(reasons.values().filter(|reason| *reason == "not_sampled").count(), 3, "{reasons:?}");
+    let ended = place.run("dataset refine audio/a.all.parquet --of evil --folds 2 -o c.parquet");
+    assert!(ended.code == Some(2) && ended.err.contains("evil") && ended.err.contains("eval"), "{ended:?}");
+}
+
+#[test]
+fn a_shard_of_which_nothing_is_left_is_a_shard() {
+    let place = Place::new();
+    audioset(&place);
+    place.done("dataset audioset lists --audio audio -o a.parquet --progress off");
+    std::fs::rename(place.path("audio/00"), place.path("gone")).expect("moves");
+    place.write(
+        "graph.yaml",
+        "pipeline: t\nstages:\n  - { id: clips, type: source_manifest, path: a.parquet }\n  - { type: decode }\n  \
+         - { type: resample, rate_hz: 16000 }\n  - { type: log_mel, preset: base-2026 }\n  - { type: sink_shards, path: out/a }\n\
+         on_error: { policy: quarantine, max_fraction: 1.0 }\nresources: { clips_per_shard: 1 }\n",
+    );
+    place.done("run graph.yaml --progress off");
+    assert_eq!(clip_ids(&place.path("out/a")).len(), 3);
+}
+
+#[test]
 fn names_alone_make_a_manifest_too() {
     let place = Place::new();
     audioset(&place);

@@ -216,11 +216,12 @@ pub struct RefineOptions {
     #[arg(long)]
     pub drop_near_duplicates: bool,
 
-    /// Keep so many of the usable clips: the first ones of a larger sample are those of a smaller
-    #[arg(long, value_name = "N")]
-    pub sample: Option<usize>,
+    /// Keep so many of the usable clips, the others are excluded: a larger sample has a smaller one in it
+    #[arg(long, value_name = "N", value_parser = value::at_least_one)]
+    pub sample: Option<NonZeroUsize>,
 
-    /// Weigh clips so that every label is heard equally often: the column `weight`, and the chances of --sample
+    /// Weigh rare labels up: a clip's `weight` is the sum of 1/n over its labels, n the clips that have the label; also the chances
+    /// of --sample
     #[arg(long)]
     pub balanced: bool,
 

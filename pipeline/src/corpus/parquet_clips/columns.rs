@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use arrow::datatypes::{DataType, Fields, Schema as ArrowSchema};
+use arrow::datatypes::{DataType, FieldRef, Fields, Schema as ArrowSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -95,7 +95,9 @@ impl Roles {
             }
         };
         let is_audio = |kind: &DataType| audio_form(kind).is_some();
-        let any = schema.fields().iter().find(|field| is_audio(field.data_type())).map(|field| field.name().clone());
+        // Our own tables, which may lie beside the audio, have bytes too.
+        let may_be = |field: &&FieldRef| is_audio(field.data_type()) && field.name() != "content_hash";
+        let any = schema.fields().iter().find(may_be).map(|field| field.name().clone());
         let audio = find("audio", &columns.audio, &["audio"], is_audio)?.or(any).ok_or_else(|| {
             let problem = format!("{shown}: no column of encoded audio is among {}", names());
             BuildError::new(

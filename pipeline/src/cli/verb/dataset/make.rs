@@ -16,7 +16,7 @@ use crate::cli::args::{
 use crate::cli::exit::Exit;
 use crate::cli::format::{count, counted};
 use crate::cli::progress::ProgressMode;
-use crate::dataset::{Corpus, Making, Refining, list};
+use crate::dataset::{Corpus, Making, Refining, list, writable};
 use crate::job::JobOptions;
 use crate::scan::{ScanGraph, scan_graph};
 use crate::stage::BuildError;
@@ -35,7 +35,7 @@ pub fn make(verb: &DatasetVerb, registry: &Registry) -> Result<Exit, Exit> {
         DatasetVerb::Folder(args) => (Corpus::Folder(args.dir.clone(), rules(args)), &[][..], &args.make),
         DatasetVerb::Scan(_) | DatasetVerb::Refine(_) | DatasetVerb::Show(_) => return Err(Exit::Usage),
     };
-    extensions_of(&args.out).map_err(|why| usage(&why))?;
+    extensions_of(&args.out).and_then(|()| writable(&args.out, &[])).map_err(|why| usage(&why))?;
     // Lists and the graph that is run at last come first: what is wrong with them is said before hours of decoding.
     let next = args.then.as_ref().map(|file| next_graph(file, args));
     if let Some(next) = &next {
@@ -68,7 +68,8 @@ pub fn make(verb: &DatasetVerb, registry: &Registry) -> Result<Exit, Exit> {
     let mut report_of = joined.clone();
     let manifest = refining.refine(joined.manifest).map_err(|error| usage(&error))?;
     report_of.manifest = manifest.clone();
-    let report = Report::of_join(&report_of, notes).map_err(fail)?;
+    let mut report = Report::of_join(&report_of, notes).map_err(fail)?;
+    report.notes.extend(Refining::leaks(&manifest).map_err(|error| usage(&error))?);
     conclude(&manifest, &report, &args.out, &args.reports)?;
     match next {
         Some(next) => run_next(&next, args, registry),
@@ -81,7 +82,8 @@ pub fn make(verb: &DatasetVerb, registry: &Registry) -> Result<Exit, Exit> {
 /// # Errors
 /// As [`make`].
 pub fn refine(args: &RefineArgs) -> Result<Exit, Exit> {
-    extensions_of(&args.out).map_err(|why| usage(&why))?;
+    let place = extensions_of(&args.out).and_then(|()| writable(&args.out, &[&args.manifest]));
+    place.map_err(|why| usage(&why))?;
     let refining = refining(&args.refine);
     if refining.is_nothing() {
         let help = "such as --exclude, --drop-duplicates, --sample, --balanced, --into, --folds";
@@ -90,7 +92,8 @@ pub fn refine(args: &RefineArgs) -> Result<Exit, Exit> {
     let manifest = read(&args.manifest)?;
     let moved = crate::dataset::moved(manifest, &args.manifest, &args.out).map_err(|error| usage(&error))?;
     let manifest = refining.refine(moved).map_err(|error| usage(&error))?;
-    let report = Report::of(&manifest).map_err(fail)?;
+    let mut report = Report::of(&manifest).map_err(fail)?;
+    report.notes = Refining::leaks(&manifest).map_err(|error| usage(&error))?;
     conclude(&manifest, &report, &args.out, &args.reports)?;
     Ok(Exit::Done)
 }
@@ -133,7 +136,7 @@ fn refining(options: &RefineOptions) -> Refining {
         exclude: options.exclude.clone(),
         drop_duplicates: options.drop_duplicates,
         drop_near_duplicates: options.drop_near_duplicates,
-        sample: options.sample,
+        sample: options.sample.map(NonZero::get),
         balanced: options.balanced,
         split: options.into.as_ref().map(|shares| shares.0.clone()),
         folds: options.folds.map(NonZero::get),
