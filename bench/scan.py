@@ -43,7 +43,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     args = parser.parse_args()
-    files = sorted(p.resolve() for p in Path(args.audio).rglob("*") if p.suffix.lower() in KINDS and p.is_file())
+    files = sorted({p.resolve() for p in Path(args.audio).rglob("*") if p.suffix.lower() in KINDS and p.is_file()})
     files = sorted(random.Random(5).sample(files, min(args.clips, len(files))))
     with tempfile.TemporaryDirectory() as folder:
         quoted = ('"' + str(path).replace('"', '""') + '"' for path in files)
