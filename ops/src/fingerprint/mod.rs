@@ -55,12 +55,12 @@ const AT_ONCE: usize = 16;
 /// use ajepa_ops::fingerprint::{Fingerprinter, bit_error_rate};
 /// let mut maker = Fingerprinter::new(16_000)?;
 /// let mut of = |gain: f32| -> Result<Vec<u32>, ajepa_ops::OpError> {
-///     let sound: Vec<f32> = (0..48_000).map(|i| gain * ((i * i) as f32 * 1e-5).sin()).collect();
+///     let sound: Vec<f32> = (0..48_000).map(|i| gain * ((i as f32).powi(2) * 1e-5).sin()).collect();
 ///     sound.chunks(1000).try_for_each(|block| maker.push(block))?;
 ///     maker.finish()
 /// };
 /// let (soft, loud) = (of(0.1)?, of(0.2)?);
-/// assert_eq!(soft.len(), 20);
+/// assert_eq!(soft.len(), 21);
 /// assert!(bit_error_rate(&soft, &loud) < 0.01);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
