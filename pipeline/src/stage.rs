@@ -174,6 +174,15 @@ pub struct Unit {
     pub key: [u8; 16],
 }
 
+impl Unit {
+    /// A unit whose key is what `hasher` was fed, cut to sixteen bytes.
+    pub fn new(n_clips: u64, hasher: &blake3::Hasher) -> Self {
+        let mut key = [0; 16];
+        key.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
+        Self { n_clips, key }
+    }
+}
+
 /// One row in, any number of rows out, no state in between.
 ///
 /// # Contract

@@ -88,9 +88,7 @@ impl<L: Listing> Listed<L> {
             let unhashable =
                 |error: StageError| BuildError::new(error.to_string(), "leave that column out of the list");
             listing.hash(clips, &mut hasher).map_err(unhashable)?;
-            let mut key = [0; 16];
-            key.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
-            units.push(Unit { n_clips: clips.len() as u64, key });
+            units.push(Unit::new(clips.len() as u64, &hasher));
         }
         Ok(Self { listing, order, units, clips_per_unit })
     }

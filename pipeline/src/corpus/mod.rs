@@ -19,7 +19,7 @@ pub use listing::{Listed, Listing, Selection, Stamps};
 pub use manifest::{ManifestColumns, clips_of_table};
 pub use parquet_clips::{ParquetClips, ParquetColumns, has_audio};
 pub use places::expand;
-pub use table_file::{TableReader, in_order, open_columns, open_table, read_table};
+pub use table_file::{TableReader, footer_text, in_order, open_columns, open_table, read_table};
 pub use tar_index::{Member, MemberKind, ScanError, scan_tar};
 pub use tar_samples::{TarParts, TarSamples};
 

@@ -12,6 +12,7 @@ use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema as ArrowSchema,
 use arrow::error::ArrowError;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::errors::ParquetError;
 
 use crate::stage::BuildError;
 
@@ -144,6 +145,16 @@ fn as_plain_types(rows: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch,
     };
     let columns = rows.columns().iter().zip(schema.fields()).map(column).collect::<Result<_, _>>()?;
     RecordBatch::try_new(schema.clone(), columns)
+}
+
+/// What the footer of a Parquet file has under `key`.
+///
+/// # Errors
+/// When it is no Parquet.
+pub fn footer_text(file: File, key: &str) -> Result<Option<String>, ParquetError> {
+    let reader = ParquetRecordBatchReaderBuilder::try_new(file)?;
+    let pairs = reader.metadata().file_metadata().key_value_metadata();
+    Ok(pairs.into_iter().flatten().find(|pair| pair.key == key).and_then(|pair| pair.value.clone()))
 }
 
 type Rows = Box<dyn RecordBatchReader + Send>;

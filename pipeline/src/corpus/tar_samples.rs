@@ -108,16 +108,22 @@ impl TarSamples {
         Ok(Self { tars, keys, members, samples, ends, has_text, stamps: Stamps::default(), open: None })
     }
 
-    /// How many there are.
-    pub fn n_samples(&self) -> u32 {
-        self.samples.len() as u32
+    /// `name.tar!member` of every sample with audio; nothing is read.
+    pub fn audio_sources(&self) -> impl Iterator<Item = String> {
+        let with_audio = (0..self.samples.len() as u32).filter(|&clip| self.samples[clip as usize].audio.is_some());
+        with_audio.map(|clip| self.source(clip))
     }
 
-    /// What one is made of.
+    /// What each sample is made of, its JSON read.
     ///
     /// # Errors
-    /// [`StageError`] when its JSON cannot be read.
-    pub fn sample(&mut self, clip: u32) -> Result<TarParts, StageError> {
+    /// [`BuildError`] when a JSON cannot be read.
+    pub fn parts(&mut self) -> impl Iterator<Item = Result<TarParts, BuildError>> {
+        let unreadable = |error: StageError| BuildError::new(error.to_string(), "fetch the tar again");
+        (0..self.samples.len() as u32).map(move |clip| self.parts_of(clip).map_err(unreadable))
+    }
+
+    fn parts_of(&mut self, clip: u32) -> Result<TarParts, StageError> {
         let json = self.text(clip, 0)?;
         let sample = &self.samples[clip as usize];
         let key = self.members.value(clip as usize).to_owned();

@@ -30,10 +30,7 @@ impl Corpus {
     /// [`BuildError`] for lists that are missing or at fault, line by line.
     pub fn wanted(&self, links: LinkPolicy) -> Result<Wanted, BuildError> {
         match self {
-            Self::AudioSet(lists) => {
-                let audioset = AudioSet::open(lists)?;
-                Ok(audioset.wanted)
-            }
+            Self::AudioSet(lists) => Ok(AudioSet::open(lists)?.wanted),
             Self::Fsd50k(dir) => Ok(Fsd50k::open(dir)?.wanted),
             Self::Esc50(dir) => Ok(esc50(dir)?),
             Self::Xares(task, tars) => {
@@ -80,9 +77,8 @@ fn samples(tars: &[PathBuf]) -> Result<Vec<TarSample>, BuildError> {
     for place in tars {
         let paths = expand(&place.to_string_lossy(), "tar")?;
         let mut scanned = TarSamples::scan(paths, &audio_extensions(), false)?;
-        let unreadable = |error: crate::stage::StageError| BuildError::new(error.to_string(), "fetch the tar again");
-        for clip in 0..scanned.n_samples() {
-            let sample = scanned.sample(clip).map_err(unreadable)?;
+        for sample in scanned.parts() {
+            let sample = sample?;
             samples.push(TarSample { tar: sample.tar, key: sample.key, audio: sample.audio, json: sample.json });
         }
     }

@@ -55,11 +55,6 @@ fn of_folder(path: &Path, links: LinkPolicy, sources: &mut Vec<String>) -> Resul
 }
 
 fn of_tars(tars: Vec<PathBuf>, sources: &mut Vec<String>) -> Result<(), BuildError> {
-    let mut samples = TarSamples::scan(tars, &audio_extensions(), false)?;
-    for clip in 0..samples.n_samples() {
-        let unreadable = |error: crate::stage::StageError| BuildError::new(error.to_string(), "fetch the tar again");
-        let sample = samples.sample(clip).map_err(unreadable)?;
-        sources.extend(sample.audio.map(|audio| format!("{}!{audio}", sample.tar)));
-    }
+    sources.extend(TarSamples::scan(tars, &audio_extensions(), false)?.audio_sources());
     Ok(())
 }

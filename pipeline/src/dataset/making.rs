@@ -6,9 +6,8 @@ use std::path::{Path, PathBuf};
 
 use ajepa_datasets::{HASH_KEY, JoinConfig, Joined, Manifest, NearConfig, Scan, Wanted, join};
 
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-
 use super::corpus::Corpus;
+use crate::corpus::footer_text;
 use crate::scan::archives;
 use crate::stage::BuildError;
 
@@ -89,9 +88,7 @@ pub fn writable(out: &Path, inputs: &[&Path]) -> Result<(), BuildError> {
 }
 
 fn is_manifest(path: &Path) -> bool {
-    let builder = File::open(path).ok().and_then(|file| ParquetRecordBatchReaderBuilder::try_new(file).ok());
-    let pairs = builder.and_then(|builder| builder.metadata().file_metadata().key_value_metadata().cloned());
-    pairs.into_iter().flatten().any(|pair| pair.key == HASH_KEY)
+    File::open(path).is_ok_and(|file| matches!(footer_text(file, HASH_KEY), Ok(Some(_))))
 }
 
 fn folder_of(file: &Path) -> PathBuf {
@@ -107,8 +104,7 @@ fn whole(path: &Path) -> PathBuf {
 fn archives_of(audio: &[PathBuf]) -> Result<HashMap<String, PathBuf>, BuildError> {
     let mut found: HashMap<String, PathBuf> = HashMap::new();
     for place in audio {
-        let paths = if place.is_dir() { archives(place) } else { vec![place.clone()] };
-        for path in paths {
+        for path in archives(place) {
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             if let Some(other) = found.insert(name, path.clone())
                 && other != path

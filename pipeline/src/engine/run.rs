@@ -298,12 +298,7 @@ fn all_units(network: &Network) -> Vec<Unit> {
             hasher.update(&unit.key);
         }
     }
-    let finish = |(n_clips, hasher): (u64, blake3::Hasher)| {
-        let mut key = [0; 16];
-        key.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
-        Unit { n_clips, key }
-    };
-    units.into_iter().map(finish).collect()
+    units.iter().map(|(n_clips, hasher)| Unit::new(*n_clips, hasher)).collect()
 }
 
 fn wiring(network: &Network, options: &RunOptions) -> (Vec<ChainPorts>, usize) {

@@ -229,10 +229,8 @@ impl Clips {
         let whole = whole.to_string_lossy();
         let stem = tar.file_stem().unwrap_or_default().to_string_lossy();
         self.bytes += std::fs::metadata(tar).map_or(0, |found| found.len());
-        for clip in 0..samples.n_samples() {
-            let unreadable =
-                |error: crate::stage::StageError| BuildError::new(error.to_string(), "fetch the tar again");
-            let sample = samples.sample(clip).map_err(unreadable)?;
+        for sample in samples.parts() {
+            let sample = sample?;
             let Some(audio) = sample.audio else { continue };
             let labels = sample.json.as_deref().and_then(|json| task.labels_of(json));
             let Some(labels) = labels else {

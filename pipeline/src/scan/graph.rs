@@ -10,7 +10,7 @@ use crate::config::{ConfigErrors, load_str};
 use crate::corpus::{audio_extensions, expand, has_audio, has_extension};
 use crate::plan::Graph;
 use crate::stages::Registry;
-use crate::stages::source_folder::LinkPolicy;
+use crate::stages::source_folder::{LinkPolicy, is_hidden};
 
 /// Clips of a unit: what is lost at most when a scan is killed.
 const CLIPS_PER_UNIT: u64 = 512;
@@ -142,18 +142,17 @@ fn is_parquet(path: &Path) -> bool {
 }
 
 fn below(folder: &Path) -> impl Iterator<Item = PathBuf> {
-    let is_hidden = |entry: &DirEntry| entry.depth() > 0 && entry.file_name().as_encoded_bytes().starts_with(b".");
-    let walk = WalkDir::new(folder).sort_by_file_name().into_iter().filter_entry(move |entry| !is_hidden(entry));
+    let walk = WalkDir::new(folder).sort_by_file_name().into_iter().filter_entry(|entry| !is_hidden(entry));
     walk.flatten().filter(|entry| entry.file_type().is_file()).map(DirEntry::into_path)
 }
 
-/// Tars and Parquet files with audio below `folder`, sorted by name.
-pub fn archives(folder: &Path) -> Vec<PathBuf> {
-    below(folder).filter(|path| has(path, "tar") || is_parquet(path)).collect()
+/// Tars and Parquet files with audio at `path` or below it, sorted by name.
+pub fn archives(path: &Path) -> Vec<PathBuf> {
+    below(path).filter(|path| has(path, "tar") || is_parquet(path)).collect()
 }
 
 /// Whether audio lies below `folder` that is in no archive.
-pub fn has_loose(folder: &Path) -> bool {
+fn has_loose(folder: &Path) -> bool {
     let extensions = audio_extensions();
     below(folder).any(|path| has_extension(&path.to_string_lossy(), &extensions))
 }

@@ -3,5 +3,5 @@
 mod graph;
 mod summary;
 
-pub use graph::{ScanGraph, archives, has_loose, scan_graph};
+pub use graph::{ScanGraph, archives, scan_graph};
 pub use summary::{Bar, Clip, Duplicate, Summary};

@@ -155,7 +155,8 @@ impl SourceFolderConfig {
     }
 }
 
-fn is_hidden(entry: &DirEntry) -> bool {
+/// Whether its name begins with a dot; the folder that was named may.
+pub(crate) fn is_hidden(entry: &DirEntry) -> bool {
     entry.depth() > 0 && entry.file_name().as_encoded_bytes().starts_with(b".")
 }
 

@@ -153,9 +153,7 @@ fn unit(part: &PartInfo) -> Unit {
     for page in &part.pages.0 {
         hasher.update(&page.to_le_bytes());
     }
-    let mut key = [0; 16];
-    key.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
-    Unit { n_clips: part.rows, key }
+    Unit::new(part.rows, &hasher)
 }
 
 struct SourceShards {

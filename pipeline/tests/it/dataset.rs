@@ -296,6 +296,11 @@ fn names_alone_make_a_manifest_too() {
     assert_eq!(statuses.values().filter(|status| *status == "unchecked").count(), 6);
     assert!(!place.path("quick.scan.parquet").exists());
     assert!(std::fs::read_to_string(place.path("quick.html")).expect("a page").contains("7 clips wanted"));
+    // Only archives are known by their names alone: files of one name may be named side by side.
+    let (extension, bytes) = &small_clips()[0];
+    place.write(&format!("other/00000000000.{extension}"), bytes);
+    let both = format!("--audio audio/00/00000000000.{extension} --audio other/00000000000.{extension}");
+    place.done(&format!("dataset audioset lists {both} --unchecked -o two.parquet"));
 }
 
 #[test]

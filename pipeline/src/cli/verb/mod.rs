@@ -34,6 +34,7 @@ pub use without_sql::query;
 
 use std::fmt::Display;
 use std::io::{IsTerminal, Write};
+use std::path::Path;
 
 use super::args::{Cli, GraphArgs, Verb};
 use super::exit::Exit;
@@ -89,6 +90,17 @@ pub fn print(text: &str) -> Exit {
         }
         _ => Exit::Done,
     }
+}
+
+/// Writes a report, in a folder that is made where it is not there.
+///
+/// # Errors
+/// What the system says.
+pub fn write_text(path: &Path, text: &str) -> std::io::Result<()> {
+    if let Some(folder) = path.parent().filter(|folder| *folder != Path::new("")) {
+        std::fs::create_dir_all(folder)?;
+    }
+    std::fs::write(path, text)
 }
 
 /// Says why a verb failed.

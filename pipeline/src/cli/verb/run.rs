@@ -1,9 +1,8 @@
 //! `run`: does what the graph says, shows how it goes, and says what came of it.
 
 use std::fmt::Write as _;
-use std::path::Path;
 
-use super::{fail, load, print};
+use super::{fail, load, print, write_text};
 use crate::cli::args::{ReportFile, ReportFormat, RunArgs};
 use crate::cli::exit::{Exit, STOPPING, STOPPING_WHOLE, StopWatch};
 use crate::cli::format::{bytes, count, counted, duration, percent, rate};
@@ -228,8 +227,5 @@ fn write_report(file: &ReportFile, report: &RunReport) -> std::io::Result<()> {
         ReportFormat::Json => serde_json::to_string_pretty(report).map_err(std::io::Error::other)?,
         ReportFormat::Html => report_html::render(report),
     };
-    if let Some(folder) = file.path.parent().filter(|folder| *folder != Path::new("")) {
-        std::fs::create_dir_all(folder)?;
-    }
-    std::fs::write(&file.path, text)
+    write_text(&file.path, &text)
 }

@@ -77,9 +77,7 @@ impl ParquetClips {
                 hasher.update(&start.to_le_bytes()).update(&n.to_le_bytes());
                 stamps.hash(std::path::Path::new(""), &file.shown(), &mut hasher);
             }
-            let mut key = [0; 16];
-            key.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
-            Unit { n_clips: bounds[1] - bounds[0], key }
+            Unit::new(bounds[1] - bounds[0], &hasher)
         };
         self.bounds.windows(2).map(key).collect()
     }

@@ -3,11 +3,11 @@
 use std::fs::File;
 use std::path::Path;
 
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{RowsOf, SinkEmbeddingsConfig};
+use crate::corpus::footer_text;
 use crate::schema::TensorType;
 use crate::stage::RunInfo;
 
@@ -104,8 +104,6 @@ pub fn read(path: &Path) -> Result<Option<About>, String> {
         return Ok(serde_json::from_slice(&text).ok());
     }
     let file = File::open(path).map_err(|error| fault(&error))?;
-    let reader = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| fault(&error))?;
-    let pairs = reader.metadata().file_metadata().key_value_metadata();
-    let found = pairs.into_iter().flatten().find(|pair| pair.key == KEY);
-    Ok(found.and_then(|pair| serde_json::from_str(pair.value.as_deref()?).ok()))
+    let found = footer_text(file, KEY).map_err(|error| fault(&error))?;
+    Ok(found.and_then(|text| serde_json::from_str(&text).ok()))
 }

@@ -8,7 +8,6 @@ use ajepa_store::{Fs, PendingFile, StoreError};
 use arrow::array::{Array, ArrayRef, ListBuilder, RecordBatch, StringArray, StringBuilder, new_null_array};
 use arrow::datatypes::{DataType, Field, FieldRef, Schema as ArrowSchema, SchemaRef};
 use parquet::arrow::ArrowWriter;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
@@ -17,6 +16,7 @@ use parquet::schema::types::ColumnPath;
 use serde::{Deserialize, Serialize};
 
 use super::failed;
+use crate::corpus::footer_text;
 use crate::schema::list_of_utf8;
 use crate::stage::{Reject, RunInfo, StageError};
 
@@ -74,10 +74,7 @@ impl ScanAbout {
 
 /// What the table at `path` says of itself; `None` for whatever is no table of a scan.
 pub fn read_about(path: &Path) -> Option<ScanAbout> {
-    let reader = ParquetRecordBatchReaderBuilder::try_new(File::open(path).ok()?).ok()?;
-    let pairs = reader.metadata().file_metadata().key_value_metadata();
-    let found = pairs.into_iter().flatten().find(|pair| pair.key == KEY)?;
-    serde_json::from_str(found.value.as_deref()?).ok()
+    serde_json::from_str(&footer_text(File::open(path).ok()?, KEY).ok()??).ok()
 }
 
 /// The columns that every table of a scan has, in order.

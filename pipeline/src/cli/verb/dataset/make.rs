@@ -3,7 +3,7 @@
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 
-use ajepa_datasets::{FolderRules, Manifest, Report, Scan, Written};
+use ajepa_datasets::{FolderRules, Joined, Manifest, Report, Scan, Written};
 
 use super::super::run::execute;
 use super::super::verify::verify;
@@ -63,14 +63,11 @@ pub fn make(verb: &DatasetVerb, registry: &Registry) -> Result<Exit, Exit> {
     };
     let scan = held(args, &making, registry)?;
     let joined = making.manifest(&wanted, &scan).map_err(|error| usage(&error))?;
-    let refining = refining(&args.refine);
-    let notes = wanted.notes();
-    let mut report_of = joined.clone();
-    let manifest = refining.refine(joined.manifest).map_err(|error| usage(&error))?;
-    report_of.manifest = manifest.clone();
-    let mut report = Report::of_join(&report_of, notes).map_err(fail)?;
-    report.notes.extend(Refining::leaks(&manifest).map_err(|error| usage(&error))?);
-    conclude(&manifest, &report, &args.out, &args.reports)?;
+    let manifest = refining(&args.refine).refine(joined.manifest).map_err(|error| usage(&error))?;
+    let refined = Joined { manifest, held: joined.held };
+    let mut report = Report::of_join(&refined, wanted.notes()).map_err(fail)?;
+    report.notes.extend(Refining::leaks(&refined.manifest).map_err(|error| usage(&error))?);
+    conclude(&refined.manifest, &report, &args.out, &args.reports)?;
     match next {
         Some(next) => run_next(&next, args, registry),
         None => Ok(Exit::Done),

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use ajepa_datasets::{Counts, Report};
 
+use super::super::write_text;
 use crate::cli::args::{ReportFile, ReportFormat};
 use crate::cli::corpus_html::{self, Wanted};
 use crate::scan::Summary;
@@ -32,10 +33,7 @@ pub fn write_report(file: &ReportFile, all: &Path, report: &Report) -> Result<()
             corpus_html::render(&name, &summary, Some(&wanted(report)))
         }
     };
-    if let Some(folder) = file.path.parent().filter(|folder| *folder != Path::new("")) {
-        std::fs::create_dir_all(folder).map_err(|error| fault(&error))?;
-    }
-    std::fs::write(&file.path, text).map_err(|error| fault(&error))
+    write_text(&file.path, &text).map_err(|error| fault(&error))
 }
 
 fn wanted(report: &Report) -> Wanted {

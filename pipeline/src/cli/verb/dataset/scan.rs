@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use super::super::run::execute;
-use super::super::{fail, print};
+use super::super::{fail, print, write_text};
 use crate::cli::args::{ReportFile, ReportFormat, ScanArgs};
 use crate::cli::corpus_html;
 use crate::cli::exit::Exit;
@@ -62,10 +62,7 @@ fn write_report(file: &ReportFile, table: &Path, summary: &Summary) -> std::io::
             corpus_html::render(&name, summary, None)
         }
     };
-    if let Some(folder) = file.path.parent().filter(|folder| *folder != Path::new("")) {
-        std::fs::create_dir_all(folder)?;
-    }
-    std::fs::write(&file.path, text)
+    write_text(&file.path, &text)
 }
 
 /// The report for the terminal.

@@ -4,13 +4,12 @@ mod embeddings;
 mod shown;
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use ajepa_model::EncoderChoice;
 use ajepa_model::checkpoint::Checkpoint;
 
 use super::run::run_quietly;
-use super::{fail, print};
+use super::{fail, print, write_text};
 use crate::cli::args::{EvalArgs, EvalMode, ModelArg, ProbeName, ReportFormat, ScoresFormat};
 use crate::cli::eval_html;
 use crate::cli::exit::Exit;
@@ -175,7 +174,7 @@ fn tell(args: &EvalArgs, evaluation: &Evaluation) -> Exit {
             ReportFormat::Json => shown::json(evaluation),
             ReportFormat::Html => eval_html::render(evaluation),
         };
-        if let Err(error) = written(&file.path, &text) {
+        if let Err(error) = write_text(&file.path, &text) {
             return fail(format!("cannot write the report {}: {error}", file.path.display()));
         }
     }
@@ -184,11 +183,4 @@ fn tell(args: &EvalArgs, evaluation: &Evaluation) -> Exit {
         ScoresFormat::Json => shown::json(evaluation),
         ScoresFormat::Csv => shown::csv(evaluation),
     })
-}
-
-fn written(path: &Path, text: &str) -> std::io::Result<()> {
-    if let Some(folder) = path.parent().filter(|folder| *folder != Path::new("")) {
-        std::fs::create_dir_all(folder)?;
-    }
-    std::fs::write(path, text)
 }
