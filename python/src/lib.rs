@@ -26,5 +26,6 @@ fn _ajepa(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<encoder::Encoder>()?;
     module.add_class::<run::Run>()?;
     module.add_class::<run::Rows>()?;
+    module.add_function(wrap_pyfunction!(run::check, module)?)?;
     module.add_function(wrap_pyfunction!(encoder::read_table, module)?)
 }

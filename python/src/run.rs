@@ -43,6 +43,13 @@ pub struct Rows {
     batch: RecordBatch,
 }
 
+/// Reads the graph at `path` with `set` laid over it; `ValueError` with everything that is wrong with it.
+#[pyfunction]
+pub fn check(py: Python<'_>, path: PathBuf, set: Vec<String>, sink: Option<String>) -> PyResult<()> {
+    let graph = py.detach(|| config::load(&path, &set, &builtin())).map_err(errors::value)?;
+    chosen(&graph, sink.as_deref()).map(|_| ())
+}
+
 #[pymethods]
 impl Rows {
     fn __len__(&self) -> usize {
