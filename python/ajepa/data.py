@@ -17,7 +17,7 @@ class ShardDataset:
 
     path: the folder. columns: those of a row, all by default. verify: checksums of pages when they are first touched.
     masks: what `batches` draws for every clip, as the stage `mask` writes it, such as
-    `{"mask": {"strategy": "random", "ratio": [0.4, 0.6]}}`; `{}` is the reference's.
+    `{"mask": {"ratio": [0.4, 0.6]}}`; `{}` is the reference's.
 
     `ds[i]` is a dict: tensors are read-only float16 or float32 arrays over the mapped file, texts are `str`, labels lists of
     `str`. `ds[[3, 7]]` and `ds[2:5]` are lists of such dicts. It works as a map-style dataset of
@@ -164,6 +164,7 @@ class Batches:
         self._columns = list(columns)
         self._sets = [_ajepa.Shards(path, verify, True) for path in self._paths]
         self._starts = np.cumsum([0] + [len(shards) for shards in self._sets])
+        self._fingerprints = [json.loads(shards.manifest())["fingerprint"] for shards in self._sets]
         self._open((0, 0))
 
     def _open(self, place):
@@ -225,10 +226,9 @@ class Batches:
         self._open((state["epoch"], state["step"]))
 
     def _identity(self):
-        fingerprints = [json.loads(shards.manifest())["fingerprint"] for shards in self._sets]
         rows = [len(shards) for shards in self._sets]
         same = ("column", "batch_clips", "seed", "shuffle", "keep_last", "masks")
-        return {"fingerprints": fingerprints, "rows": rows, **{key: self._config[key] for key in same}}
+        return {"fingerprints": self._fingerprints, "rows": rows, **{key: self._config[key] for key in same}}
 
     def __reduce__(self):
         return _batches, (self._paths, self._config, self._columns, self.place)
