@@ -22,5 +22,4 @@ fresh=$cache/wheel-fresh
 rm -rf "$fresh"
 python3 -m venv "$fresh"
 "$fresh/bin/python" -m pip install --quiet python/dist/ajepa-*.whl 'pytest>=8' 'pyarrow>=14'
-# Not from python/, whose folder of sources would stand before what is installed.
-exec "$fresh/bin/python" -m pytest --import-mode=importlib -q python/tests "$@"
+exec "$fresh/bin/python" -m pytest -q python/tests "$@"
