@@ -8,7 +8,12 @@ use pyo3::PyErr;
 use pyo3::create_exception;
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 
-create_exception!(ajepa, AjepaError, PyRuntimeError, "Files that cannot be read, or a run that failed; says which, and the cure.");
+create_exception!(
+    ajepa,
+    AjepaError,
+    PyRuntimeError,
+    "Files that cannot be read, or a run that failed; says which, and the cure."
+);
 
 /// A fault that is the caller's to mend.
 pub fn value(error: impl Display) -> PyErr {

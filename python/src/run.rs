@@ -88,7 +88,9 @@ impl Run {
         let graph = py.detach(|| config::load(&path, &set, &builtin())).map_err(errors::value)?;
         let taken = chosen(&graph, sink.as_deref())?;
         if part.is_some_and(|(number, of)| number >= of) {
-            return Err(errors::value(format!("part {part:?}: the first number counts from 0 and is below the second")));
+            return Err(errors::value(format!(
+                "part {part:?}: the first number counts from 0 and is below the second"
+            )));
         }
         Self::start(graph, taken, JobOptions { jobs, part, fresh: true }).map_err(errors::failed)
     }
@@ -129,12 +131,7 @@ impl Run {
             let change = |network: &mut Network| take_rows(network, taken, &to);
             job::run_changed(&graph, options, &change, &stops, &mut |_| ())
         })?;
-        Ok(Self {
-            rows: Mutex::new(Some(rows)),
-            stop,
-            thread: Mutex::new(Some(thread)),
-            report: Mutex::default(),
-        })
+        Ok(Self { rows: Mutex::new(Some(rows)), stop, thread: Mutex::new(Some(thread)), report: Mutex::default() })
     }
 
     fn receiver(&self) -> Option<Receiver<RecordBatch>> {
