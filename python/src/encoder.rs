@@ -112,7 +112,7 @@ impl Encoder {
             other => return Err(errors::value(format!("no rows {other:?}; clip, windows, frames or tokens"))),
         };
         let (encoder, device) = (Some(self.choice), self.device);
-        let wanted = EmbedGraph { audio, out, encoder, rows, hop_s: None, device };
+        let wanted = EmbedGraph { audio, out, encoder, rows, hop_s: None, device, together: None };
         py.detach(|| {
             let graph = graph(&self.checkpoint, &wanted)?;
             let never = crossbeam::channel::never();
@@ -174,6 +174,7 @@ impl Encoder {
             rows: Rows::Frames,
             hop_s: None,
             device,
+            together: None,
         };
         let graph = graph(path, &nothing)?;
         let at = graph.nodes.iter().position(|node| node.id == "windows");
