@@ -78,6 +78,12 @@ impl Batch {
         &self.slot.memory.bytes()[..self.slot.n_bytes]
     }
 
+    /// The same, to be changed in place before a trainer sees it: the buffer is filled anew before it is lent again.
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        let n_bytes = self.slot.n_bytes;
+        &mut self.slot.memory.bytes_mut()[..n_bytes]
+    }
+
     /// The same as halves; `None` when the shards hold something else.
     pub fn f16s(&self) -> Option<&[f16]> {
         (self.dtype == Dtype::F16).then(|| <[f16]>::ref_from_bytes(self.bytes()).ok())?
