@@ -2,9 +2,9 @@
 
     bench/eval.py --pipe target/release/ajepa-pipe --corpus DIR --tasks DIR --checkpoint DIR --out DIR [--together 16,1] [--runs 3]
 
---corpus and --tasks are those of bench/learn.py. Needs xares==0.1.3, torch==torchaudio==2.8.0 and soundfile. The package's own task files
-and its own encoding, training and scoring run; its encoder hands every batch that it is given, padding and all, to `ajepa-pipe embed`,
-so that both sides have the same encoder and nothing else in common.
+--corpus and --tasks are those of bench/learn.py. Needs xares==0.1.3, torch==torchaudio==2.8.0, soundfile and our wheel. The package's own
+task files and its own encoding, training and scoring run; its encoder is that of `ajepa.xares`, so that both sides have the same encoder
+and nothing else in common.
 
 * cremad: one label, train, valid and test: five languages in the place of five emotions.
 * esc50: five folds: ten soundtracks in the place of fifty sounds.
@@ -21,7 +21,6 @@ import shutil
 import subprocess
 import sys
 import tarfile
-import tempfile
 import time
 from pathlib import Path
 
@@ -145,30 +144,6 @@ def make_desed(env, args, names):
         write_tar(env / "desed" / f"{tar}-0000000.tar", keyed(own, split))
 
 
-class PipeEncoder(torch.nn.Module):
-    """Every batch as it comes to `ajepa-pipe embed --frames`."""
-
-    def __init__(self, pipe, checkpoint):
-        super().__init__()
-        self.pipe, self.checkpoint, self.sampling_rate = pipe, checkpoint, RATE
-        out, about = self.embed(torch.zeros(1, RATE), True)
-        self.output_dim, self.hop_size_in_ms = out.shape[-1], about["hop_s"] * 1000
-
-    def embed(self, audio, with_about=False):
-        with tempfile.TemporaryDirectory() as folder:
-            for k, row in enumerate(audio.numpy()):
-                soundfile.write(f"{folder}/{k:03}.wav", row, RATE, subtype="FLOAT")
-            names = [f"{folder}/{k:03}.wav" for k in range(len(audio))]
-            subprocess.run([self.pipe, "embed", "-c", self.checkpoint, "--frames", "-o", f"{folder}/out.npy", "--progress", "off",
-                            *names], check=True, stdout=subprocess.DEVNULL)
-            frames = np.load(f"{folder}/out.npy")
-            out = torch.tensor(frames.reshape(len(audio), -1, frames.shape[-1]))
-            return (out, json.load(open(f"{folder}/out.json"))) if with_about else out
-
-    def forward(self, audio):
-        return self.embed(audio if audio.ndim == 2 else audio[None])
-
-
 def stock(name, make_config, encoder, env, together, runs):
     """Scores of the package: by neighbours, and of `runs` trainings; seconds that encoding and probing took."""
     from xares.task import XaresTask
@@ -224,11 +199,11 @@ def main():
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--only", default="cremad,esc50,librispeechmalefemale,fsd50k,desed")
     args = parser.parse_args()
+    from ajepa.xares import encoder_class
     from loguru import logger
-    import tasks
     from tasks import crema_d_task, desed_task, esc50_task, fsd50k_task, librispeech_male_female_task as mf_task
     torch.multiprocessing.set_start_method("spawn")
-    encoder = PipeEncoder(args.pipe, args.checkpoint)
+    encoder = encoder_class(args.checkpoint)()
     quiet = lambda: (logger.remove(), logger.add(sys.stderr, level="WARNING"))
     env = args.out / "env"
     event_names = ["Cat", "Speech", "Running_water", "Dishes", "Electric_shaver_toothbrush", "Vacuum_cleaner", "Blender",

@@ -2,12 +2,13 @@
 
 * a manifest of 1,000,000 rows (Parquet, written by pyarrow) and embeddings of 50,000 clips;
 * shards of log-mel pictures in f32 (DuckDB has no halves), made by `ajepa-pipe run` from one-second windows of real clips, read by
-  DuckDB through pyarrow's maps.
+  DuckDB through pyarrow's maps;
+* `--large N`: as many pictures of ten seconds (half a megabyte each), of which only is asked what a filter on labels brings into memory.
 
 DuckDB is asked in this process: its imports and its connection are not counted. `ajepa-pipe` is a process for every question, start
 included. Turns alternate; medians. Needs a Python with duckdb, pyarrow, numpy.
 
-    bench/query.py --ajepa-pipe target/release/ajepa-pipe --audio FOLDER [--folder FOLDER] [--clips 20000] [--rounds 7]
+    bench/query.py --ajepa-pipe target/release/ajepa-pipe --audio FOLDER [--folder FOLDER] [--clips 20000] [--rounds 7] [--large 20000]
 """
 import argparse
 import csv
@@ -32,11 +33,11 @@ import pyarrow.parquet as pq
 
 GRAPH = """pipeline: asked
 stages:
-  - {{ id: clips, type: source_manifest, path: {folder}/windows.csv }}
+  - {{ id: clips, type: source_manifest, path: {folder}/{name}.csv }}
   - {{ type: decode }}
   - {{ type: resample, rate_hz: 32000 }}
-  - {{ type: log_mel, preset: code-225b816 }}
-  - {{ type: sink_shards, path: {folder}/mel, dtype: f32 }}
+  - {{ type: log_mel, {mel} }}
+  - {{ type: sink_shards, path: {folder}/{name}, dtype: f32 }}
 on_error: {{ policy: quarantine, max_fraction: 0.5 }}
 resources: {{ memory: 1GiB, clips_per_shard: 512 }}
 """
@@ -64,7 +65,7 @@ QUESTIONS = [
 ]
 
 
-def make(folder, audio, ours, n_rows, n_clips):
+def make(folder, audio, ours, n_rows, n_clips, n_large):
     """Files that are not there yet."""
     rng = np.random.default_rng(5)
     if not (folder / "manifest.parquet").exists():
@@ -84,21 +85,30 @@ def make(folder, audio, ours, n_rows, n_clips):
         numbers = pa.array(rng.standard_normal(50_000 * 256).astype(np.float32))
         pq.write_table(pa.table({"clip_id": [f"c{n:07}" for n in range(50_000)],
                                  "embedding": pa.FixedSizeListArray.from_arrays(numbers, 256)}), folder / "emb.parquet")
-    if not (folder / "mel" / "manifest.json").exists():
-        files = sorted(str(path.resolve()) for path in Path(audio).rglob("*.wav"))
-        labels = pq.read_table(folder / "manifest.parquet", columns=["labels"]).column(0)
-        with open(folder / "windows.csv", "w", newline="") as out:
-            rows = csv.writer(out)
-            rows.writerow(["clip_id", "path", "start", "end", "labels"])
-            for n in range(n_clips):
-                start = n // len(files) * 0.01
-                rows.writerow([f"c{n * 7:07}", files[n % len(files)], round(start, 2), round(start + 1, 2), ";".join(labels[n * 7].as_py())])
-        (folder / "graph.yaml").write_text(GRAPH.format(folder=folder))
-        subprocess.run([ours, "run", folder / "graph.yaml", "--progress", "off"], check=True)
+    make_shards(folder, "mel", audio, ours, n_clips, 1, "preset: code-225b816")
+    if n_large:
+        make_shards(folder, "large", audio, ours, n_large, 10, "rate_hz: 32000, seconds: 10, frames: 1024, n_mels: 128")
+
+
+def make_shards(folder, name, audio, ours, n_clips, seconds, mel):
+    """Pictures of windows of `seconds`, each ten milliseconds behind the last of its file."""
+    if (folder / name / "manifest.json").exists():
+        return
+    files = sorted(str(path.resolve()) for path in Path(audio).rglob("*.wav"))
+    labels = pq.read_table(folder / "manifest.parquet", columns=["labels"]).column(0)
+    with open(folder / f"{name}.csv", "w", newline="") as out:
+        rows = csv.writer(out)
+        rows.writerow(["clip_id", "path", "start", "end", "labels"])
+        for n in range(n_clips):
+            start = 0 if seconds == 10 else n // len(files) * 0.01
+            row = [f"c{n * 7:07}", files[n % len(files)], round(start, 2), round(start + seconds, 2)]
+            rows.writerow([*row, ";".join(labels[n * 7].as_py())])
+    (folder / f"{name}.yaml").write_text(GRAPH.format(folder=folder, name=name, mel=mel))
+    subprocess.run([ours, "run", folder / f"{name}.yaml", "--progress", "off"], check=True)
 
 
 def ask_ours(ours, folder, tables, sql, *options):
-    at = [part for name in tables for part in ("--at", folder / (name if name == "mel" else f"{name}.parquet"))]
+    at = [part for name in tables for part in ("--at", folder / (f"{name}.parquet" if name in ("manifest", "emb") else name))]
     before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
     done = subprocess.run([ours, "query", sql, *at, "--format", "csv", *options], capture_output=True, text=True)
     wall, after = time.monotonic() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -130,11 +140,11 @@ def same(ours, theirs):
     return len(ours) == len(theirs) and all(len(a) == len(b) and all(map(cell, a, b)) for a, b in zip(ours, theirs))
 
 
-def resident(folder):
+def resident(shards):
     """Pages of the parts that are in memory, and all of them."""
     libc = ctypes.CDLL(None, use_errno=True)
     inside = total = 0
-    for part in sorted((folder / "mel").glob("part-*.arrow")):
+    for part in sorted(shards.glob("part-*.arrow")):
         with open(part, "rb") as file:
             view = mmap.mmap(file.fileno(), 0, mmap.MAP_PRIVATE, mmap.PROT_READ | mmap.PROT_WRITE)
             n_pages = -(-len(view) // mmap.PAGESIZE)
@@ -146,9 +156,9 @@ def resident(folder):
     return inside, total
 
 
-def forget(folder):
+def forget(shards):
     """Takes the parts out of the page cache."""
-    for part in (folder / "mel").glob("part-*.arrow"):
+    for part in shards.glob("part-*.arrow"):
         file = os.open(part, os.O_RDONLY)
         os.fsync(file)
         os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
@@ -163,24 +173,22 @@ def main():
     options.add_argument("--rows", type=int, default=1_000_000)
     options.add_argument("--clips", type=int, default=20_000)
     options.add_argument("--rounds", type=int, default=7)
+    options.add_argument("--large", type=int, default=0, metavar="N")
     args = options.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(args.folder or temporary).resolve()
         folder.mkdir(parents=True, exist_ok=True)
-        make(folder, args.audio, args.ajepa_pipe, args.rows, args.clips)
-        forget(folder)
-        before, total = resident(folder)
-        question = next(question for question in QUESTIONS if question[0] == "shards: has a label")
-        ask_ours(args.ajepa_pipe, folder, question[1], question[2])
-        after, _ = resident(folder)
-        forget(folder)
-        before_trusted, _ = resident(folder)
-        ask_ours(args.ajepa_pipe, folder, question[1], question[2], "--unverified")
-        trusted, _ = resident(folder)
-        print(f"a filter on labels over {total * mmap.PAGESIZE / 1e9:.2f} GB of shards, from a cold cache: "
-              f"{(after - before) * mmap.PAGESIZE / 1e6:.1f} MB came into memory, {100 * (after - before) / total:.2f} % "
-              f"(checksums are over pages of 1 MiB); with --unverified {(trusted - before_trusted) * mmap.PAGESIZE / 1e6:.1f} MB, "
-              f"{100 * (trusted - before_trusted) / total:.2f} %\n")
+        make(folder, args.audio, args.ajepa_pipe, args.rows, args.clips, args.large)
+        for name in ("mel", "large") if args.large else ("mel",):
+            tables, sql = next((tables, sql) for asked, tables, sql, _ in QUESTIONS if asked == "join and group")
+            for how in ([], ["--unverified"]):
+                forget(folder / name)
+                before, total = resident(folder / name)
+                wall, *_ = ask_ours(args.ajepa_pipe, folder, [name if table == "mel" else table for table in tables], sql.replace("mel b", f"{name} b"), *how)
+                after, _ = resident(folder / name)
+                print(f"a filter on labels over the manifest and {total * mmap.PAGESIZE / 1e9:.2f} GB of shards {' '.join(how)} from a cold cache: {1e3 * wall:.0f} ms, "
+                      f"{(after - before) * mmap.PAGESIZE / 1e6:.1f} MB of the shards came into memory, {100 * (after - before) / total:.3f} %")
+        print()
         base = duckdb.connect()
         print("| question | rows | ours ms (CPU) | unverified | DuckDB ms (CPU) | ours / DuckDB | unverified |\n|---|--:|--:|--:|--:|--:|--:|")
         for name, tables, sql, theirs in QUESTIONS:

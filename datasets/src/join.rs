@@ -79,15 +79,16 @@ pub fn join(wanted: &Wanted, scan: &Scan, config: &JoinConfig) -> Result<Joined,
     let mut columns = rows.columns(wanted, scan)?;
     let statuses = columns.iter().find(|column| column.name() == "status").map(|column| column.str().cloned());
     let statuses = statuses.transpose()?.unwrap_or_default();
-    let (exact, near) = duplicates(scan, &rows, &statuses, config.near.as_ref())?;
+    let splits = wanted.frame.column("split")?.str()?;
+    let (exact, near) = duplicates(scan, &rows, (&statuses, splits), config.near.as_ref())?;
     let clip_id = wanted.frame.column("clip_id")?.str()?;
     let at = columns.iter().position(|column| column.name() == "status").unwrap_or(columns.len());
-    let first_of = |name: &str, firsts: &[Option<u32>]| {
-        let ids = firsts.iter().map(|first| first.and_then(|first| clip_id.get(first as usize)));
+    let kept_of = |name: &str, kept: &[Option<u32>]| {
+        let ids = kept.iter().map(|kept| kept.and_then(|kept| clip_id.get(kept as usize)));
         StringChunked::from_iter_options(name.into(), ids).into_column()
     };
-    columns.insert(at, first_of("near_duplicate_of", &near));
-    columns.insert(at, first_of("duplicate_of", &exact));
+    columns.insert(at, kept_of("near_duplicate_of", &near));
+    columns.insert(at, kept_of("duplicate_of", &exact));
     let manifest = Manifest::of(DataFrame::new(wanted.frame.height(), columns)?)?;
     Ok(Joined { manifest, held: held(scan, &matches)? })
 }
@@ -211,16 +212,29 @@ fn sources(source: &StringChunked, found: &IdxCa) -> [Column; 3] {
     [path.finish().into_column(), member.finish().into_column(), row.finish().into_column()]
 }
 
-/// For each row the first one of the same samples, and the first one that sounds the same; nothing for these first
-/// ones.
-type Firsts = Vec<Option<u32>>;
+/// For each row the one of the same kind that is kept; nothing for those that are.
+type Kept = Vec<Option<u32>>;
+
+/// For each row the one of its group that is kept: the first that is in no training split, or the first of all. Whoever leaves
+/// copies out must not lose what others measure on.
+fn kept(groups: &mut Groups, is_training: &[bool]) -> Vec<u32> {
+    let firsts: Vec<u32> = (0..is_training.len() as u32).map(|row| groups.first(row)).collect();
+    let mut kept = firsts.clone();
+    for (row, &first) in firsts.iter().enumerate() {
+        let of_group = &mut kept[first as usize];
+        if is_training[*of_group as usize] && !is_training[row] {
+            *of_group = row as u32;
+        }
+    }
+    firsts.into_iter().map(|first| kept[first as usize]).collect()
+}
 
 fn duplicates(
     scan: &Scan,
     rows: &Rows,
-    statuses: &StringChunked,
+    (statuses, splits): (&StringChunked, &StringChunked),
     near: Option<&NearConfig>,
-) -> Result<(Firsts, Firsts), DatasetError> {
+) -> Result<(Kept, Kept), DatasetError> {
     let n_rows = rows.places.len();
     let hashes = scan.frame().column("content_hash")?.binary()?;
     // Unusable clips are no duplicates: silence is like silence.
@@ -230,18 +244,17 @@ fn duplicates(
         .zip(statuses.iter())
         .map(|(held, status)| held.map(|held| held as usize).filter(|_| matches!(status, Some(OK | UNCHECKED))))
         .collect();
+    // `train`, `balanced_train`, `unbalanced_train`.
+    let is_training: Vec<bool> = splits.iter().map(|split| split.is_some_and(|name| name.contains("train"))).collect();
     let mut exact = Groups::new(n_rows);
     exact.unite_equal(usable.iter().zip(&rows.places).map(|(held, place)| {
         // Two segments of one recording have its hash, and are different clips.
         let start_s = place.as_ref()?.start_s.to_bits();
         Some((hashes.get((*held)?)?, start_s))
     }));
-    let exact_first: Vec<u32> = (0..n_rows as u32).map(|row| exact.first(row)).collect();
-    let firsts = |of: &mut dyn FnMut(u32) -> u32| -> Firsts {
-        (0..n_rows as u32).map(|row| Some(of(row)).filter(|&first| first != row)).collect()
-    };
-    let exact_firsts = firsts(&mut |row| exact_first[row as usize]);
-    let Some(config) = near else { return Ok((exact_firsts, vec![None; n_rows])) };
+    let same = kept(&mut exact, &is_training);
+    let of_same = same.iter().zip(0..).map(|(&kept, row)| Some(kept).filter(|kept| *kept != row)).collect();
+    let Some(config) = near else { return Ok((of_same, vec![None; n_rows])) };
     let prints = Fingerprints::of(scan)?;
     let seen: Vec<&[u32]> = usable
         .iter()
@@ -249,17 +262,15 @@ fn duplicates(
         .map(|(row, held)| {
             // A part of a recording is not what the recording's fingerprint is of; a copy is looked up once.
             let is_whole = rows.places[row].as_ref().is_some_and(|place| place.whole);
-            held.filter(|_| is_whole && exact_first[row] == row as u32).map_or(&[][..], |held| prints.row(held))
+            held.filter(|_| is_whole && same[row] == row as u32).map_or(&[][..], |held| prints.row(held))
         })
         .collect();
     let mut alike = Groups::new(n_rows);
     unite_alike(&seen, config, &mut alike)?;
-    // A copy sounds like whatever its first one sounds like, where that is another clip.
-    let near_firsts = firsts(&mut |row| match alike.first(exact_first[row as usize]) {
-        first if first == exact_first[row as usize] => row,
-        first => first,
-    });
-    Ok((exact_firsts, near_firsts))
+    let like = kept(&mut alike, &is_training);
+    // A copy sounds like whatever the one of its samples sounds like, where that is another clip.
+    let of_like = same.iter().map(|&same| Some(like[same as usize]).filter(|like| *like != same)).collect();
+    Ok((of_same, of_like))
 }
 
 /// The fingerprints of a scan, as they lie in it.

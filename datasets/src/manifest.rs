@@ -35,8 +35,8 @@ pub const EXCLUDED: &str = "excluded";
 /// | `split`, `group` | utf8 | the group must not be on two sides of a split |
 /// | `content_hash` | binary | of the decoded samples |
 /// | `content_bytes`, `peak_db`, `rms_db` | u64, f32, f32 | |
-/// | `duplicate_of` | utf8 | the first clip of the same samples |
-/// | `near_duplicate_of` | utf8 | the first clip that sounds the same |
+/// | `duplicate_of` | utf8 | the clip of the same samples that stays when copies are left out: the first in no training split, or the first |
+/// | `near_duplicate_of` | utf8 | the same for clips that sound the same |
 /// | `status` | utf8 | `ok`, `unchecked`, `missing`, `corrupt`, `silent`, `too_short`, `excluded` |
 /// | `reason`, `detail` | utf8 | the reason's code, and words |
 ///
@@ -229,8 +229,9 @@ impl Manifest {
         Ok(self)
     }
 
-    /// The same with usable clips that are copies given the status `excluded`: those with the samples of a clip before
-    /// them (`duplicate`), and where `near` is asked for those that sound like one (`near_duplicate`).
+    /// The same with usable clips that are copies given the status `excluded`: those with the samples of another
+    /// (`duplicate`), and where `near` is asked for those that sound like one (`near_duplicate`). Of copies in a training and another
+    /// split the other one stays.
     ///
     /// # Errors
     /// [`DatasetError`] when polars refuses.

@@ -12,7 +12,7 @@ pub(crate) const AUDIO_EXTENSIONS: [&str; 24] = [
 pub enum NameRule {
     /// By a video's identifier, as the usual downloaders write it: `YTID`, `YYTID` (a `Y` before it), each alone or
     /// with the start behind it in seconds or milliseconds, with or without the end (`YTID_30`, `YTID_30.000`,
-    /// `YTID_30000`, `YTID_30000_40000`), and `any title [YTID]`.
+    /// `YTID_30000`, `YTID_30000_40000`), `any title [YTID]` and `any title-YTID`.
     YouTube,
     /// By the file's name without its extension.
     Stem,
@@ -126,7 +126,10 @@ pub(crate) fn youtube(name: &str) -> impl Iterator<Item = Held<'_>> {
     let bracketed = name.strip_suffix(']').and_then(|name| name.rsplit_once('[')).map(|(_, id)| id);
     let bracketed = bracketed.filter(|id| id.len() == ID_LEN && is_id(id)).map(|id| Held { id, start: None });
     let after_y = name.strip_prefix('Y').and_then(id_and_start);
-    [id_and_start(name), after_y, bracketed].into_iter().flatten()
+    let at = name.len().checked_sub(ID_LEN).filter(|at| name.is_char_boundary(*at));
+    let (title, id) = at.map_or(("", ""), |at| name.split_at(at));
+    let dashed = (title.len() > 1 && title.ends_with('-') && is_id(id)).then_some(Held { id, start: None });
+    [id_and_start(name), after_y, bracketed, dashed].into_iter().flatten()
 }
 
 fn id_and_start(name: &str) -> Option<Held<'_>> {
@@ -176,6 +179,7 @@ mod tests {
         assert_eq!(all("-_a_30_0Bcd_30000_40000"), [(id, Some(Start::Number(30_000)))]);
         assert_eq!(all("Y-_a_30_0Bcd_30.5_40.5"), [(id, Some(Start::Seconds(30.5)))]);
         assert_eq!(all("A song [-_a_30_0Bcd]"), [(id, None)]);
+        assert_eq!(all("Ein Lied für é--_a_30_0Bcd"), [(id, None)]);
         assert_eq!(all("00000000000"), [("00000000000", None)]);
     }
 

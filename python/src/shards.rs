@@ -50,7 +50,7 @@ impl Shards {
         let mut json = serde_json::to_value(self.set.manifest()).map_err(errors::failed)?;
         let parts = json["parts"].as_array_mut().into_iter().flatten();
         parts.for_each(|part| {
-            part.as_object_mut().map(|part| part.remove("pages"));
+            part.as_object_mut().map(|part| part.retain(|field, _| !["pages", "light"].contains(&field.as_str())));
         });
         Ok(json.to_string())
     }

@@ -16,5 +16,5 @@ pub use commit::{PendingFile, PendingFolder, commit_bytes, commit_bytes_new, dis
 pub use error::StoreError;
 pub use fs::{Fs, FsFile, RealFs, open_regular};
 pub use lock::FolderLock;
-pub use page::{PAGE_BYTES, PageHashes, PageWriter};
+pub use page::{Checksums, PAGE_BYTES, PageWriter};
 pub use sealed::{checksum, seal, to_hex, unseal, words_from_hex, words_to_hex};

@@ -12,28 +12,35 @@ use crate::sealed::{words_from_hex, words_to_hex};
 /// a set of 20,000 parts of 100 MB has 32 MB of checksums.
 pub const PAGE_BYTES: u64 = 1 << 20;
 
-/// The checksum of each page of a file, in order; hex in JSON.
+/// XXH3-64 of each page of a file, or of other things that follow each other; hex in JSON.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct PageHashes(pub Vec<u64>);
+pub struct Checksums(pub Vec<u64>);
 
-impl PageHashes {
+impl Checksums {
     /// Checksum of one page.
-    pub fn hash(page: &[u8]) -> u64 {
+    pub fn of(page: &[u8]) -> u64 {
         XxHash3_64::oneshot(page)
+    }
+
+    /// Checksum of bytes that do not lie together, as if they did.
+    pub fn of_pieces<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> u64 {
+        let mut hasher = XxHash3_64::new();
+        pieces.into_iter().for_each(|piece| hasher.write(piece));
+        hasher.finish()
     }
 }
 
-impl Serialize for PageHashes {
+impl Serialize for Checksums {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         to.serialize_str(&words_to_hex(&self.0))
     }
 }
 
-impl<'de> Deserialize<'de> for PageHashes {
+impl<'de> Deserialize<'de> for Checksums {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         let hex = String::deserialize(from)?;
         let words =
-            words_from_hex(&hex).ok_or_else(|| serde::de::Error::custom("page hashes must be 16 hex digits each"))?;
+            words_from_hex(&hex).ok_or_else(|| serde::de::Error::custom("checksums must be 16 hex digits each"))?;
         Ok(Self(words))
     }
 }
@@ -55,11 +62,11 @@ impl<W: Write> PageWriter<W> {
     }
 
     /// What was written through: the inner writer, the bytes, their pages.
-    pub fn finish(mut self) -> (W, u64, PageHashes) {
+    pub fn finish(mut self) -> (W, u64, Checksums) {
         if self.in_page > 0 {
             self.end_page();
         }
-        (self.inner, self.n_bytes, PageHashes(self.hashes))
+        (self.inner, self.n_bytes, Checksums(self.hashes))
     }
 
     fn end_page(&mut self) {
@@ -98,7 +105,7 @@ mod tests {
     #[test]
     fn pages_are_those_of_the_bytes_however_they_come() {
         let bytes: Vec<u8> = (0..1000u32).map(|i| (i * 7) as u8).collect();
-        let whole: Vec<u64> = bytes.chunks(64).map(PageHashes::hash).collect();
+        let whole: Vec<u64> = bytes.chunks(64).map(Checksums::of).collect();
         for step in [1, 63, 64, 65, 1000] {
             let mut out = PageWriter::new(Vec::new(), 64);
             for piece in bytes.chunks(step) {

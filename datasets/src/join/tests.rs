@@ -45,10 +45,17 @@ fn scan(files: &[File<'_>]) -> Scan {
 }
 
 fn audioset(lines: &str) -> Wanted {
+    audioset_of(&[("eval", lines)])
+}
+
+fn audioset_of(lists: &[(&str, &str)]) -> Wanted {
     let dir = tempfile::tempdir().unwrap();
-    let list = dir.path().join("eval_segments.csv");
-    std::fs::write(&list, lines).unwrap();
-    AudioSet::read(&[("eval", &list)], Ontology::default()).unwrap().wanted
+    let mut files = Vec::new();
+    for (split, lines) in lists {
+        files.push((*split, dir.path().join(split)));
+        std::fs::write(dir.path().join(split), lines).unwrap();
+    }
+    AudioSet::read(&files, Ontology::default()).unwrap().wanted
 }
 
 fn texts(joined: &Joined, column: &str) -> Vec<String> {
@@ -147,6 +154,30 @@ fn duplicates_are_told_from_near_ones_and_silence_from_both() {
     assert_eq!(texts(&joined, "near_duplicate_of"), ["-", "-", "-", a, a, "-", "-", "-"]);
     let without = join(&audioset(&lines), &scan(&files), &JoinConfig::default()).unwrap();
     assert_eq!(texts(&without, "near_duplicate_of"), ["-"; 8]);
+}
+
+#[test]
+fn of_copies_in_a_training_and_another_split_the_other_one_stays() {
+    let ids: Vec<String> = "abcde".chars().map(|c| String::from(c).repeat(11)).collect();
+    let line = |id: &String| format!("{id}, 0.000, 10.000, \"/m/a\"\n");
+    let lists = [
+        ("balanced_train", ids[..2].iter().map(line).collect::<String>()),
+        ("eval", ids[2..4].iter().map(line).collect()),
+        ("unbalanced_train", ids[4..].iter().map(line).collect()),
+    ];
+    let lists: Vec<(&str, &str)> = lists.iter().map(|(split, lines)| (*split, lines.as_str())).collect();
+    let names: Vec<String> = ids.iter().map(|id| format!("{id}.wav")).collect();
+    let print: Vec<u32> = (0..40u32).map(|at| at.wrapping_mul(2_654_435_761)).collect();
+    let of = |row: usize, hash: u8| File { print: print.clone(), ..file(&names[row], hash) };
+    // The samples of a, c and e are the same; b and d sound like them.
+    let files = [of(0, 1), of(1, 2), of(2, 1), of(3, 3), of(4, 1)];
+    let config = JoinConfig { near: Some(NearConfig::default()), ..JoinConfig::default() };
+    let joined = join(&audioset_of(&lists), &scan(&files), &config).unwrap();
+    let c = ids[2].as_str();
+    assert_eq!(texts(&joined, "duplicate_of"), [c, "-", "-", "-", c]);
+    assert_eq!(texts(&joined, "near_duplicate_of"), ["-", c, "-", c, "-"]);
+    let kept = joined.manifest.without_duplicates(true).unwrap().usable().unwrap();
+    assert_eq!(kept.texts("clip_id").unwrap().iter().flatten().collect::<Vec<_>>(), [c]);
 }
 
 #[test]

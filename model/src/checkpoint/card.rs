@@ -1,6 +1,6 @@
 //! `checkpoint.json`: what a checkpoint says of itself.
 
-use ajepa_store::PageHashes;
+use ajepa_store::Checksums;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -46,5 +46,5 @@ pub struct FileCard {
     /// Bytes that one checksum is over.
     pub page_bytes: u64,
     /// The checksum of each page, header included.
-    pub pages: PageHashes,
+    pub pages: Checksums,
 }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use ajepa_store::{Fs, PageHashes, RealFs, StoreError, unseal};
+use ajepa_store::{Checksums, Fs, RealFs, StoreError, unseal};
 use safetensors::{Dtype, SafeTensors};
 
 use super::CARD;
@@ -125,7 +125,7 @@ impl Checkpoint {
             return Err(CheckpointError::damaged(&path, problem));
         }
         for (i, (page, &expected)) in bytes.chunks(page_bytes).zip(&file.pages.0).enumerate() {
-            if PageHashes::hash(page) != expected {
+            if Checksums::of(page) != expected {
                 let start = i * page_bytes;
                 let problem = format!("bytes {start}..{} are damaged (checksum)", start + page.len());
                 return Err(CheckpointError::damaged(&path, problem));

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions};
+use arrow::array::{Array, ArrayRef, RecordBatch};
 use arrow::buffer::{Buffer, MutableBuffer};
 use arrow::compute::concat;
 use arrow::datatypes::{DataType, Field, SchemaRef};
@@ -20,7 +20,7 @@ use crate::engine::panic_message;
 pub const MAX_BATCH_BYTES: u64 = 1 << 30;
 
 /// Length field and magic at the end of a file.
-const TRAILER_BYTES: u64 = 10;
+pub(super) const TRAILER_BYTES: u64 = 10;
 
 /// Magic and padding at the start.
 const HEAD_BYTES: u64 = 8;
@@ -175,44 +175,6 @@ pub fn read_batch(
     })
 }
 
-/// Reads the columns `columns` of an uncompressed batch from their own buffers, and says where in the file the numbers of
-/// column `tensor` begin; nothing else of the batch is fetched.
-pub fn read_columns(
-    part: &str,
-    schema: &SchemaRef,
-    block: &BlockPlace,
-    n_rows: u64,
-    (columns, tensor): (&[usize], usize),
-    fetch: &dyn Fn(u64, u64) -> Result<Buffer, ShardError>,
-) -> Result<(RecordBatch, u64), ShardError> {
-    let bad = |problem: String| ShardError::format(part, problem);
-    let body_start = block.start + block.message_bytes;
-    let message = checked_message(&fetch(block.start, body_start)?).map_err(bad)?;
-    let batch = parse(&message).map_err(bad)?;
-    if batch.compression().is_some() {
-        return Err(bad("its record batches are compressed, the manifest says they are not".to_owned()));
-    }
-    let places = check_batch(schema, &batch, &Body::Plain(block.body_bytes), n_rows).map_err(bad)?;
-    // As long as the body, so that places fit; pages of it that nothing is written to are never there.
-    let mut copy = MutableBuffer::from_len_zeroed(block.body_bytes as usize);
-    for (start, end) in columns.iter().flat_map(|column| &places[*column]) {
-        let bytes = fetch(body_start + start, body_start + end)?;
-        copy[*start as usize..*end as usize].copy_from_slice(&bytes);
-    }
-    let (numbers, _) = places[tensor].last().copied().unwrap_or_default();
-    let decoded = guarded(part, || {
-        let (none, copy) = (HashMap::new(), copy.into());
-        let decoder = RecordBatchDecoder::try_new(&copy, batch, schema.clone(), &none, &MetadataVersion::V5);
-        let decoder = decoder.map_err(|e| bad(e.to_string()))?.with_projection(Some(columns));
-        let rows = decoder.with_require_alignment(true).read_record_batch().map_err(|e| bad(e.to_string()))?;
-        let compacted: Result<Vec<ArrayRef>, ArrowError> = rows.columns().iter().map(compact).collect();
-        let options = RecordBatchOptions::new().with_row_count(Some(n_rows as usize));
-        let rows = compacted.and_then(|columns| RecordBatch::try_new_with_options(rows.schema(), columns, &options));
-        rows.map_err(|e| bad(e.to_string()))
-    })?;
-    Ok((decoded, body_start + numbers))
-}
-
 /// The column in buffers of its own size.
 fn compact(column: &ArrayRef) -> Result<ArrayRef, ArrowError> {
     // A second array makes `concat` copy.
@@ -250,6 +212,13 @@ fn message_of(block: &BlockPlace, bytes: &Buffer) -> Result<Vec<u8>, String> {
         return Err(NO_BATCH.to_owned());
     }
     checked_message(&bytes[..block.message_bytes as usize])
+}
+
+/// The message of a block whose first bytes these are, by the length it gives; `None` when there are fewer.
+pub(super) fn split_message(block: &[u8]) -> Option<(&[u8], &[u8])> {
+    let prefix = block.first_chunk::<PREFIX_BYTES>()?;
+    let len = u32::from_le_bytes([prefix[4], prefix[5], prefix[6], prefix[7]]) as usize;
+    block.split_at_checked(PREFIX_BYTES.checked_add(len)?)
 }
 
 pub(super) fn checked_message(bytes: &[u8]) -> Result<Vec<u8>, String> {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use ajepa_store::{Fs, PageHashes, RealFs};
+use ajepa_store::{Checksums, Fs, RealFs};
 use arrow::datatypes::{DataType, Field, Schema as ArrowSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -117,7 +117,11 @@ pub struct PartInfo {
     /// Rows of each record batch; the last may have fewer.
     pub batch_rows: u64,
     /// XXH3-64 of each page.
-    pub pages: PageHashes,
+    pub pages: Checksums,
+    /// XXH3-64 of each record batch without the numbers of its tensors, and of the footer: who asks for labels has them verified
+    /// and touches no picture. None where there are no tensors, or the buffers are compressed.
+    #[serde(default)]
+    pub light: Checksums,
 }
 
 /// A part file that a manifest does not name.
@@ -250,6 +254,13 @@ impl PartInfo {
         }
         if self.pages.0.len() as u64 != self.bytes.div_ceil(page_bytes) {
             return Err(format!("{} page hashes for {} bytes", self.pages.0.len(), self.bytes));
+        }
+        if !self.light.0.is_empty() && self.light.0.len() as u64 != self.n_batches() + 1 {
+            return Err(format!(
+                "{} checksums for {} record batches and a footer",
+                self.light.0.len(),
+                self.n_batches()
+            ));
         }
         Ok(())
     }

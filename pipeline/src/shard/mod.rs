@@ -17,7 +17,7 @@ mod stats;
 mod verify;
 mod writer;
 
-pub use ajepa_store::PageHashes;
+pub use ajepa_store::Checksums;
 #[cfg(feature = "sql")]
 pub(crate) use decode::is_numbers as is_tensor;
 pub use diff::differences;

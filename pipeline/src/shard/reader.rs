@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use ajepa_store::PageHashes;
+use ajepa_store::Checksums;
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::buffer::Buffer;
 use arrow::datatypes::{Schema as ArrowSchema, SchemaRef, UInt32Type};
 
-use super::decode::{BlockPlace, Footer, footer_start, read_batch, read_footer};
+use super::decode::{BlockPlace, Footer, TRAILER_BYTES, footer_start, read_batch, read_footer};
 use super::error::ShardError;
 use super::manifest::{ColumnInfo, Manifest, PartInfo, TensorInfo};
 use super::map::{Access, PartFile, Stamp};
@@ -264,14 +264,12 @@ impl Part {
 
     fn read_footer(&self) -> Result<Footer, ShardError> {
         let info = self.info();
-        self.bytes(0, info.bytes.min(64))?;
-        let tail = self.bytes(info.bytes.saturating_sub(64) / 64 * 64, info.bytes)?;
-        let start = footer_start(&info.file, &tail, info.bytes)?;
-        let aligned = start / 64 * 64;
-        let bytes = self.bytes(aligned, info.bytes)?;
-        // A copy: what is checked must be what is followed.
-        let footer = &bytes[(start - aligned) as usize..bytes.len() - 10].to_vec();
-        let footer = read_footer(&info.file, footer, start)?;
+        let light = self.light_checksum(info.n_batches() as usize);
+        let (start, bytes) = self.footer_bytes(light).map_err(|error| {
+            let last_page = info.bytes.saturating_sub(self.manifest.page_bytes) / 64 * 64;
+            light.and_then(|_| self.bytes(last_page, info.bytes).err()).unwrap_or(error)
+        })?;
+        let footer = read_footer(&info.file, &bytes[..bytes.len() - TRAILER_BYTES as usize], start)?;
         check_same(&info.file, &self.manifest.columns, &ColumnInfo::all(&footer.schema), "the manifest")?;
         if footer.blocks.len() as u64 != info.n_batches() {
             let problem = format!("{} record batches, the manifest says {}", footer.blocks.len(), info.n_batches());
@@ -279,6 +277,23 @@ impl Part {
         }
         self.file.check()?;
         Ok(footer)
+    }
+
+    /// Where the footer begins, and a copy of all bytes from there on: what is checked must be what is followed.
+    fn footer_bytes(&self, light: Option<u64>) -> Result<(u64, Vec<u8>), ShardError> {
+        let info = self.info();
+        let fetch = |start, end| if light.is_some() { self.file.bytes(start, end) } else { self.bytes(start, end) };
+        let tail = fetch(info.bytes.saturating_sub(64) / 64 * 64, info.bytes)?.to_vec();
+        let start = footer_start(&info.file, &tail, info.bytes)?;
+        let aligned = start / 64 * 64;
+        let bytes = fetch(aligned, info.bytes)?[(start - aligned) as usize..].to_vec();
+        match light {
+            Some(expected) if expected != Checksums::of(&bytes) => Err(ShardError::format(
+                &info.file,
+                "its footer is not that which the manifest has a checksum of".to_owned(),
+            )),
+            _ => Ok((start, bytes)),
+        }
     }
 
     /// What the manifest says of it.
@@ -399,6 +414,11 @@ impl Part {
         Ok(buffer.slice_with_length((start - first * page_bytes) as usize, (end - start) as usize))
     }
 
+    /// What record batch `batch` without its tensors is verified by, behind the last the footer; `None` where pages are, or nothing is.
+    pub(super) fn light_checksum(&self, batch: usize) -> Option<u64> {
+        self.info().light.0.get(batch).copied().filter(|_| self.verify)
+    }
+
     /// The map or file beneath.
     pub(super) fn file(&self) -> &PartFile {
         &self.file
@@ -411,7 +431,7 @@ impl Part {
             return Ok(());
         }
         let info = self.info();
-        if PageHashes::hash(page) != info.pages.0[number] {
+        if Checksums::of(page) != info.pages.0[number] {
             // A file that was changed under way reads as something else: say that, not "damaged".
             self.file.check()?;
             let start = number as u64 * self.manifest.page_bytes;

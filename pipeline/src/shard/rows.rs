@@ -3,11 +3,14 @@
 //! [`Part::batch`] decodes and holds whole record batches. A feeder of random rows keeps, for each batch, where the numbers
 //! lie and who the rows are ([`TensorRows`]), and verifies only the pages that its rows are in.
 
-use arrow::array::RecordBatch;
+use std::sync::Arc;
+
+use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::buffer::Buffer;
 use arrow::datatypes::{DataType, Field};
+use arrow::error::ArrowError;
 
-use super::decode::{is_numbers, read_columns};
+use super::decode::is_numbers;
 use super::error::ShardError;
 use super::reader::Part;
 
@@ -21,7 +24,7 @@ pub struct TensorRows {
 
 impl Part {
     /// Finds the rows of the tensor `column` in record batch `batch`, and reads the columns named in `beside` (those that
-    /// there are) into memory of their own. Verifies the pages of these columns and of the batch's message, not those of the tensor.
+    /// there are, and are no tensors) into memory of their own; verified as by [`Part::sparse`], the tensor not yet.
     ///
     /// # Errors
     /// [`ShardError::Changed`] before the file's memory is touched; [`ShardError::Checksum`], [`ShardError::Format`];
@@ -37,18 +40,18 @@ impl Part {
         let tensor = schema.index_of(column).ok().filter(|i| is_numbers(schema.field(*i)));
         let no_tensor = || ShardError::column(part, column, "it is no tensor of this part");
         let tensor = tensor.ok_or_else(no_tensor)?;
-        let row_bytes = row_bytes(schema.field(tensor)).ok_or_else(no_tensor)?;
         let mut columns: Vec<usize> = beside.iter().filter_map(|name| schema.index_of(name).ok()).collect();
+        columns.retain(|i| !is_numbers(schema.field(*i)));
         columns.sort_unstable();
-        let n_rows = self.info().rows_of_batch(batch as u64);
-        let block = self.place(batch)?;
-        self.check()?;
-        let fetch = |start, end| self.bytes(start, end);
-        let read = read_columns(part, &schema, &block, n_rows, (&columns, tensor), &fetch);
-        let (columns, start) = read.map_err(|error| self.check().err().unwrap_or(error))?;
-        // What was verified and decoded counts only if the file was the same before and after.
-        self.check()?;
-        Ok((TensorRows { start, row_bytes, n_rows }, columns))
+        columns.dedup();
+        let mut wanted = columns.clone();
+        wanted.insert(wanted.partition_point(|i| *i < tensor), tensor);
+        let read = self.sparse(batch, &wanted)?;
+        let rows = *read.tensors.first().ok_or_else(no_tensor)?;
+        let bad = |error: ArrowError| ShardError::format(part, error.to_string());
+        let schema = Arc::new(schema.project(&columns).map_err(bad)?);
+        let options = RecordBatchOptions::new().with_row_count(Some(rows.n_rows as usize));
+        Ok((rows, RecordBatch::try_new_with_options(schema, read.columns, &options).map_err(bad)?))
     }
 
     /// The numbers of row `row` of the batch that `rows` is of, as they lie in the file: little-endian, verified when their

@@ -5,12 +5,13 @@
 
 use std::sync::Arc;
 
+use ajepa_store::Checksums;
 use arrow::array::{ArrayData, ArrayRef, FixedSizeListArray, make_array};
 use arrow::buffer::{Buffer, MutableBuffer};
-use arrow::datatypes::{DataType, Field};
+use arrow::datatypes::{DataType, Field, SchemaRef};
 use arrow::ipc::FieldNode;
 
-use super::decode::{self, Body, is_numbers};
+use super::decode::{self, BlockPlace, Body, is_numbers};
 use super::error::ShardError;
 use super::reader::Part;
 use super::rows::{TensorRows, row_bytes};
@@ -31,8 +32,8 @@ impl Part {
     }
 
     /// Reads the columns `wanted` (ascending) of record batch `batch`, tensors apart, of which it says only where they lie.
-    /// Verifies the pages of these columns and of the batch's message. A compressed part is decoded whole by
-    /// [`Part::batch`] instead.
+    /// Verifies them by the batch's own checksum, for which all columns that are no tensors are read; or by their pages, where
+    /// the manifest has none. A compressed part is decoded whole by [`Part::batch`] instead.
     ///
     /// # Errors
     /// [`ShardError::Changed`] before the file's memory is touched; [`ShardError::Checksum`], [`ShardError::Format`].
@@ -40,24 +41,47 @@ impl Part {
         let block = self.place(batch)?;
         self.check()?;
         let n_rows = self.info().rows_of_batch(batch as u64);
-        let read = self.read_sparse(block, n_rows, wanted);
+        let light = self.light_checksum(batch);
+        let read = self.read_sparse(block, n_rows, wanted, light).map_err(|error| {
+            // Of what the checksum has not yet been compared, nothing that is said counts but that it is damaged, and where.
+            let damaged = light.and_then(|_| self.bytes(block.start, block.end()).err());
+            damaged.unwrap_or(error)
+        });
         let sparse = read.map_err(|error| self.check().err().unwrap_or(error))?;
         // What was verified and copied counts only if the file was the same before and after.
         self.check()?;
         Ok(sparse)
     }
 
-    fn read_sparse(&self, block: decode::BlockPlace, n_rows: u64, wanted: &[usize]) -> Result<Sparse, ShardError> {
+    fn read_sparse(
+        &self,
+        block: BlockPlace,
+        n_rows: u64,
+        wanted: &[usize],
+        light: Option<u64>,
+    ) -> Result<Sparse, ShardError> {
         let part = &self.info().file;
         let bad = |problem: String| ShardError::format(part, problem);
+        let fetch = |start, end| if light.is_some() { self.file().bytes(start, end) } else { self.bytes(start, end) };
         let body = block.start + block.message_bytes;
-        let message = decode::checked_message(&self.bytes(block.start, body)?).map_err(bad)?;
+        let message = decode::checked_message(&fetch(block.start, body)?).map_err(bad)?;
         let batch = decode::parse(&message).map_err(bad)?;
         if batch.compression().is_some() {
             return Err(bad("its record batches are compressed, the manifest says they are not".to_owned()));
         }
         let schema = self.schema();
         let places = decode::check_batch(&schema, &batch, &Body::Plain(block.body_bytes), n_rows).map_err(bad)?;
+        let mut buffers = Vec::with_capacity(places.len());
+        for (i, (field, places)) in schema.fields().iter().zip(&places).enumerate() {
+            let is_read = !is_numbers(field) && (light.is_some() || wanted.contains(&i));
+            let copies = places.iter().filter(|_| is_read).map(|(start, end)| copy(&fetch, body + start, body + end));
+            buffers.push(copies.collect::<Result<Vec<Buffer>, ShardError>>()?);
+        }
+        if let Some(expected) = light
+            && expected != Checksums::of_pieces(pieces(&message, buffers.iter().flatten().map(Buffer::as_slice)))
+        {
+            return Err(bad("its columns are not those that the manifest has a checksum of".to_owned()));
+        }
         let mut nodes = batch.nodes().into_iter().flatten().copied();
         let mut sparse = Sparse { columns: Vec::new(), tensors: Vec::new() };
         for (i, field) in schema.fields().iter().enumerate() {
@@ -70,7 +94,7 @@ impl Part {
                     row_bytes(field).ok_or_else(|| bad(format!("column {:?} is too large", field.name())))?;
                 sparse.tensors.push(TensorRows::new(body + start, row_bytes, n_rows));
             } else {
-                let mut copies = Copies { part: self, body, nodes: &mut nodes, places: places[i].iter() };
+                let mut copies = Copies { part, nodes: &mut nodes, buffers: buffers[i].drain(..) };
                 let column = decode::guarded(part, || copies.column(field).map(make_array))?;
                 sparse.columns.push(column);
             }
@@ -117,6 +141,29 @@ impl Part {
     }
 }
 
+/// The checksum of a record batch without the numbers of its tensors; `block` is the batch as it lies in the file.
+pub(super) fn light_checksum(schema: &SchemaRef, block: &[u8], n_rows: u64) -> Result<u64, String> {
+    let (message, body) = decode::split_message(block).ok_or("a record batch that is cut short")?;
+    let batch = decode::parse(message)?;
+    let places = decode::check_batch(schema, &batch, &Body::Plain(body.len() as u64), n_rows)?;
+    let light = schema.fields().iter().zip(&places).filter(|(field, _)| !is_numbers(field));
+    let buffers = light.flat_map(|(_, places)| places.iter().map(|(start, end)| &body[*start as usize..*end as usize]));
+    Ok(Checksums::of_pieces(pieces(message, buffers)))
+}
+
+/// What the checksum is of: the message, and the buffers of the columns that are no tensors, in the order of the schema.
+fn pieces<'a>(message: &'a [u8], buffers: impl Iterator<Item = &'a [u8]>) -> impl Iterator<Item = &'a [u8]> {
+    std::iter::once(message).chain(buffers)
+}
+
+/// Bytes in memory of their own.
+fn copy(fetch: &impl Fn(u64, u64) -> Result<Buffer, ShardError>, start: u64, end: u64) -> Result<Buffer, ShardError> {
+    if start == end {
+        return Ok(MutableBuffer::new(0).into());
+    }
+    Ok(Buffer::from_slice_ref(fetch(start, end)?.as_slice()))
+}
+
 /// Passes the nodes of a column that nobody asked for.
 fn skip(kind: &DataType, nodes: &mut impl Iterator<Item = FieldNode>) {
     nodes.next();
@@ -129,12 +176,11 @@ fn skip(kind: &DataType, nodes: &mut impl Iterator<Item = FieldNode>) {
     }
 }
 
-/// Copies the buffers of one column, in the order in which Arrow writes them; lengths are checked already.
+/// One column of the copies of its buffers, in the order in which Arrow writes them; lengths are checked already.
 struct Copies<'a, N> {
-    part: &'a Part,
-    body: u64,
+    part: &'a str,
     nodes: &'a mut N,
-    places: std::slice::Iter<'a, (u64, u64)>,
+    buffers: std::vec::Drain<'a, Buffer>,
 }
 
 impl<N: Iterator<Item = FieldNode>> Copies<'_, N> {
@@ -160,19 +206,14 @@ impl<N: Iterator<Item = FieldNode>> Copies<'_, N> {
             _ => data = data.add_buffer(self.buffer(field)?),
         }
         // Checks offsets, texts and lengths, in the copy.
-        data.build().map_err(|error| ShardError::format(&self.part.info().file, error.to_string()))
+        data.build().map_err(|error| ShardError::format(self.part, error.to_string()))
     }
 
     fn buffer(&mut self, field: &Field) -> Result<Buffer, ShardError> {
-        let (start, end) = *self.places.next().ok_or_else(|| self.short(field))?;
-        if start == end {
-            return Ok(MutableBuffer::new(0).into());
-        }
-        let bytes = self.part.bytes(self.body + start, self.body + end)?;
-        Ok(Buffer::from_slice_ref(bytes.as_slice()))
+        self.buffers.next().ok_or_else(|| self.short(field))
     }
 
     fn short(&self, field: &Field) -> ShardError {
-        ShardError::format(&self.part.info().file, format!("column {:?} lacks a buffer", field.name()))
+        ShardError::format(self.part, format!("column {:?} lacks a buffer", field.name()))
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io::Read;
 use std::path::Path;
 
-use ajepa_store::{PageHashes, open_regular};
+use ajepa_store::{Checksums, open_regular};
 use arrow::array::{Array, AsArray, RecordBatch};
 use serde::{Deserialize, Serialize};
 
@@ -106,7 +106,7 @@ fn read_pages(dir: &Path, info: &PartInfo, page_bytes: u64, n_read: &mut u64) ->
         let page = &mut page[..(info.bytes - start).min(page_bytes) as usize];
         let end = start + page.len() as u64;
         match file.read_exact(page) {
-            Ok(()) if PageHashes::hash(page) == *expected => {}
+            Ok(()) if Checksums::of(page) == *expected => {}
             Ok(()) => bad.push((start, end)),
             Err(error) => return Err(format!("bytes {start}..{end}: {error}")),
         }

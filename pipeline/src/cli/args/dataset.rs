@@ -254,7 +254,8 @@ Examples:
 LISTS holds balanced_train_segments.csv, unbalanced_train_segments.csv, eval_segments.csv (those
 that are there), and ontology.json or class_labels_indices.csv, as their publisher ships them.
 Audio is found by the video's identifier: YTID.m4a, YTID_30.wav, YTID_30.000.flac, YTID_30000.mp3,
-YTID_30000_40000.ogg, YYTID.wav, \"some title [YTID].m4a\". A file of the whole video is cut where the list says.
+YTID_30000_40000.ogg, YYTID.wav, \"some title [YTID].m4a\", \"some title-YTID.m4a\". A file of
+the whole video is cut where the list says.
 
 ", about_manifest!()))]
 pub struct AudiosetArgs {

@@ -7,7 +7,7 @@ use arrow::array::{Array, AsArray};
 use arrow::datatypes::Float16Type;
 
 use super::*;
-use crate::shard::{Access, ReadOptions, ShardError, ShardSet, verify};
+use crate::shard::{Access, Manifest, ReadOptions, ShardError, ShardSet, verify};
 
 const BOTH: [ReadOptions; 2] = [
     ReadOptions { verify: true, access: Access::Mapped, max_open: 256 },
@@ -261,19 +261,83 @@ fn some_columns_are_read_as_all_are_and_what_is_not_asked_for_is_not_touched() {
             }
         }
     }
-    // A flip in every page of pictures alone: labels are read all the same.
+}
+
+#[test]
+fn columns_beside_pictures_are_verified_without_them() {
+    let dir = tempfile::tempdir().unwrap();
+    write_set(dir.path(), &job(&[400]));
     let set = ShardSet::open(dir.path()).unwrap();
     let info = set.parts()[0].clone();
+    assert_eq!((info.light.0.len(), info.n_batches()), (3, 2), "one more for the footer");
     let path = dir.path().join(&info.file);
-    let mut bytes = std::fs::read(&path).unwrap();
-    (1..bytes.len() >> 20).filter(|page| page % 4 == 2).for_each(|page| bytes[(page << 20) + 7] ^= 4);
-    std::fs::write(&path, bytes).unwrap();
-    let set = ShardSet::open(dir.path()).unwrap();
-    let part = set.part(0).unwrap();
-    let schema = part.schema();
+    let whole = std::fs::read(&path).unwrap();
+    let schema = set.schema().unwrap();
+    let all: Vec<usize> = (0..schema.fields().len()).collect();
     let tensor = schema.fields().iter().position(|field| crate::shard::is_tensor(field)).unwrap();
-    let sparse = part.sparse(0, &(0..schema.fields().len()).collect::<Vec<_>>()).unwrap();
-    assert_eq!(sparse.columns[0].len() as u64, info.rows_of_batch(0));
-    let error = part.tensor_array(schema.field(tensor), &sparse.tensors[0], None).unwrap_err();
-    assert!(matches!(error, ShardError::Checksum { .. }), "{error}");
+    let place = set.part(0).unwrap().sparse(0, &all).unwrap().tensors[0];
+    let pictures = place.start() as usize..(place.start() + place.n_rows() * place.row_bytes()) as usize;
+
+    // Pictures that rotted from the first to the last byte: labels are read all the same, pictures are not.
+    let mut bytes = whole.clone();
+    pictures.clone().step_by(4096).for_each(|at| bytes[at] ^= 4);
+    std::fs::write(&path, &bytes).unwrap();
+    for options in BOTH {
+        let set = ShardSet::open_with(dir.path(), options).unwrap();
+        let part = set.part(0).unwrap();
+        let sparse = part.sparse(0, &all).unwrap();
+        assert_eq!(sparse.columns[0].len() as u64, info.rows_of_batch(0));
+        for rows in [None, Some(&[0][..])] {
+            let error = part.tensor_array(schema.field(tensor), &sparse.tensors[0], rows).unwrap_err();
+            assert!(matches!(error, ShardError::Checksum { .. }), "{error}");
+        }
+    }
+
+    // A flip anywhere else of the batch is found, whichever column is asked for, unless it is padding that nobody reads.
+    let block = set.part(0).unwrap().place(0).unwrap();
+    let (mut n_found, mut n_padding) = (0, 0);
+    for at in (block.start as usize..block.end() as usize).filter(|at| !pictures.contains(at)).step_by(37) {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 1 << (at % 8);
+        std::fs::write(&path, &bytes).unwrap();
+        let set = ShardSet::open(dir.path()).unwrap();
+        match set.part(0).unwrap().sparse(0, &[0]) {
+            Ok(sparse) => {
+                assert_eq!(sparse.columns[0].to_data(), set_column(&whole, &path, 0).to_data());
+                n_padding += 1;
+            }
+            Err(ShardError::Checksum { start, end, .. }) => {
+                assert!((start..end).contains(&(at as u64)), "{at} is not in {start}..{end}");
+                n_found += 1;
+            }
+            Err(error) => panic!("a flip at {at}: {error}"),
+        }
+    }
+    assert!(n_found > 100 && n_padding < n_found / 4, "{n_found} flips found, {n_padding} in padding");
+
+    // In the footer, too.
+    let at = whole.len() - 20;
+    let mut bytes = whole.clone();
+    bytes[at] ^= 1;
+    std::fs::write(&path, &bytes).unwrap();
+    let error = ShardSet::open(dir.path()).unwrap().part(0).unwrap_err();
+    assert!(matches!(error, ShardError::Checksum { end, .. } if end == whole.len() as u64), "{error}");
+
+    // A checksum that is not that of the batch, in a manifest that is sealed: an error all the same.
+    std::fs::write(&path, &whole).unwrap();
+    let mut manifest = Manifest::read(dir.path()).unwrap();
+    manifest.parts[0].light.0[0] ^= 1;
+    std::fs::write(dir.path().join("manifest.json"), ajepa_store::seal(&manifest).unwrap()).unwrap();
+    let error = ShardSet::open(dir.path()).unwrap().part(0).unwrap().sparse(0, &[0]).unwrap_err();
+    assert!(error.to_string().contains("has a checksum of"), "{error}");
+    // Sets written before there were such checksums are verified by their pages.
+    manifest.parts[0].light.0.clear();
+    std::fs::write(dir.path().join("manifest.json"), ajepa_store::seal(&manifest).unwrap()).unwrap();
+    assert!(ShardSet::open(dir.path()).unwrap().part(0).unwrap().sparse(0, &[0]).is_ok());
+}
+
+/// Column `column` of the first record batch of the part when its file holds `bytes`.
+fn set_column(bytes: &[u8], path: &std::path::Path, column: usize) -> arrow::array::ArrayRef {
+    std::fs::write(path, bytes).unwrap();
+    ShardSet::open(path.parent().unwrap()).unwrap().part(0).unwrap().batch(0).unwrap().column(column).clone()
 }
