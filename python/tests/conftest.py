@@ -53,7 +53,7 @@ def low_yaml(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def shards(tmp_path_factory, low_yaml):
-    """Some 150 rows [64, 32] of float16, in several parts."""
+    """81 rows [64, 32] of float16, in several parts."""
     folder = tmp_path_factory.mktemp("shards") / "low"
     run("run", low_yaml, "--set", f"stages.out.path={folder}", "--progress", "plain")
     return folder
