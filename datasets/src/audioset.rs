@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use polars::prelude::*;
 
 use crate::error::{DatasetError, LineFaults};
+use crate::index::TextIndex;
 use crate::lines::{TextTable, split_fields};
 use crate::names::{NameRule, is_id};
 use crate::ontology::Ontology;
@@ -118,12 +119,13 @@ struct Reading<'a> {
     tables: &'a [(&'a str, TextTable)],
     names: PlHashMap<&'a str, &'a str>,
     unknown: PlHashMap<&'a str, usize>,
+    ids: Vec<&'a str>,
     /// The first row of each identifier.
-    seen: PlHashMap<&'a str, usize>,
+    seen: TextIndex,
     /// The rows of identifiers that have more than one: their names need the starts.
     repeated: PlHashMap<&'a str, Vec<usize>>,
     /// Where each row was read, and what it begins with: list, line, start.
-    places: Vec<(usize, usize, f64)>,
+    places: Vec<(u32, u32, f64)>,
     rows: WantedBuilder,
 }
 
@@ -133,7 +135,8 @@ fn read_tables(tables: &[(&str, TextTable)], ontology: &Ontology) -> Result<Want
         tables,
         names: ontology.classes().iter().map(|class| (class.mid.as_str(), class.name.as_str())).collect(),
         unknown: PlHashMap::default(),
-        seen: PlHashMap::with_capacity(n_about),
+        ids: Vec::with_capacity(n_about),
+        seen: TextIndex::with_capacity(n_about),
         repeated: PlHashMap::default(),
         places: Vec::with_capacity(n_about),
         rows: WantedBuilder::with_capacity(n_about),
@@ -186,12 +189,13 @@ impl<'a> Reading<'a> {
     /// Where the same segment was before, in words.
     fn note_id(&mut self, segment: &Segment<'a>, list: usize, line: usize) -> Result<(), String> {
         let row = self.places.len();
-        if let Some(first) = self.seen.insert(segment.id, row) {
-            self.seen.insert(segment.id, first);
-            let rows = self.repeated.entry(segment.id).or_insert_with(|| vec![first]);
+        self.ids.push(segment.id);
+        if let Some(first) = self.seen.insert(row as u32, |row| self.ids[row as usize]) {
+            let rows = self.repeated.entry(segment.id).or_insert_with(|| vec![first as usize]);
             if let Some(&same) = rows.iter().find(|&&row| self.places[row].2 == segment.start_s) {
+                self.ids.pop();
                 let (list, line, _) = self.places[same];
-                let file = self.tables[list].1.path.display();
+                let file = self.tables[list as usize].1.path.display();
                 return Err(format!(
                     "the segment {} from {} s is in line {line} of {file} too",
                     segment.id, segment.start_s
@@ -199,7 +203,7 @@ impl<'a> Reading<'a> {
             }
             rows.push(row);
         }
-        self.places.push((list, line, segment.start_s));
+        self.places.push((list as u32, line as u32, segment.start_s));
         Ok(())
     }
 

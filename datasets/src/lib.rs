@@ -22,6 +22,7 @@ mod folder;
 mod fsd50k;
 mod groups;
 mod hash;
+mod index;
 mod join;
 mod lines;
 mod manifest;

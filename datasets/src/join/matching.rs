@@ -5,6 +5,7 @@ use std::path::Path;
 use polars::prelude::*;
 
 use crate::error::DatasetError;
+use crate::index::TextIndex;
 use crate::names::{NameRule, Source, last_part, stem, youtube};
 use crate::scan::{OK, Scan, UNCHECKED};
 use crate::wanted::Wanted;
@@ -79,17 +80,17 @@ pub(super) fn find(wanted: &Wanted, scan: &Scan, root: Option<&Path>) -> Result<
 
 /// Rows by key. Nearly every key has one row; the others of those that have more stand aside.
 struct Index<'a> {
-    first: PlHashMap<&'a str, IdxSize>,
+    keys: &'a StringChunked,
+    first: TextIndex,
     all: PlHashMap<&'a str, Vec<usize>>,
 }
 
 impl<'a> Index<'a> {
     fn of(keys: &'a StringChunked) -> Self {
-        let mut index = Self { first: PlHashMap::with_capacity(keys.len()), all: PlHashMap::default() };
+        let mut index = Self { keys, first: TextIndex::with_capacity(keys.len()), all: PlHashMap::default() };
         for (row, key) in keys.iter().enumerate() {
             let Some(key) = key else { continue };
-            if let Some(first) = index.first.insert(key, row as IdxSize) {
-                index.first.insert(key, first);
+            if let Some(first) = index.first.insert(row as IdxSize, |row| keys.get(row as usize).unwrap_or_default()) {
                 index.all.entry(key).or_insert_with(|| vec![first as usize]).push(row);
             }
         }
@@ -97,7 +98,7 @@ impl<'a> Index<'a> {
     }
 
     fn get(&self, key: &str) -> Option<RowsOf<'_>> {
-        let first = *self.first.get(key)?;
+        let first = self.first.get(key, |row| self.keys.get(row as usize).unwrap_or_default())?;
         if self.all.is_empty() {
             return Some(RowsOf::One([first as usize]));
         }

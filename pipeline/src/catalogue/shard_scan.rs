@@ -184,6 +184,11 @@ impl ExecutionPlan for ShardScan {
 }
 
 impl Asked {
+    /// Whether most of a part is left where it is.
+    fn is_sparse(&self) -> bool {
+        self.filter.is_some() || !self.projection.iter().any(|&i| is_tensor(self.table.field(i)))
+    }
+
     /// Where small batches are gathered into larger ones; pictures stay where they are instead.
     fn small(&self) -> Option<BatchCoalescer> {
         const ROWS: usize = 8192;
@@ -257,7 +262,7 @@ impl Scan {
             }
             let Some(number) = self.parts.next() else { return Ok(None) };
             let part = self.asked.set.part(number)?;
-            if self.small.is_some() {
+            if self.asked.is_sparse() {
                 part.will_be_sparse();
             }
             self.part = Some((part, 0));

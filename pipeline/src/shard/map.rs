@@ -144,13 +144,16 @@ impl PartFile {
         let _ = (start, end);
     }
 
-    /// Tells the system that reads will be few and far between, so that it reads no more than is touched. Only advice.
-    pub fn will_jump(&self) {
+    /// Tells the system whether reads will be few and far between, so that it reads no more than is touched; else it reads
+    /// megabytes ahead. Only advice.
+    pub fn will_jump(&self, jumps: bool) {
         #[cfg(unix)]
         if let Some((_, map)) = &self.map {
             // An error means that the advice was not taken.
-            let _ = map.map.advise(memmap2::Advice::Random);
+            let _ = map.map.advise(if jumps { memmap2::Advice::Random } else { memmap2::Advice::Normal });
         }
+        #[cfg(not(unix))]
+        let _ = jumps;
     }
 
     /// The bytes `start..end` (`start` a multiple of 64): in place when mapped, else a copy of their own.

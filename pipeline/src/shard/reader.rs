@@ -257,7 +257,9 @@ impl Part {
         let footer = Footer { schema: Arc::new(ArrowSchema::empty()), blocks: Vec::new() };
         let (manifest, verify) = (set.manifest.clone(), set.options.verify);
         let mut part = Self { manifest, number, file, footer, verify, seen, held: Vec::new(), last: Mutex::default() };
+        part.file.will_jump(true);
         part.footer = part.read_footer().map_err(|error| part.file.check().err().unwrap_or(error))?;
+        part.file.will_jump(false);
         part.held = part.footer.blocks.iter().map(|_| OnceLock::new()).collect();
         Ok(part)
     }

@@ -28,7 +28,7 @@ pub struct Sparse {
 impl Part {
     /// Tells the system that of this part only some columns will be read. Only advice.
     pub fn will_be_sparse(&self) {
-        self.file().will_jump();
+        self.file().will_jump(true);
     }
 
     /// Reads the columns `wanted` (ascending) of record batch `batch`, tensors apart, of which it says only where they lie.
@@ -122,6 +122,7 @@ impl Part {
         let (n_rows, bytes) = match rows {
             None => (place.n_rows(), self.bytes(place.start(), place.start() + place.n_rows() * row_bytes)?),
             Some(rows) => {
+                rows.iter().for_each(|row| self.will_need_row(place, u64::from(*row)));
                 let mut copy = MutableBuffer::with_capacity(rows.len() * row_bytes as usize);
                 for row in rows {
                     copy.extend_from_slice(self.tensor_row(place, u64::from(*row))?.as_slice());
