@@ -1,43 +1,41 @@
 #!/usr/bin/env bash
 # Builds the Python wheel `ajepa` into python/dist, installs it into a fresh environment of its own, and runs its tests there.
 #
-#   scripts/wheel.sh [OPTIONS OF pytest]                      AJEPA_PIPE names a program that is built already
-#   scripts/wheel.sh --built LIBRARY [OPTIONS OF pytest]      the tests over a library that cargo has built, without a wheel
+#   scripts/wheel.sh [OPTIONS OF pytest]      AJEPA_BUILT names a folder in which cargo has built lib_ajepa and ajepa-pipe already
+#
+# The library is the workspace's, which shares all it is made of with the program; `pip install ./python`, by maturin, compiles both anew.
 cd "$(dirname "$0")/.."
 . scripts/setup.sh
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/ajepa-pipe
-environment() {
-    if [ ! -x "$1/bin/python" ]; then
-        python3 -m venv "$1"
-    fi
-    "$1/bin/python" -m pip install --quiet "${@:2}"
-}
-program() {
-    if [ -z "${AJEPA_PIPE:-}" ]; then
-        cargo build --release --quiet --workspace --all-features
-        AJEPA_PIPE=${CARGO_TARGET_DIR:-target}/release/ajepa-pipe
-    fi
-    AJEPA_PIPE=$(realpath "$AJEPA_PIPE")
-    export AJEPA_PIPE
-}
-if [ "${1:-}" = --built ]; then
-    library=$2
-    shift 2
-    program
-    "$cache/wheel-built/bin/python" -c 'import numpy, pyarrow, pytest' 2>/dev/null ||
-        environment "$cache/wheel-built" 'numpy>=1.24' 'pytest>=8' 'pyarrow>=14'
-    folder=$(mktemp -d)
-    trap 'rm -rf "$folder"' EXIT
-    cp -r python/ajepa "$folder/ajepa"
-    cp "$library" "$folder/ajepa/_ajepa.abi3.so"
-    PYTHONPATH=$folder PYTHONDONTWRITEBYTECODE=1 "$cache/wheel-built/bin/python" -m pytest -q -p no:cacheprovider python/tests "$@"
-    exit
+if [ -z "${AJEPA_BUILT:-}" ]; then
+    cargo build --release --quiet --workspace --all-features
+    AJEPA_BUILT=${CARGO_TARGET_DIR:-target}/release
 fi
-environment "$cache/wheel-tools" 'maturin>=1.9,<2'
-rm -rf python/dist
-"$cache/wheel-tools/bin/maturin" build --release --quiet --manifest-path python/Cargo.toml --out python/dist
-ls python/dist
-program
-rm -rf "$cache/wheel-fresh"
-environment "$cache/wheel-fresh" python/dist/ajepa-*.whl 'pytest>=8' 'pyarrow>=14'
-exec "$cache/wheel-fresh/bin/python" -m pytest -q python/tests "$@"
+AJEPA_PIPE=$(realpath "$AJEPA_BUILT/ajepa-pipe")
+export AJEPA_PIPE
+
+tools=$cache/wheel-tools
+if ! "$tools/bin/python" -c 'import maturin, wheel' 2>/dev/null; then
+    python3 -m venv "$tools"
+    "$tools/bin/python" -m pip install --quiet 'maturin>=1.9,<2' 'wheel>=0.45,<1'
+fi
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+PATH=$tools/bin:$PATH maturin pep517 write-dist-info --metadata-directory "$folder" --manifest-path python/Cargo.toml >"$folder/about" 2>&1 ||
+    { cat "$folder/about" && exit 1; }
+rm "$folder/about"
+mkdir "$folder/ajepa"
+cp python/ajepa/*.py python/ajepa/*.pyi python/ajepa/py.typed "$folder/ajepa"
+for library in "$AJEPA_BUILT"/lib_ajepa.so "$AJEPA_BUILT"/lib_ajepa.dylib; do
+    if [ -e "$library" ]; then
+        strip -x -o "$folder/ajepa/_ajepa.abi3.so" "$library"
+    fi
+done
+rm -rf python/dist && mkdir python/dist
+"$tools/bin/python" -m wheel pack "$folder" --dest-dir python/dist
+
+fresh=$cache/wheel-fresh
+rm -rf "$fresh"
+python3 -m venv "$fresh"
+"$fresh/bin/python" -m pip install --quiet python/dist/ajepa-*.whl 'pytest>=8' 'pyarrow>=14'
+"$fresh/bin/python" -m pytest -q -p no:cacheprovider python/tests "$@"
