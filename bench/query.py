@@ -5,8 +5,9 @@
   DuckDB through pyarrow's maps;
 * `--large N`: as many pictures of ten seconds (half a megabyte each), of which only is asked what a filter on labels brings into memory.
 
-DuckDB is asked in this process: its imports and its connection are not counted. `ajepa-pipe` is a process for every question, start
-included. Turns alternate; medians. Needs a Python with duckdb, pyarrow, numpy.
+`ajepa-pipe` is a process for every question, start included, and so is DuckDB's own program (`pip install duckdb-cli`) where it reads the
+files: Parquet. Beside it DuckDB is asked in this process, its imports and its connection not counted; of shards only so. Turns
+alternate; medians. Needs a Python with duckdb, duckdb-cli, pyarrow, numpy.
 
     bench/query.py --ajepa-pipe target/release/ajepa-pipe --audio FOLDER [--folder FOLDER] [--clips 20000] [--rounds 7] [--large 20000]
 """
@@ -131,6 +132,14 @@ def ask_duckdb(base, folder, tables, sql):
     return time.monotonic() - started, time.process_time() - before, rows
 
 
+def ask_duckdb_program(folder, tables, sql):
+    """Seconds."""
+    views = "".join(f"CREATE TEMP VIEW {name} AS SELECT * FROM '{folder / name}.parquet';" for name in tables)
+    started = time.monotonic()
+    subprocess.run([Path(sys.executable).parent / "duckdb", "-csv", "-c", views + sql], check=True, stdout=subprocess.DEVNULL)
+    return time.monotonic() - started
+
+
 def same(ours, theirs):
     """Whether the rows are the same, numbers to seven digits."""
     def cell(a, b):
@@ -190,18 +199,20 @@ def main():
                       f"{(after - before) * mmap.PAGESIZE / 1e6:.1f} MB of the shards came into memory, {100 * (after - before) / total:.3f} %")
         print()
         base = duckdb.connect()
-        print("| question | rows | ours ms (CPU) | unverified | DuckDB ms (CPU) | ours / DuckDB | unverified |\n|---|--:|--:|--:|--:|--:|--:|")
+        print("| question | rows | ours ms (CPU) | unverified | DuckDB program | ours / it | DuckDB in process (CPU) | ours / it |\n|---|--:|--:|--:|--:|--:|--:|--:|")
         for name, tables, sql, theirs in QUESTIONS:
             turns = []
             for _ in range(args.rounds):
                 ours = ask_ours(args.ajepa_pipe, folder, tables, sql)
                 trusted = ask_ours(args.ajepa_pipe, folder, tables, sql, "--unverified") if "mel" in tables else ours
+                program = math.nan if "mel" in tables else ask_duckdb_program(folder, tables, theirs or sql)
                 duck = ask_duckdb(base, folder, tables, theirs or sql)
                 if not same(ours[2], duck[2]):
                     sys.exit(f"{name}: other rows\n{ours[2][:5]}\n{duck[2][:5]}")
-                turns.append((*ours[:2], trusted[0], *duck[:2]))
-            wall, cpu, trusted, duck_wall, duck_cpu = (1e3 * statistics.median(column) for column in zip(*turns))
-            print(f"| {name} | {len(ours[2])} | {wall:.0f} ({cpu:.0f}) | {trusted:.0f} | {duck_wall:.0f} ({duck_cpu:.0f}) | {wall / duck_wall:.2f} | {trusted / duck_wall:.2f} |", flush=True)
+                turns.append((*ours[:2], trusted[0], program, *duck[:2]))
+            wall, cpu, trusted, program, duck_wall, duck_cpu = (1e3 * statistics.median(column) for column in zip(*turns))
+            print(f"| {name} | {len(ours[2])} | {wall:.0f} ({cpu:.0f}) | {trusted:.0f} | {program:.0f} | {wall / program:.2f} "
+                  f"| {duck_wall:.0f} ({duck_cpu:.0f}) | {wall / duck_wall:.2f} |", flush=True)
 
 
 if __name__ == "__main__":
