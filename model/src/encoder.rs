@@ -75,6 +75,16 @@ impl Encoder {
         self.norm.forward(params, x)
     }
 
+    /// What every block gives, the first first: as it is handed on to the next, and of the last behind the final norm, as
+    /// [`Encoder::forward`] gives it.
+    pub fn all_layers(&self, params: &Params, table: &PositionTable, tokens: Tokens) -> Vec<Tensor<2>> {
+        let mut layers = self.layers(params, table, tokens, self.depth());
+        if let Some(last) = layers.pop() {
+            layers.push(self.norm.forward(params, last));
+        }
+        layers
+    }
+
     /// Outputs of the last `n_layers` blocks, the deepest last, before the final norm.
     pub fn layers(&self, params: &Params, table: &PositionTable, tokens: Tokens, n_layers: usize) -> Vec<Tensor<2>> {
         let first = self.depth().saturating_sub(n_layers);

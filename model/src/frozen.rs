@@ -117,6 +117,11 @@ impl FrozenEncoder {
         self.encoder.width()
     }
 
+    /// Its blocks.
+    pub fn depth(&self) -> usize {
+        self.encoder.depth()
+    }
+
     /// How pictures are cut: the grid of tokens, and which of its axes is time.
     pub fn patchify(&self) -> &Patchify {
         &self.patchify
@@ -145,26 +150,49 @@ impl FrozenEncoder {
     /// [`ModelError::Device`] when the device fails.
     ///
     /// # Panics
-    /// When the final norm gives another type than f32, which it does not.
+    /// When the blocks give another type than f32, which they do not.
     pub fn embed(&self, pictures: Pictures<'_>) -> Result<Vec<f32>, ModelError> {
+        let all = self.in_company(pictures, |pictures| {
+            let tokens = whole(&self.patchify, pictures, &self.device)?;
+            Ok(vec![numbers(self.encoder.forward(&self.params, &self.table, tokens))?])
+        });
+        all.map(|mut all| all.pop().unwrap_or_default())
+    }
+
+    /// The same after every block, the first first: what each hands on to the next, and of the last what [`FrozenEncoder::embed`] gives,
+    /// behind the final norm. Nothing of one layer is another's: as many numbers as [`FrozenEncoder::embed`] gives are held for each.
+    ///
+    /// # Errors
+    /// As [`FrozenEncoder::embed`].
+    ///
+    /// # Panics
+    /// As [`FrozenEncoder::embed`].
+    pub fn embed_layers(&self, pictures: Pictures<'_>) -> Result<Vec<Vec<f32>>, ModelError> {
+        self.in_company(pictures, |pictures| {
+            let tokens = whole(&self.patchify, pictures, &self.device)?;
+            self.encoder.all_layers(&self.params, &self.table, tokens).into_iter().map(numbers).collect()
+        })
+    }
+
+    /// Gives `all` copies of the pictures where there are few, so that products sum each number's terms in the order that they have among
+    /// many; the copies are forgotten again.
+    fn in_company(
+        &self,
+        pictures: Pictures<'_>,
+        all: impl Fn(Pictures<'_>) -> Result<Vec<Vec<f32>>, ModelError>,
+    ) -> Result<Vec<Vec<f32>>, ModelError> {
         let each = self.patchify.picture_shape().into_iter().product::<usize>();
         let (n_clips, least) = (pictures.len() / each, self.least_clips());
         if n_clips == 0 || n_clips >= least {
-            return self.embed_all(pictures);
+            return all(pictures);
         }
-        // A few copies keep it company, and are forgotten again.
         let copies = least.div_ceil(n_clips);
-        let filled = match pictures {
-            Pictures::F32(data) => self.embed_all(Pictures::F32(&data.repeat(copies)))?,
-            Pictures::F16(data) => self.embed_all(Pictures::F16(&data.repeat(copies)))?,
+        let mut filled = match pictures {
+            Pictures::F32(data) => all(Pictures::F32(&data.repeat(copies)))?,
+            Pictures::F16(data) => all(Pictures::F16(&data.repeat(copies)))?,
         };
-        Ok(filled[..n_clips * self.patchify.n_tokens() * self.width()].to_vec())
-    }
-
-    fn embed_all(&self, pictures: Pictures<'_>) -> Result<Vec<f32>, ModelError> {
-        let latents = latents(&self.encoder, &self.params, &self.table, &self.patchify, pictures, &self.device)?;
-        let data = latents.try_into_data().map_err(ModelError::device)?;
-        Ok(data.try_into_vec::<f32>().expect("the final norm gives f32"))
+        filled.iter_mut().for_each(|vectors| vectors.truncate(n_clips * self.patchify.n_tokens() * self.width()));
+        Ok(filled)
     }
 
     /// Clips from which on a product sums each number's terms in one and the same order, however many more there are. `gemm` has other
@@ -177,15 +205,13 @@ impl FrozenEncoder {
     }
 }
 
-/// Latent vectors of whole pictures, [clips * tokens, width].
-pub(crate) fn latents(
-    encoder: &Encoder,
-    params: &Params,
-    table: &PositionTable,
-    patchify: &Patchify,
-    pictures: Pictures<'_>,
-    device: &Device,
-) -> Result<Tensor<2>, ModelError> {
+fn numbers(latents: Tensor<2>) -> Result<Vec<f32>, ModelError> {
+    let data = latents.try_into_data().map_err(ModelError::device)?;
+    Ok(data.try_into_vec::<f32>().expect("blocks and the final norm give f32"))
+}
+
+/// All tokens of whole pictures, end to end.
+pub(crate) fn whole(patchify: &Patchify, pictures: Pictures<'_>, device: &Device) -> Result<Tokens, ModelError> {
     let n_clips = pictures.len() / patchify.picture_shape().into_iter().product::<usize>();
     // One token stands in for the masks that a batch of training has.
     let nobody = vec![0; n_clips];
@@ -193,6 +219,5 @@ pub(crate) fn latents(
     let counts = batch.counts(patchify)?;
     let cut = TensorData::new(batch.patches(patchify)?, [n_clips * counts.n_tokens, patchify.token_len()]);
     let patches = Tensor::from_data(cut, device);
-    let tokens = Tokens { patches, places: counts.all_places(device), n_tokens: counts.n_tokens };
-    Ok(encoder.forward(params, table, tokens))
+    Ok(Tokens { patches, places: counts.all_places(device), n_tokens: counts.n_tokens })
 }

@@ -174,7 +174,8 @@ impl Jepa {
         let patchify = self.recipe.patch.build(picture, self.recipe.time_axis).map_err(fault)?;
         let table = self.encoder.positions(patchify.grid(), &self.device);
         let pictures = Pictures::F32(pictures);
-        let latents = frozen::latents(&self.encoder, params, &table, &patchify, pictures, &self.device)?;
+        let tokens = frozen::whole(&patchify, pictures, &self.device)?;
+        let latents = self.encoder.forward(params, &table, tokens);
         Ok((latents, patchify.grid()))
     }
 

@@ -71,7 +71,7 @@ class Encoder:
     ) -> dict[str, Any] | Path:
         """Embeds files, folders and tables (.csv, .parquet, .jsonl) of clips, on all cores.
 
-        rows: `"clip"`, `"windows"`, `"frames"` or `"tokens"`. Returns `{"clip_id": [...], "embedding": float32 [rows, width], ...}`; with
+        rows: `"clip"`, `"layers"`, `"windows"`, `"frames"` or `"tokens"`. Returns `{"clip_id": [...], "embedding": float32 [rows, width], ...}`; with
         `out` (.parquet or .npy) the file is written and kept, and its path is returned instead. Clips that cannot be read are left
         out: see `last_report["rejects"]`.
         """

@@ -106,10 +106,11 @@ impl Encoder {
     fn embed_to(&self, py: Python<'_>, audio: Vec<PathBuf>, out: PathBuf, rows: &str) -> PyResult<String> {
         let rows = match rows {
             "clip" => Rows::Clips,
+            "layers" => Rows::Layers,
             "windows" => Rows::Windows,
             "frames" => Rows::Frames,
             "tokens" => Rows::Tokens,
-            other => return Err(errors::value(format!("no rows {other:?}; clip, windows, frames or tokens"))),
+            other => return Err(errors::value(format!("no rows {other:?}; clip, layers, windows, frames or tokens"))),
         };
         let (encoder, device) = (Some(self.choice), self.device);
         let wanted = EmbedGraph { audio, out, encoder, rows, hop_s: None, device, together: None };

@@ -45,6 +45,9 @@ pub enum ProbeError {
     /// Clips with one label each on one side, with several on the other.
     #[error("clips to learn from and clips to be asked about must both have one label each, or both several")]
     Kinds,
+    /// A head that pools vectors and clips of one vector each, or the other way round.
+    #[error("clips of several vectors need a head that pools them, and all others one that does not")]
+    Pool,
     /// A number of the config that is out of range.
     #[error("{field}: {value} is not a positive number")]
     Config {

@@ -5,6 +5,8 @@
 //! | [`KnnConfig`] | are a clip's nearest neighbours of its class? |
 //! | [`LinearConfig`] | does a hyperplane tell the classes apart? |
 //! | [`HeadConfig`] | the same, learnt in few epochs as X-ARES 0.1.3 does: for numbers beside published ones |
+//! | ... behind [`Pool::attention`] | is it in some frames of a clip, where the mean over all loses it? |
+//! | ... behind [`Pool::layers`] | is it in some layer of the encoder, where the last has lost it? |
 //!
 //! Both take [`Labelled`] features, a split to learn from and one to be asked about, and give [`Scores`]. Everything is a function of
 //! its arguments: the digits are the same for any number of threads.
@@ -30,7 +32,7 @@ mod logistic;
 mod score;
 
 pub use features::{Features, Labelled, Labels, ProbeError};
-pub use head::{Average, Examples, Fitted, Frames, Head, HeadConfig, Measure, Order, xares_order};
+pub use head::{Average, Examples, Fitted, Frames, Head, HeadConfig, Measure, Order, Pool, Sets, xares_order};
 pub use knn::{KnnConfig, Similarity};
 pub use linear::{LinearConfig, LinearProbe};
 pub use score::{

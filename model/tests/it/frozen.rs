@@ -77,6 +77,44 @@ fn it_is_the_models_encoder_from_its_file_alone() {
     assert!(worse.contains("50"), "{worse}");
 }
 
+/// The first block of two is what an encoder of one block has before its final norm; the last layer is what `embed` gives, to the last
+/// bit and whatever stands beside.
+#[test]
+fn layers_are_what_blocks_give_and_the_last_is_behind_the_norm() {
+    let deep = |depth| ModelConfig {
+        picture: Some([64, 32]),
+        encoder: Some(EncoderConfig { width: 32, depth, n_heads: 2, mlp_ratio: 4, norm_eps: 1e-5, drop_path: 0.0 }),
+        predictor: Some(PredictorConfig { width: 16, depth: 1, n_heads: 2, mlp_ratio: 4, norm_eps: 1e-5 }),
+        ..ModelConfig::default()
+    };
+    let learner = |depth| Learner::new(deep(depth).recipe().unwrap(), 5, &Device::default()).unwrap();
+    let (two, mut one) = (learner(2), learner(1));
+    let there: Vec<_> = two.model.weights.encoder.iter().map(|(spec, data)| (spec.name.clone(), data)).collect();
+    let names: Vec<String> = one.model.weights.encoder.specs().iter().map(|spec| spec.name.clone()).collect();
+    for name in names {
+        let (_, data) = there.iter().find(|(known, _)| *known == name).unwrap();
+        one.write(&format!("encoder.{name}"), data).unwrap();
+    }
+    let [two, one] =
+        [&two, &one].map(|learner| FrozenEncoder::of(&learner.model, EncoderChoice::Context, [64, 32]).unwrap());
+    let pictures = noise("layers", 3 * 64 * 32);
+    let layers = two.embed_layers(Pictures::F32(&pictures)).unwrap();
+    assert_eq!((layers.len(), two.depth()), (2, 2));
+    assert_eq!(layers[1], two.embed(Pictures::F32(&pictures)).unwrap());
+    let each = layers[0].len() / 3;
+    let alone = two.embed_layers(Pictures::F32(&pictures[64 * 32..2 * 64 * 32])).unwrap();
+    assert_eq!((&alone[0][..], &alone[1][..]), (&layers[0][each..2 * each], &layers[1][each..2 * each]));
+    // The final norm begins as none but a layer normalisation.
+    let normed = layers[0].chunks_exact(32).flat_map(|vector| {
+        let mean = vector.iter().sum::<f32>() / 32.0;
+        let variance = vector.iter().map(|x| (x - mean).powi(2)).sum::<f32>() / 32.0;
+        vector.iter().map(move |x| (x - mean) / (variance + 1e-5).sqrt()).collect::<Vec<f32>>()
+    });
+    let expected = one.embed(Pictures::F32(&pictures)).unwrap();
+    let worst = normed.zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!(worst < 1e-4, "{worst}");
+}
+
 fn loaded_error(checkpoint: &Checkpoint, picture: [usize; 2]) -> String {
     FrozenEncoder::load(checkpoint, EncoderChoice::Target, picture, &Device::default()).unwrap_err().to_string()
 }

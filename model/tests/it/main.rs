@@ -14,6 +14,7 @@ mod health;
 mod memory;
 mod objective;
 mod parity;
+mod pools;
 mod probe;
 mod published;
 mod tensorboard;

@@ -8,8 +8,13 @@ use crate::eval::{Evaluation, Mode, Probe, Row};
 /// Writes the page.
 pub fn render(evaluation: &Evaluation) -> String {
     let mut sections = vec![header(evaluation)];
-    let both = [(Probe::Mlp, "Trained layer", MLP), (Probe::Knn, "Neighbours", KNN)];
-    sections.extend(both.into_iter().filter_map(|(probe, title, aside)| scores(evaluation, probe, title, aside)));
+    let all = [
+        (Probe::Mlp, "Trained layer", MLP),
+        (Probe::Knn, "Neighbours", KNN),
+        (Probe::Attentive, "Attention over frames", ATTENTIVE),
+        (Probe::Layers, "Mix of layers", LAYERS),
+    ];
+    sections.extend(all.into_iter().filter_map(|(probe, title, aside)| scores(evaluation, probe, title, aside)));
     sections.extend(published(evaluation));
     sections.extend(notes(evaluation));
     page::document("Judged by probes", &sections, &evaluation.program)
@@ -18,6 +23,10 @@ pub fn render(evaluation: &Evaluation) -> String {
 const MLP: &str = "One linear layer behind a layer normalisation, trained on the frozen embeddings: the mean over folds and \
                    trainings, 95 % over folds or over samples of the clips asked about, and the deviation over trainings.";
 const KNN: &str = "Ten nearest neighbours vote; nothing is trained.";
+const ATTENTIVE: &str = "The trained layer behind learnt queries that attend to the frames of a clip, in place of their mean; no \
+                         silence that fills up a clip is among them. Not of X-ARES, and in no average.";
+const LAYERS: &str = "The trained layer behind a mix of what all blocks of the encoder say of a clip, in learnt shares (the JSON has \
+                      them), in place of the last. Not of X-ARES, and in no average.";
 
 fn header(evaluation: &Evaluation) -> Section {
     let mut body = Html::new();
@@ -77,6 +86,14 @@ fn scores(evaluation: &Evaluation, probe: Probe, title: &'static str, aside: &'s
             }
         }
     }
+    if Probe::AVERAGED.contains(&probe) {
+        means(evaluation, probe, &mut body);
+    }
+    body.raw("</tbody></table></div>");
+    Some(Section { title, aside, body })
+}
+
+fn means(evaluation: &Evaluation, probe: Probe, body: &mut Html) {
     body.raw("<tr><td class=\"name\">weighted mean<td>");
     for model in &evaluation.models {
         body.raw("<td class=\"n\">");
@@ -85,8 +102,6 @@ fn scores(evaluation: &Evaluation, probe: Probe, title: &'static str, aside: &'s
             mean.map_or_else(|| "-".to_owned(), |mean| format!("<b>{:.4}</b><br>over {}", mean.score, mean.n_tasks)),
         );
     }
-    body.raw("</tbody></table></div>");
-    Some(Section { title, aside, body })
 }
 
 fn published(evaluation: &Evaluation) -> Option<Section> {

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use ajepa_model::checkpoint::Checkpoint;
 use ajepa_model::{DeviceChoice, EncoderChoice};
+use serde::Serialize;
 use serde_json::{Value, json};
 use thiserror::Error;
 
@@ -34,11 +35,14 @@ const CLIPS_PER_UNIT: u64 = 256;
 const ALL_CLIPS: u64 = 1_000_000;
 
 /// What a file of embeddings is to hold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Rows {
     /// A vector per clip.
     #[default]
     Clips,
+    /// A vector per clip and layer of the encoder, a row per clip.
+    Layers,
     /// A vector per window.
     Windows,
     /// A vector per frame of tokens.
@@ -117,15 +121,20 @@ pub fn embed_graph(checkpoint: &Checkpoint, wanted: &EmbedGraph, registry: &Regi
     all.extend(stages[at..].iter().map(as_written));
     let (output, rows) = match wanted.rows {
         Rows::Clips => ("frames", "clip"),
+        Rows::Layers => ("layers", "clip"),
         Rows::Windows => ("clip", "window"),
         Rows::Frames => ("frames", "frame"),
         Rows::Tokens => ("tokens", "window"),
     };
-    all.push(json!({
+    let mut encoder = json!({
         "type": "encoder", "checkpoint": checkpoint.dir(), "width": card.recipe.encoder.width, "patch": card.recipe.patch,
         "encoder": wanted.encoder.unwrap_or_else(|| EncoderChoice::usual(checkpoint)), "output": output,
         "digest": digest(card), "device": wanted.device,
-    }));
+    });
+    if wanted.rows == Rows::Layers {
+        encoder["depth"] = json!(card.recipe.encoder.depth);
+    }
+    all.push(encoder);
     all.push(json!({ "type": "sink_embeddings", "path": wanted.out, "rows": rows }));
     let fills_up = wanted.together.as_ref().is_some_and(|together| together.clips > 1);
     let document = json!({

@@ -12,9 +12,12 @@ mod protocol;
 mod score;
 mod sides;
 mod task;
+mod vectors;
 
-pub use features::{Encoded, Encoding, EncodingError, Vectors, read, read_parted};
-pub use probe::{Found, Probe, Probed, Run, Settings, probe};
+pub use features::{Encoding, EncodingError, Form};
+pub use probe::{Embeddings, Found, Probe, Probed, Run, Settings, probe};
 pub use protocol::{Kind, Mode, Protocol};
 pub use score::{Evaluation, Mean, Model, PUBLISHED, Published, Row, Score};
+pub use sides::Events;
 pub use task::{Role, Split, Task};
+pub use vectors::{Encoded, Vectors, read, read_parted};

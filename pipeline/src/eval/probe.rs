@@ -1,20 +1,21 @@
 //! Probes over a task's embeddings: neighbours, and a head that is trained, in every round and for every seed.
 
-use std::collections::BTreeMap;
-
-use ajepa_datasets::XaresEvent;
 use ajepa_model::probe::{
-    Examples, Head, HeadConfig, Interval, KnnConfig, Labels, Measure, Order, ProbeError, Similarity, Votes, each,
+    Examples, Head, HeadConfig, Interval, KnnConfig, Labels, Measure, Order, Pool, ProbeError, Similarity, Votes, each,
 };
 use ajepa_ops::seed;
 use serde::Serialize;
 
-use super::features::Encoded;
+use super::features::Form;
 use super::protocol::{Kind, Mode, Protocol};
-use super::sides::{Classes, Round, Side, kind_of, rounds};
+use super::sides::{Classes, Events, Reading, Round, Side, kind_of, rounds};
+use super::vectors::Encoded;
 
 /// Bootstrap samples of an interval.
 const DRAWS: usize = 1000;
+
+/// Queries of attention, each of which takes its part of the numbers.
+const QUERIES: usize = 4;
 
 /// What asks embeddings what they know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -24,6 +25,61 @@ pub enum Probe {
     Knn,
     /// One linear layer behind a layer normalisation, trained: what X-ARES calls MLP.
     Mlp,
+    /// The same behind attention over the frames of a clip, in place of their mean.
+    Attentive,
+    /// The same behind a learnt mix of what all layers of the encoder say of a clip, in place of the last.
+    Layers,
+}
+
+impl Probe {
+    /// All, in the order of tables.
+    pub const ALL: [Self; 4] = [Self::Knn, Self::Mlp, Self::Attentive, Self::Layers];
+
+    /// Those that averages over tasks are taken of: what X-ARES has.
+    pub const AVERAGED: [Self; 2] = [Self::Knn, Self::Mlp];
+
+    /// Its name.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Knn => "knn",
+            Self::Mlp => "mlp",
+            Self::Attentive => "attentive",
+            Self::Layers => "layers",
+        }
+    }
+
+    /// Which embeddings it asks.
+    pub fn form(self) -> Form {
+        match self {
+            Self::Knn | Self::Mlp => Form::Usual,
+            Self::Attentive => Form::Frames,
+            Self::Layers => Form::Layers,
+        }
+    }
+}
+
+/// The embeddings of a task in the forms that are there.
+#[derive(Debug, Clone, Default)]
+pub struct Embeddings {
+    /// A vector a clip, or one a frame where frames are asked about.
+    pub usual: Vec<Encoded>,
+    /// A row a frame; none where there are none.
+    pub frames: Vec<Encoded>,
+    /// A row a layer of the encoder; none where there are none.
+    pub layers: Vec<Encoded>,
+    /// What is heard when, where a task asks that; where `None`, the labels of rows say it.
+    pub events: Option<Events>,
+}
+
+impl Embeddings {
+    /// Those of a form.
+    pub fn of(&self, form: Form) -> &[Encoded] {
+        match form {
+            Form::Usual => &self.usual,
+            Form::Frames => &self.frames,
+            Form::Layers => &self.layers,
+        }
+    }
 }
 
 /// How probes are asked.
@@ -51,6 +107,9 @@ pub struct Run {
     /// The epoch that was taken.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub epoch: Option<usize>,
+    /// Of a mix of layers the share of each, the first block first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shares: Option<Vec<f32>>,
     /// Between which two the middle 95 % of the score lie over bootstrap samples of the clips asked about.
     #[serde(skip)]
     pub interval: Option<Interval>,
@@ -83,15 +142,19 @@ pub struct Found {
 /// A task's embeddings, ready to be asked.
 struct Data<'a> {
     splits: &'a [Encoded],
-    classes: Classes,
     n_classes: usize,
-    kind: Kind,
-    events: &'a BTreeMap<String, Vec<XaresEvent>>,
+    reading: Reading<'a>,
 }
 
-impl Data<'_> {
+impl<'a> Data<'a> {
+    /// Embeddings of another form, of the same classes.
+    fn in_form(&self, splits: &'a [Encoded], form: Form) -> Self {
+        let reading = Reading { pooled: form != Form::Usual, ..self.reading.clone() };
+        Self { splits, reading, ..*self }
+    }
+
     fn side(&self, places: &[usize]) -> Side {
-        Side::of(self.splits, places, &self.classes, self.kind, self.events)
+        Side::of(self.splits, places, &self.reading)
     }
 }
 
@@ -99,37 +162,39 @@ impl Data<'_> {
 ///
 /// # Errors
 /// [`ProbeError`] for embeddings that cannot be used.
-pub fn probe(
-    protocol: &Protocol,
-    splits: &[Encoded],
-    events: &BTreeMap<String, Vec<XaresEvent>>,
-    settings: &Settings,
-) -> Result<Found, ProbeError> {
+pub fn probe(protocol: &Protocol, embeddings: &Embeddings, settings: &Settings) -> Result<Found, ProbeError> {
+    let splits = &embeddings.usual[..];
     let kind = protocol.kind.unwrap_or_else(|| kind_of(splits));
+    let events = embeddings.events.as_ref();
     let classes = Classes::of(splits, events, kind);
-    let n_classes = protocol.n_classes.max(classes.count());
-    let data = Data { splits, classes, n_classes, kind, events };
+    let n_found = classes.count();
+    let reading = Reading { kind, classes, events, pooled: false };
+    let data = Data { splits, n_classes: protocol.n_classes.max(n_found), reading };
     check(&data)?;
     let rounds = rounds(splits, settings.mode);
+    let n_clips = |round: &Round| [&round.train, &round.test].map(|side| data.side(side).n_clips());
     let mut found = Found {
         kind,
-        n_classes: data.classes.count(),
-        n_clips: rounds
-            .first()
-            .map_or([0; 2], |round| [&round.train, &round.test].map(|side| data.side(side).n_clips())),
+        n_classes: n_found,
+        n_clips: rounds.first().map_or([0; 2], n_clips),
         probed: Vec::new(),
         notes: Vec::new(),
     };
     for &which in &settings.probes {
+        let form = which.form();
         let runs = match which {
             Probe::Knn if !protocol.asks_neighbours(settings.mode, kind) => continue,
             Probe::Knn => {
                 rounds.iter().map(|round| neighbours(&data, round, settings)).collect::<Result<Vec<_>, _>>()?
             }
-            Probe::Mlp => {
-                let all: Vec<(u64, &Round)> =
-                    (0..settings.seeds).flat_map(|seed| rounds.iter().map(move |r| (seed, r))).collect();
-                each(&all, |(seed, round)| trained(&data, protocol, round, *seed, settings))?
+            _ if embeddings.of(form).is_empty() => {
+                found.notes.push(not_asked(which, kind));
+                continue;
+            }
+            _ => {
+                let data = data.in_form(embeddings.of(form), form);
+                check(&data)?;
+                trainings(&data, protocol, &rounds, which, settings)?
             }
         };
         found.probed.push(Probed { probe: which, runs });
@@ -138,6 +203,35 @@ pub fn probe(
         found.notes.extend(unseen(&data, &rounds));
     }
     Ok(found)
+}
+
+fn not_asked(which: Probe, kind: Kind) -> String {
+    let why = match (kind, which) {
+        (Kind::Frames { .. }, _) => "the task asks about frames, and it pools a clip",
+        (_, Probe::Layers) => "embeddings made elsewhere have no layers",
+        _ => "there is one vector a clip, and nothing to attend to",
+    };
+    format!("{} was not asked: {why}", which.word())
+}
+
+/// All trainings of a probe, seed by seed.
+fn trainings(
+    data: &Data<'_>,
+    protocol: &Protocol,
+    rounds: &[Round],
+    which: Probe,
+    settings: &Settings,
+) -> Result<Vec<Run>, ProbeError> {
+    let of_round = |round| (0..settings.seeds).map(move |seed| (seed, round));
+    let all: Vec<(u64, &Round)> = rounds.iter().flat_map(of_round).collect();
+    // Several vectors a clip are many: only those of one round are held at a time.
+    let together = if data.reading.pooled { settings.seeds.max(1) as usize } else { all.len().max(1) };
+    let mut runs = Vec::with_capacity(all.len());
+    for some in all.chunks(together) {
+        runs.extend(each(some, |(seed, round)| trained(data, protocol, round, which, *seed, settings))?);
+    }
+    runs.sort_by_key(|run: &Run| run.seed);
+    Ok(runs)
 }
 
 fn check(data: &Data<'_>) -> Result<(), ProbeError> {
@@ -150,7 +244,7 @@ fn check(data: &Data<'_>) -> Result<(), ProbeError> {
             return Err(ProbeError::Shape { what: "width of the features", expected: width, got: split.vectors.width });
         }
         let bad = split.vectors.labels.iter().find(|labels| labels.len() != 1);
-        if let (Kind::OneLabel, Some(labels)) = (data.kind, bad) {
+        if let (Kind::OneLabel, Some(labels)) = (data.reading.kind, bad) {
             return Err(ProbeError::Shape { what: "labels of a clip", expected: 1, got: labels.len() });
         }
     }
@@ -194,10 +288,10 @@ fn neighbours(data: &Data<'_>, round: &Round, settings: &Settings) -> Result<Run
     let similarity = if settings.mode == Mode::Xares { Similarity::Xares } else { Similarity::Cosine };
     let config = KnnConfig { similarity, ..KnnConfig::default() };
     let votes = config.votes_among(known, asked.features, data.n_classes)?;
-    let measure = measure(data.kind, settings.mode, 1, None);
+    let measure = measure(data.reading.kind, settings.mode, 1, None);
     let interval = interval(&votes, asked.labels, settings.seed);
     let score = measure.of_votes(&votes, asked.labels);
-    Ok(Run { seed: 0, fold: round.name.clone(), score, epoch: None, interval: Some(interval) })
+    Ok(Run { seed: 0, fold: round.name.clone(), score, epoch: None, shares: None, interval: Some(interval) })
 }
 
 fn interval(votes: &Votes, labels: &Labels, seed: u64) -> Interval {
@@ -208,6 +302,7 @@ fn trained(
     data: &Data<'_>,
     protocol: &Protocol,
     round: &Round,
+    which: Probe,
     number: u64,
     settings: &Settings,
 ) -> Result<Run, ProbeError> {
@@ -222,7 +317,7 @@ fn trained(
         ..HeadConfig::default()
     };
     let hop_s = data.splits.first().and_then(|split| split.vectors.hop_s);
-    let measure = measure(data.kind, settings.mode, protocol.batch_len, hop_s);
+    let measure = measure(data.reading.kind, settings.mode, protocol.batch_len, hop_s);
     let test = data.side(&round.test);
     let test_starts = test.starts();
     let asked = test.examples(&test_starts)?;
@@ -236,12 +331,24 @@ fn trained(
     let judge: Option<&dyn Fn(&Head) -> f64> = if round.valid.is_some() { Some(&judge) } else { None };
     let kind = if settings.mode == Mode::Xares { Order::Xares } else { Order::Even };
     let mut order = |epoch: usize| kind.of(&train.files, seed, epoch);
-    let head = Head::new(examples.width(), data.n_classes, seed::derive(&[seed, 1]));
+    let head = begun(which, &examples, data.n_classes, seed::derive(&[seed, 1]));
     let fitted = config.fit(head, &examples, &mut order, judge)?;
-    let interval = match &asked {
-        Examples::Clips(clips) => Some(interval(&fitted.head.votes(clips.features)?, clips.labels, seed)),
-        Examples::Frames(_) => None,
+    let interval = match asked.labels() {
+        Some(labels) => Some(interval(&fitted.head.votes_of(&asked)?, labels, seed)),
+        None => None,
     };
     let score = measure.of(&fitted.head, &asked);
-    Ok(Run { seed: number, fold: round.name.clone(), score, epoch: Some(fitted.epoch), interval })
+    let shares = fitted.head.pool().and_then(Pool::shares);
+    Ok(Run { seed: number, fold: round.name.clone(), score, epoch: Some(fitted.epoch), shares, interval })
+}
+
+/// A head that has learnt nothing yet.
+fn begun(which: Probe, examples: &Examples<'_>, n_classes: usize, seed: u64) -> Head {
+    let width = examples.width();
+    let head = Head::new(width, n_classes, seed);
+    match (which, examples) {
+        (Probe::Attentive, _) => head.behind(Pool::attention(width, QUERIES.min(width))),
+        (Probe::Layers, Examples::Sets(sets)) => head.behind(Pool::layers(sets.longest())),
+        _ => head,
+    }
 }

@@ -140,6 +140,11 @@ impl Protocol {
         XARES.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map_or(OWN, |(_, protocol)| *protocol)
     }
 
+    /// Whether it asks about frames.
+    pub fn asks_frames(&self) -> bool {
+        matches!(self.kind, Some(Kind::Frames { .. }))
+    }
+
     /// Whether neighbours are asked.
     pub fn asks_neighbours(&self, mode: Mode, kind: Kind) -> bool {
         match (mode, kind) {

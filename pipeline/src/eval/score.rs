@@ -35,7 +35,7 @@ pub struct Model {
     pub digest: Option<String>,
     /// A row each.
     pub tasks: Vec<Row>,
-    /// The weighted mean over the tasks that were run.
+    /// The weighted mean over the tasks that were run, of the probes that X-ARES has.
     pub averages: Vec<Mean>,
 }
 
@@ -165,7 +165,7 @@ impl Score {
 impl Model {
     /// With the averages of its tasks.
     pub fn new(name: String, digest: Option<String>, tasks: Vec<Row>) -> Self {
-        let averages = [Probe::Knn, Probe::Mlp].into_iter().filter_map(|probe| average(probe, &tasks)).collect();
+        let averages = Probe::AVERAGED.into_iter().filter_map(|probe| average(probe, &tasks)).collect();
         Self { name, digest, tasks, averages }
     }
 }
@@ -223,7 +223,7 @@ mod tests {
     use super::*;
 
     fn run(seed: u64, fold: &str, score: f64) -> Run {
-        Run { seed, fold: fold.to_owned(), score, epoch: None, interval: None }
+        Run { seed, fold: fold.to_owned(), score, epoch: None, shares: None, interval: None }
     }
 
     #[test]
@@ -240,6 +240,10 @@ mod tests {
         };
         let model =
             Model::new("m".to_owned(), None, vec![row("a", 100, 0.5), row("b", 300, 0.9), Row::not_run("c", "")]);
+        // What X-ARES has no probe for has no average.
+        let other = Score::of(Probed { probe: Probe::Layers, runs: vec![run(0, "test", 1.0)] });
+        let with_other = Row { scores: vec![other], ..row("d", 100, 0.1) };
+        assert!(Model::new("m".to_owned(), None, vec![with_other]).averages.is_empty());
         assert_eq!(model.averages.len(), 1);
         assert!((model.averages[0].score - 0.8).abs() < 1e-12 && model.averages[0].n_tasks == 2);
     }

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use ajepa_datasets::XaresEvent;
-use ajepa_model::probe::{Examples, Features, Frames, Labelled, Labels, ProbeError};
+use ajepa_model::probe::{Examples, Features, Frames, Labelled, Labels, ProbeError, Sets};
 
-use super::features::{Encoded, Vectors};
 use super::protocol::{Kind, Mode};
 use super::task::Role;
+use super::vectors::{Encoded, Vectors};
 
 /// Examples that X-ARES writes into one file.
 const PER_FILE: usize = 2000;
@@ -43,13 +43,29 @@ pub fn rounds(splits: &[Encoded], mode: Mode) -> Vec<Round> {
     folds.iter().map(round).collect()
 }
 
+/// What is heard when, by the clips' names.
+pub type Events = BTreeMap<String, Vec<XaresEvent>>;
+
+/// What rows of embeddings are, and how they are labelled.
+#[derive(Debug, Clone)]
+pub struct Reading<'a> {
+    /// What is asked.
+    pub kind: Kind,
+    /// The classes by number.
+    pub classes: Classes,
+    /// Where frames have the labels of events; their own rows' where there are none. Active only if frames are asked about.
+    pub events: Option<&'a Events>,
+    /// Whether a clip's rows are vectors that are pooled. Active only if clips are asked about.
+    pub pooled: bool,
+}
+
 /// Vectors of splits end to end, with their classes by number.
 #[derive(Debug, Clone, Default)]
 pub struct Side {
     width: usize,
     values: Vec<f32>,
     labels: Option<Labels>,
-    /// Where clips of frames, and their labels, begin; empty where rows are clips.
+    /// Where clips of several rows begin, and the labels of their frames; empty where a clip has one row, or one label for all.
     starts: [Vec<usize>; 2],
     /// Clips in each file that X-ARES would have written.
     pub files: Vec<usize>,
@@ -60,19 +76,15 @@ pub struct Side {
 pub struct Classes(BTreeMap<String, u32>);
 
 impl Classes {
-    /// Of everything that occurs in a task.
-    pub fn of(splits: &[Encoded], events: &BTreeMap<String, Vec<XaresEvent>>, kind: Kind) -> Self {
+    /// Of everything that occurs in a task; of its events, where frames are asked about that have such.
+    pub fn of(splits: &[Encoded], events: Option<&Events>, kind: Kind) -> Self {
         let mut numbers: BTreeMap<String, u32> = BTreeMap::new();
-        if let Kind::Frames { .. } = kind {
-            let labels = events.values().flatten().flat_map(|event| &event.labels);
-            labels.for_each(|label| {
-                numbers.insert(label.clone(), 0);
-            });
-        } else {
-            let labels = splits.iter().flat_map(|split| split.vectors.labels.iter().flatten());
-            labels.for_each(|label| {
-                numbers.insert(label.clone(), 0);
-            });
+        let mut add = |label: &String| {
+            numbers.insert(label.clone(), 0);
+        };
+        match (kind, events) {
+            (Kind::Frames { .. }, Some(events)) => events.values().flatten().flat_map(|e| &e.labels).for_each(&mut add),
+            _ => splits.iter().flat_map(|split| split.vectors.labels.iter().flatten()).for_each(&mut add),
         }
         numbers.values_mut().enumerate().for_each(|(number, value)| *value = number as u32);
         Self(numbers)
@@ -96,58 +108,63 @@ pub fn kind_of(splits: &[Encoded]) -> Kind {
 
 impl Side {
     /// The splits at `places`, end to end.
-    pub fn of(
-        splits: &[Encoded],
-        places: &[usize],
-        classes: &Classes,
-        kind: Kind,
-        events: &BTreeMap<String, Vec<XaresEvent>>,
-    ) -> Self {
+    pub fn of(splits: &[Encoded], places: &[usize], reading: &Reading<'_>) -> Self {
         let mut side = Self::default();
         let mut rows: Vec<Vec<u32>> = Vec::new();
         for &place in places {
             let vectors = &splits[place].vectors;
             side.width = vectors.width;
-            let mut n_clips = vectors.len();
-            if let Kind::Frames { labelled_s, .. } = kind {
-                n_clips = side.lay_frames(vectors, classes, labelled_s, events, &mut rows);
+            let n_clips = if matches!(reading.kind, Kind::Frames { .. }) {
+                side.lay_frames(vectors, reading, &mut rows)
+            } else if reading.pooled {
+                side.lay_sets(vectors, reading, &mut rows)
             } else {
-                rows.extend(vectors.labels.iter().map(|labels| classes.numbers(labels)));
-            }
+                rows.extend(vectors.labels.iter().map(|labels| reading.classes.numbers(labels)));
+                vectors.len()
+            };
             side.values.extend_from_slice(&vectors.values);
             side.files.extend((0..n_clips).step_by(PER_FILE).map(|first| PER_FILE.min(n_clips - first)));
         }
-        side.labels = Some(match kind {
+        side.labels = Some(match reading.kind {
             Kind::OneLabel => Labels::One(rows.into_iter().flatten().collect()),
             _ => Labels::Several(rows),
         });
         side
     }
 
+    /// Rows that are there already.
+    fn n_rows(&self) -> usize {
+        self.values.len() / self.width.max(1)
+    }
+
+    /// Lays out clips of several rows, each with one entry of labels; returns how many there are.
+    fn lay_sets(&mut self, vectors: &Vectors, reading: &Reading<'_>, rows: &mut Vec<Vec<u32>>) -> usize {
+        let first = self.n_rows();
+        let clips = vectors.clips();
+        let own = &clips[..clips.len() - 1];
+        self.starts[0].extend(own.iter().map(|at| first + at));
+        rows.extend(own.iter().map(|at| reading.classes.numbers(&vectors.labels[*at])));
+        own.len()
+    }
+
     /// Lays out the frames of a split's clips, and the labels of each; returns how many clips there are.
-    fn lay_frames(
-        &mut self,
-        vectors: &Vectors,
-        classes: &Classes,
-        labelled_s: Option<f64>,
-        events: &BTreeMap<String, Vec<XaresEvent>>,
-        rows: &mut Vec<Vec<u32>>,
-    ) -> usize {
+    fn lay_frames(&mut self, vectors: &Vectors, reading: &Reading<'_>, rows: &mut Vec<Vec<u32>>) -> usize {
         let hop_s = vectors.hop_s.unwrap_or(1.0);
-        let first = self.values.len() / vectors.width.max(1);
-        let none = Vec::new();
-        let mut n_clips = 0;
-        for (at, id) in vectors.ids.iter().enumerate() {
-            if at > 0 && vectors.ids[at - 1] == *id {
-                continue;
-            }
-            n_clips += 1;
-            self.starts[0].push(first + at);
+        let labelled_s = if let Kind::Frames { labelled_s, .. } = reading.kind { labelled_s } else { None };
+        let first = self.n_rows();
+        let clips = vectors.clips();
+        for at in clips.windows(2) {
+            self.starts[0].push(first + at[0]);
             self.starts[1].push(rows.len());
-            rows.extend(frames_of(events.get(id).unwrap_or(&none), hop_s, labelled_s, classes));
+            if let Some(events) = reading.events {
+                let own = events.get(&vectors.ids[at[0]]).map_or(&[][..], Vec::as_slice);
+                rows.extend(frames_of(own, hop_s, labelled_s, &reading.classes));
+            } else {
+                rows.extend(vectors.labels[at[0]..at[1]].iter().map(|labels| reading.classes.numbers(labels)));
+            }
         }
         // Where the next split's begin, or the last clip ends: `examples` puts that behind.
-        n_clips
+        clips.len() - 1
     }
 
     /// Clips.
@@ -162,17 +179,20 @@ impl Side {
     pub fn examples<'a>(&'a self, starts: &'a [Vec<usize>; 2]) -> Result<Examples<'a>, ProbeError> {
         let features = Features::new(self.width, &self.values)?;
         let labels = self.labels.as_ref().ok_or(ProbeError::Empty { what: "labels" })?;
-        if self.starts[0].is_empty() {
-            return Ok(Examples::Clips(Labelled::new(features, labels)?));
-        }
-        Ok(Examples::Frames(Frames::new(features, &starts[0], labels, &starts[1])?))
+        Ok(match starts {
+            [clips, _] if clips.is_empty() => Examples::Clips(Labelled::new(features, labels)?),
+            [clips, frames] if frames.is_empty() => Examples::Sets(Sets::new(features, clips, labels)?),
+            [clips, frames] => Examples::Frames(Frames::new(features, clips, labels, frames)?),
+        })
     }
 
     /// Where clips of frames, and their labels, begin, and where the last ones end.
     pub fn starts(&self) -> [Vec<usize>; 2] {
         let mut starts = self.starts.clone();
         if !starts[0].is_empty() {
-            starts[0].push(self.values.len() / self.width.max(1));
+            starts[0].push(self.n_rows());
+        }
+        if !starts[1].is_empty() {
             starts[1].push(self.labels.as_ref().map_or(0, Labels::n_rows));
         }
         starts

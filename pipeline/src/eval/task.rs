@@ -1,16 +1,16 @@
 //! Tasks: clips with labels, parted into what is learnt from and what is asked about.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ajepa_datasets::{XARES_TASKS, XaresEvent, XaresTask};
-use arrow::array::{ArrayRef, AsArray, BooleanArray, ListBuilder, RecordBatch, StringArray, StringBuilder};
+use ajepa_datasets::{XARES_TASKS, XaresTask};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, ListBuilder, RecordBatch, StringArray, StringBuilder};
 use arrow::compute::{cast, filter_record_batch};
 use arrow::datatypes::DataType;
 
 use super::protocol::Protocol;
-use crate::corpus::{TarSamples, audio_extensions, expand, read_table};
+use super::sides::Events;
+use crate::corpus::{Stamps, TarSamples, audio_extensions, expand, read_table};
 use crate::stage::BuildError;
 
 /// Clips with labels, split by split.
@@ -35,10 +35,10 @@ pub struct Split {
     pub role: Role,
     /// A row a clip, as `source_files` reads it.
     pub clips: RecordBatch,
-    /// Bytes of the archives that hold the clips, where they are in archives.
-    pub bytes: u64,
+    /// Names what is heard: the rows, and size and time of the files that they name.
+    pub key: [u8; 32],
     /// What is heard when, by the clips' names; where the task asks for it.
-    pub events: BTreeMap<String, Vec<XaresEvent>>,
+    pub events: Events,
 }
 
 /// What a split is for.
@@ -90,6 +90,11 @@ fn words(names: &[&str]) -> String {
 }
 
 impl Task {
+    /// What is heard when in all its clips.
+    pub fn events(&self) -> Events {
+        self.splits.iter().flat_map(|split| split.events.clone()).collect()
+    }
+
     /// The tasks at `path`: a folder of an X-ARES task's tars, a folder of such folders, or a table of clips with labels and splits.
     ///
     /// # Errors
@@ -158,7 +163,10 @@ impl Task {
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let table = with_paths(&shown, &with_labels(&shown, table)?, path.parent().unwrap_or(Path::new("")))?;
         let parts = parted(&shown, &table)?;
-        let split = |(name, role, clips)| Split { name, role, clips, bytes: 0, events: BTreeMap::new() };
+        let split = |(name, role, clips): (String, Role, RecordBatch)| {
+            let key = key(&clips);
+            Split { name, role, clips, key, events: Events::new() }
+        };
         let splits = parts.into_iter().map(split).collect();
         let protocol = Protocol::of(&name);
         Ok(Self { name, protocol, splits, notes: Vec::new() })
@@ -217,9 +225,8 @@ struct Clips {
     path: StringBuilder,
     member: StringBuilder,
     labels: ListBuilder<StringBuilder>,
-    events: BTreeMap<String, Vec<XaresEvent>>,
+    events: Events,
     unlabelled: usize,
-    bytes: u64,
 }
 
 impl Clips {
@@ -228,7 +235,6 @@ impl Clips {
         let whole = std::path::absolute(tar).unwrap_or_else(|_| tar.to_owned());
         let whole = whole.to_string_lossy();
         let stem = tar.file_stem().unwrap_or_default().to_string_lossy();
-        self.bytes += std::fs::metadata(tar).map_or(0, |found| found.len());
         for sample in samples.parts() {
             let sample = sample?;
             let Some(audio) = sample.audio else { continue };
@@ -260,8 +266,28 @@ impl Clips {
             ("labels", Arc::new(self.labels.finish())),
         ];
         let clips = RecordBatch::try_from_iter(columns).map_err(|error| odd(&name, &error))?;
-        Ok(Split { name, role, clips, bytes: self.bytes, events: self.events })
+        Ok(Split { name, role, key: key(&clips), clips, events: self.events })
     }
+}
+
+/// Columns that decide what of which file is heard, and what a file of embeddings says of it.
+const HEARD: [&str; 10] =
+    ["clip_id", "path", "member", "start", "start_s", "offset_s", "end", "end_s", "duration_s", "labels"];
+
+/// Names what the rows say is heard: their values, and what the files that they name are now, as the key of a unit does.
+fn key(clips: &RecordBatch) -> [u8; 32] {
+    let mut hasher = blake3::Hasher::new();
+    for (name, column) in HEARD.iter().filter_map(|name| Some((name, clips.column_by_name(name)?))) {
+        hasher.update(name.as_bytes()).update(&(column.len() as u64).to_le_bytes());
+        for row in 0..column.len() {
+            let text = arrow::util::display::array_value_to_string(column, row).unwrap_or_default();
+            hasher.update(&(text.len() as u64).to_le_bytes()).update(text.as_bytes());
+        }
+    }
+    let paths = clips.column_by_name("path").and_then(|paths| paths.as_string_opt::<i32>());
+    let mut stamps = Stamps::default();
+    paths.into_iter().flatten().flatten().for_each(|path| stamps.hash(Path::new(""), path, &mut hasher));
+    *hasher.finalize().as_bytes()
 }
 
 /// With a column `labels`: `label` is taken for it.

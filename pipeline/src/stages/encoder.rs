@@ -51,10 +51,14 @@ pub struct EncoderStageConfig {
     /// Which encoder: `target` is the moving average, `context` the one that was trained. Default: target where there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub encoder: Option<EncoderChoice>,
-    /// What a row holds: `clip` one vector, the mean over the frames that hold sound; `frames` a vector per frame of
-    /// tokens, the mean over frequency; `tokens` all of them. Default: clip.
+    /// What a row holds: `clip` one vector, the mean over the frames that hold sound; `layers` the same after every block of the encoder,
+    /// the last behind the final norm (needs `depth`); `frames` a vector per frame of tokens, the mean over frequency; `tokens` all
+    /// of them. Default: clip.
     #[serde(default)]
     pub output: EncoderOutput,
+    /// Blocks of the encoder, as `checkpoint show` has it. Active only if `output: layers`, which it is needed for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub depth: Option<usize>,
     /// Patches of the encoder; they decide how many frames and tokens there are. Default: 16 frames x 16 mels.
     #[serde(default)]
     pub patch: PatchifyConfig,
@@ -76,6 +80,8 @@ pub enum EncoderOutput {
     /// One vector: `width` numbers.
     #[default]
     Clip,
+    /// [layers, width].
+    Layers,
     /// [frames, width].
     Frames,
     /// [tokens, width].
@@ -93,6 +99,7 @@ impl EncoderStageConfig {
         let pooling = Pooling::new(&patchify, self.width);
         let (shape, axes) = match self.output {
             EncoderOutput::Clip => (vec![self.width], vec!["width"]),
+            EncoderOutput::Layers => (vec![self.depth.unwrap_or(1), self.width], vec!["layers", "width"]),
             EncoderOutput::Frames => (vec![pooling.n_times(), self.width], vec!["frames", "width"]),
             EncoderOutput::Tokens => (vec![patchify.n_tokens(), self.width], vec!["tokens", "width"]),
         };
@@ -119,6 +126,9 @@ impl EncoderStageConfig {
         let fault = |problem: String| Err(BuildError::new(problem, help.clone()));
         if recipe.encoder.width != self.width {
             return fault(format!("{shown}: its encoder is {} wide, not {}", recipe.encoder.width, self.width));
+        }
+        if let Some(depth) = self.depth.filter(|depth| *depth != recipe.encoder.depth) {
+            return fault(format!("{shown}: its encoder is {} deep, not {depth}", recipe.encoder.depth));
         }
         if recipe.patch != self.patch {
             let words = |patch: &PatchifyConfig| format!("{} x {}", patch.patch_frames, patch.patch_mels);
@@ -172,6 +182,14 @@ impl StageConfig for EncoderStageConfig {
     fn validate(&self) -> Result<(), PlanError> {
         if self.checkpoint.as_os_str().is_empty() {
             return Err(PlanError::field("checkpoint", "it is empty", "name a folder, such as out/model"));
+        }
+        match (self.output, self.depth) {
+            (EncoderOutput::Layers, None) => {
+                let help = "say `depth`: `ajepa-pipe checkpoint show` prints how many blocks the encoder has";
+                return Err(PlanError::field("output", "how many layers there are is not known", help));
+            }
+            (_, Some(depth)) => super::checks::at_least_one("depth", depth)?,
+            _ => {}
         }
         super::checks::at_least_one("width", self.width)
     }
@@ -264,12 +282,17 @@ impl EncoderFold {
         if whose.is_empty() {
             return Ok(());
         }
-        let tokens = self.encoder.embed(Pictures::F32(&pictures));
-        let tokens = tokens.map_err(|error| StageError::Other(error.to_string()))?;
-        let each = tokens.len() / whose.len();
-        for (mut row, tokens) in whose.into_iter().zip(tokens.chunks_exact(each)) {
+        let pictures = Pictures::F32(&pictures);
+        let layers = match self.output {
+            EncoderOutput::Layers => self.encoder.embed_layers(pictures),
+            _ => self.encoder.embed(pictures).map(|tokens| vec![tokens]),
+        };
+        let layers = layers.map_err(|error| StageError::Other(error.to_string()))?;
+        let each = self.encoder.patchify().n_tokens() * self.encoder.width();
+        for (at, mut row) in whose.into_iter().enumerate() {
             let index = row.origin().1;
-            self.lay(&mut row, tokens);
+            let own: Vec<&[f32]> = layers.iter().map(|tokens| &tokens[at * each..(at + 1) * each]).collect();
+            self.lay(&mut row, &own);
             if let Err(error) = self.builder.push(row, u64::MAX, &mut |_| ()) {
                 cx.reject(rows, index, error);
             }
@@ -277,15 +300,16 @@ impl EncoderFold {
         Ok(())
     }
 
-    /// Lays over `row` what it holds of its tokens.
-    fn lay(&self, row: &mut Row, tokens: &[f32]) {
+    /// Lays over `row` what it holds of its tokens, which are those of every layer, or of the last.
+    fn lay(&self, row: &mut Row, layers: &[&[f32]]) {
         let n_valid = self.pooling.n_valid(self.share(row));
         let width = self.encoder.width();
-        let embedding = match self.output {
+        let of_layer = |tokens: &&[f32]| match self.output {
             EncoderOutput::Tokens => tokens.to_vec(),
             EncoderOutput::Frames => self.pooling.frames(tokens),
-            EncoderOutput::Clip => mean(&self.pooling.frames(tokens)[..n_valid * width], width),
+            EncoderOutput::Clip | EncoderOutput::Layers => mean(&self.pooling.frames(tokens)[..n_valid * width], width),
         };
+        let embedding = layers.iter().flat_map(of_layer).collect();
         row.set("n_frames", Cell::U32(n_valid as u32));
         row.set("embedding", Cell::Tensor(embedding));
     }

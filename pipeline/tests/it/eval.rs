@@ -1,7 +1,12 @@
 //! `eval` from end to end: a task of X-ARES in its tars, a task of one's own, embeddings made elsewhere; what is kept, what is refused.
 
-use serde_json::Value;
 use std::fmt::Write as _;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Float64Array, ListBuilder, RecordBatch, StringArray, StringBuilder, UInt32Array};
+use arrow::compute::{concat_batches, take_record_batch};
+use parquet::arrow::ArrowWriter;
+use serde_json::Value;
 
 use crate::embed::{ids, rows, tone, vectors};
 use crate::models::place_with_model;
@@ -142,6 +147,29 @@ fn silence_is_part_of_what_xares_embeds() {
         let worst = got.iter().zip(wanted).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
         assert!(worst < 1e-6, "clip {at}: {worst}");
     }
+
+    // But no silence is attended to: frames of 0.25 s are those of the clips' own lengths, as `embed` has them.
+    place.done("eval -c best env --mode xares --together 2 --probe attentive,layers --cache pooled");
+    let name = |form: &str| {
+        let all =
+            files(&place.path("pooled")).into_keys().filter(|name| name.contains("/train-") && !name.contains("clips"));
+        let is_of = |name: &String| {
+            rows(&place, &format!("pooled/{name}")).num_rows() == if form == "frames" { 3 + 13 + 8 + 5 } else { 4 }
+        };
+        all.filter(is_of).map(|name| format!("pooled/{name}")).collect::<Vec<_>>()
+    };
+    let framed = rows(&place, &name("frames")[0]);
+    let counts = (0..4).map(|at| ids(&framed).iter().filter(|id| id.ends_with(&format!("k{at}"))).count());
+    assert_eq!(counts.collect::<Vec<_>>(), [3, 13, 8, 5]);
+    for (at, seconds) in lens.iter().enumerate() {
+        place.write(&format!("true/{at}.wav"), tone(*seconds));
+    }
+    place.done("embed -c best -o true.parquet --frames true --progress off");
+    place.done("embed -c best -o layers.parquet --layers true --progress off");
+    assert_eq!(vectors(&framed), vectors(&rows(&place, "true.parquet")));
+    let layers = vectors(&rows(&place, "layers.parquet"));
+    assert!(name("clips").iter().any(|name| vectors(&rows(&place, name)) == layers));
+    assert_eq!(layers[0].len(), 2 * crate::models::WIDTH);
 }
 
 #[test]
@@ -171,6 +199,206 @@ fn a_task_of_ones_own_has_the_scores_of_its_embeddings_made_elsewhere() {
     assert!(csv.lines().nth(1).expect("a line").starts_with("clean,best,kinds,1,accuracy,"), "{csv}");
     let table = place.done("eval -c best sounds/kinds.csv --cache kept").out;
     assert!(table.contains("kinds") && table.contains("95 %"), "{table}");
+}
+
+/// Runs of a probe about the first task of a model.
+fn runs<'a>(model: &'a Value, probe: &str) -> &'a Vec<Value> {
+    let scores = model["tasks"][0]["scores"].as_array().expect("scores");
+    scores.iter().find(|score| score["probe"] == probe).expect("asked")["runs"].as_array().expect("runs")
+}
+
+#[test]
+fn attention_and_all_layers_are_asked_on_demand_and_kept() {
+    let place = place_with_task();
+    let command = "eval -c name=best env --mode xares --seeds 2 --cache kept --format json --report judged.html";
+    let probes = "--probe layers,attentive,mlp";
+    let first = place.done(&format!("{command} {probes}"));
+    let found = json(&first.out);
+    let (model, row) = (&found["models"][0], &found["models"][0]["tasks"][0]);
+    let order: Vec<&str> =
+        row["scores"].as_array().expect("scores").iter().filter_map(|s| s["probe"].as_str()).collect();
+    assert_eq!(order, ["mlp", "attentive", "layers"]);
+    for probe in order {
+        assert!((0.0..=1.0).contains(&score(row, probe)) && runs(model, probe).len() == 2, "{probe}: {row}");
+    }
+    // Two blocks: their shares, which add up to all, are near equal after so few steps, and are no others' business.
+    for run in runs(model, "layers") {
+        let shares: Vec<f64> = run["shares"].as_array().expect("shares").iter().filter_map(Value::as_f64).collect();
+        assert!(shares.len() == 2 && (shares[0] + shares[1] - 1.0).abs() < 1e-6 && shares[0] != 0.5, "{shares:?}");
+    }
+    assert!(runs(model, "attentive").iter().all(|run| run["shares"].is_null()));
+    let averaged: Vec<&Value> =
+        model["averages"].as_array().expect("means").iter().map(|mean| &mean["probe"]).collect();
+    assert_eq!(averaged, ["mlp"], "what X-ARES has no probe for enters no average");
+    let page = std::fs::read_to_string(place.path("judged.html")).expect("a page");
+    assert!(page.contains("Attention over frames") && page.contains("Mix of layers"));
+
+    // Again: the same digits, and nothing is embedded. Nor is more than is asked for.
+    let again = place.done(&format!("{command} {probes}"));
+    assert_eq!(json(&again.out), found);
+    assert!(!again.err.contains(" clips of train") && first.err.contains("layers of"), "{}", again.err);
+    let n_kept = files(&place.path("kept")).len();
+    let usual = place.done("eval -c best env --mode xares --cache other");
+    assert!(!usual.out.contains("attentive") && !usual.out.contains("layers"), "{}", usual.out);
+    assert_eq!(n_kept, 3 * files(&place.path("other")).len());
+    let csv = place.done(&format!("eval -c best env --mode xares --cache kept --format csv {probes}")).out;
+    assert!(csv.lines().count() == 4 && csv.contains(",attentive,0.") && csv.contains(",layers,0."), "{csv}");
+    let table = place.done(&format!("eval -c best env --mode xares --cache kept {probes}")).out;
+    let head: Vec<&str> = table.lines().nth(1).expect("a head").split_whitespace().collect();
+    assert_eq!(head[5..], ["knn", "mlp", "attentive", "layers"], "{table}");
+}
+
+/// A column of a table of embeddings.
+fn with_column(table: &RecordBatch, name: &str, values: ArrayRef) -> RecordBatch {
+    let schema = table.schema();
+    let columns = schema.fields().iter().map(|field| field.name().clone()).zip(table.columns().iter().cloned());
+    let others = columns.filter(|(other, _)| other != name);
+    RecordBatch::try_from_iter(others.chain([(name.to_owned(), values)])).expect("a table")
+}
+
+fn write_table(place: &Place, name: &str, table: &RecordBatch) {
+    let mut bytes = Vec::new();
+    let mut writer = ArrowWriter::try_new(&mut bytes, table.schema(), None).expect("a writer");
+    writer.write(table).expect("rows");
+    writer.close().expect("a file");
+    place.write(name, bytes);
+}
+
+/// The embeddings that were kept of a task's splits, as one table with a column `split`.
+fn kept_as_one(place: &Place, splits: &[&str]) -> RecordBatch {
+    let kept = files(&place.path("kept"));
+    let of_split = |split: &&str| {
+        let name = kept.keys().find(|name| name.contains(&format!("/{split}-")) && !name.contains("clips"));
+        let table = rows(place, &format!("kept/{}", name.expect("embeddings")));
+        let column: StringArray = vec![Some(*split); table.num_rows()].into_iter().collect();
+        with_column(&table, "split", Arc::new(column))
+    };
+    let parts: Vec<RecordBatch> = splits.iter().map(of_split).collect();
+    concat_batches(parts[0].schema_ref(), &parts).expect("one table")
+}
+
+/// Frames of a task about frames, given as embeddings made elsewhere: with the events of the task, and with a row's own labels.
+#[test]
+fn frames_made_elsewhere_are_scored_as_ones_own() {
+    let place = place_with_model();
+    let events = [("Dog", 0.0, 1.0), ("Cat", 0.6, 2.9), ("Dog", 2.2, 3.0)];
+    for (split, n) in [("train", 9), ("eval", 5)] {
+        let sample = |at: usize| {
+            let own: Vec<String> = events
+                .iter()
+                .skip(at % 3)
+                .map(|(label, on, off)| format!(r#"{{"label": "{label}", "onset": {on}, "offset": {off}}}"#))
+                .collect();
+            (format!("k{at}"), "wav".to_owned(), tone(3.0 + 0.1 * at as f64), format!("[{}]", own.join(", ")))
+        };
+        let samples: Vec<_> = (0..n).map(sample).collect();
+        place.write(&format!("env/desed/wds-audio-{split}-0.tar"), tar(&samples));
+    }
+    let own = json(&place.done("eval -c best env --cache kept --format json --probe mlp,attentive,layers").out);
+    let row = &own["models"][0]["tasks"][0];
+    assert!(row["notes"][0].as_str().expect("a note").contains("the task asks about frames"), "{row}");
+    let frames = kept_as_one(&place, &["train", "test"]);
+    write_table(&place, "theirs/desed.parquet", &frames);
+    let command = "--embeddings theirs --format json --probe mlp";
+    let theirs = json(&place.done(&format!("eval {command} env/desed")).out);
+    let scores = |found: &Value| -> Vec<f64> {
+        runs(&found["models"][0], "mlp").iter().filter_map(|run| run["score"].as_f64()).collect()
+    };
+    assert_eq!(scores(&theirs), scores(&own));
+    assert!(scores(&own)[0] > 0.0, "{row}");
+
+    // The same events frame by frame, in rows that say how far apart they are: 0.25 s.
+    let mut labels = ListBuilder::new(StringBuilder::new());
+    let ids = ids(&frames);
+    for (at, id) in ids.iter().enumerate() {
+        let first = ids.iter().position(|other| other == id).expect("itself");
+        let skipped = id[id.len() - 1..].parse::<usize>().expect("a number") % 3;
+        let frame = |seconds: f64| (seconds / 0.25).ceil() as usize;
+        for (label, on, off) in events.iter().skip(skipped) {
+            if (frame(*on)..frame(*off)).contains(&(at - first)) {
+                labels.values().append_value(label);
+            }
+        }
+        labels.append(true);
+    }
+    let labelled = with_column(&frames, "labels", Arc::new(labels.finish()));
+    let hops: Float64Array = vec![0.25; labelled.num_rows()].into();
+    let labelled = with_column(
+        &with_column(&labelled, "hop_s", Arc::new(hops)),
+        "offset_s",
+        Arc::new(StringArray::from(vec!["?"; ids.len()])),
+    );
+    write_table(&place, "theirs/desed.parquet", &labelled);
+    let by_rows = json(&place.done(&format!("eval {command}")).out);
+    assert_eq!(scores(&by_rows), scores(&own));
+
+    // No hop; a clip's rows apart; clips that the task does not know; a vector a clip.
+    let n = labelled.num_rows();
+    let order: Vec<u32> = (0..n as u32).rev().map(|at| (at * 7 + 3) % n as u32).collect();
+    let apart = take_record_batch(&frames, &UInt32Array::from(order)).expect("rows");
+    let renamed: StringArray = ids.iter().map(|id| Some(format!("x{id}"))).collect();
+    let one_each: StringArray = (0..n).map(|at| Some(format!("c{at}"))).collect();
+    let no_hop = with_column(&frames, "offset_s", Arc::new(StringArray::from(vec!["?"; n])));
+    for (table, words) in [
+        (no_hop, "hop_s"),
+        (apart, "are apart"),
+        (with_column(&frames, "clip_id", Arc::new(renamed)), "wds-audio-eval-0/k0"),
+        (with_column(&frames, "clip_id", Arc::new(one_each)), "a row a frame"),
+    ] {
+        write_table(&place, "theirs/desed.parquet", &table);
+        let ended = place.run(&format!("eval {command} env/desed"));
+        assert!(ended.code == Some(2) && ended.err.contains(words), "{words}: {ended:?}");
+    }
+}
+
+#[test]
+fn frames_of_clips_made_elsewhere_are_attended_to_and_their_mean_is_the_clip() {
+    let place = place_with_model();
+    let mut table = "path,labels,split\n".to_owned();
+    for (at, (name, bytes, label)) in shipped().into_iter().enumerate() {
+        place.write(&format!("sounds/{name}"), bytes);
+        writeln!(table, "{name},{label},{}", ["train", "test", "valid"][at % 3]).expect("a text");
+    }
+    place.write("sounds/kinds.csv", &table);
+    let probes = "--probe knn,mlp,attentive,layers --seeds 1 --format json";
+    let own = json(&place.done(&format!("eval -c best sounds/kinds.csv --cache kept {probes}")).out);
+    place.done("embed -c best -o frames/kinds.parquet --frames sounds/kinds.csv --progress off");
+    place.done("embed -c best -o clips/kinds.npy sounds/kinds.csv --progress off");
+    let found = json(&place.done(&format!("eval --embeddings frames --embeddings clips/kinds.npy {probes}")).out);
+    let [frames, clips] = [0, 1].map(|at| &found["models"][at]["tasks"][0]);
+    let row = &own["models"][0]["tasks"][0];
+    for probe in ["knn", "mlp"] {
+        assert_eq!(score(frames, probe), score(clips, probe), "{probe}");
+    }
+    assert_eq!((score(frames, "attentive"), &frames["n_clips"]), (score(row, "attentive"), &row["n_clips"]));
+    let notes = |row: &Value| row["notes"].to_string();
+    assert!(notes(frames).contains("layers was not asked: embeddings made elsewhere have no layers"), "{frames}");
+    assert!(notes(clips).contains("attentive was not asked: there is one vector a clip"), "{clips}");
+}
+
+/// What is kept of a task of one's own is for the audio that was there.
+#[test]
+fn other_audio_behind_the_same_table_is_embedded_anew() {
+    let place = place_with_model();
+    for at in 0..6 {
+        place.write(&format!("sounds/{at}.wav"), tone(1.0 + 0.2 * f64::from(at)));
+    }
+    let row = |at: usize| format!("{at}.wav,{},{}\n", ["low", "high"][at % 2], ["train", "test"][at / 4]);
+    place.write("sounds/tones.csv", format!("path,label,split\n{}", (0..6).map(row).collect::<String>()));
+    let judge = || place.done("eval -c best sounds/tones.csv --cache kept --probe knn").err;
+    let embedded = |err: &str| ["4 clips of train", "2 clips of test"].map(|words| err.contains(words));
+    assert_eq!(embedded(&judge()), [true, true]);
+    assert_eq!(embedded(&judge()), [false, false]);
+    let before = vectors(&kept_as_one(&place, &["test"]));
+    // As long as before, and another sound; only the split that it is of is embedded again.
+    let mut other = tone(1.8);
+    other[44..].reverse();
+    place.write("sounds/4.wav", other);
+    assert_eq!(embedded(&judge()), [false, true]);
+    let kept = files(&place.path("kept"));
+    let tests = kept.keys().filter(|name| name.contains("/test-") && !name.contains("clips"));
+    let found: Vec<Vec<Vec<f32>>> = tests.map(|name| vectors(&rows(&place, &format!("kept/{name}")))).collect();
+    assert!(found.len() == 2 && found.contains(&before) && found[0] != found[1]);
 }
 
 #[test]

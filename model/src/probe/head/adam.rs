@@ -7,7 +7,7 @@ const EPS: f32 = 1e-8;
 
 /// Moments of a head's numbers.
 pub(super) struct Adam {
-    moments: [Moments; 4],
+    moments: [Moments; 5],
     steps: i32,
 }
 
@@ -26,14 +26,18 @@ impl Adam {
     pub fn new(head: &Head) -> Self {
         let zeros = |n: usize| Moments { first: vec![0.0; n], second: vec![0.0; n] };
         let (width, n_classes) = (head.width(), head.n_classes());
-        Self { moments: [zeros(width), zeros(width), zeros(width * n_classes), zeros(n_classes)], steps: 0 }
+        let of_pool = head.pool.as_ref().map_or(0, |pool| pool.numbers.len());
+        let lens = [of_pool, width, width, width * n_classes, n_classes];
+        Self { moments: lens.map(zeros), steps: 0 }
     }
 
     pub fn step(&mut self, head: &mut Head, gradient: &Gradient, rate: f64) {
         self.steps += 1;
         let [first, second] = BETAS.map(|beta| 1.0 - beta.powi(self.steps));
         let factors = Factors { step: (rate / first) as f32, root: second.sqrt() as f32 };
-        let parts: [(&mut [f32], &[f32]); 4] = [
+        let pool: &mut [f32] = head.pool.as_mut().map_or(&mut [], |pool| &mut pool.numbers);
+        let parts: [(&mut [f32], &[f32]); 5] = [
+            (pool, &gradient.pool),
             (&mut head.scale, &gradient.scale),
             (&mut head.shift, &gradient.shift),
             (head.weight.as_mut_slice(), gradient.weight.as_slice()),

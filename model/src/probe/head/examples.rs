@@ -1,10 +1,10 @@
-//! What a head learns from: a vector a clip, or a vector a frame.
+//! What a head learns from: a vector a clip, a vector a frame, or several vectors a clip.
 
 use nalgebra::DMatrix;
 
 use super::super::{Features, Labelled, Labels, ProbeError};
-use super::normalise;
 use super::truth::Truth;
+use super::{Sets, normalise};
 
 /// What a head learns from, or is asked about.
 #[derive(Debug, Clone, Copy)]
@@ -13,6 +13,8 @@ pub enum Examples<'a> {
     Clips(Labelled<'a>),
     /// A vector a frame.
     Frames(Frames<'a>),
+    /// Several vectors a clip, of which a [`Pool`](super::Pool) makes one.
+    Sets(Sets<'a>),
 }
 
 /// Clips of frames, the labels of each frame for itself.
@@ -68,8 +70,24 @@ impl<'a> Frames<'a> {
         (0..n).map(of).collect()
     }
 
+    /// Normalised frames [width, frames] of the clips `which`, each filled up to the longest, and what they are.
+    pub(super) fn batch(&self, which: &[u32]) -> (DMatrix<f32>, Truth) {
+        let (width, n) = (self.features.width(), self.longest(which));
+        let mut rows = vec![0.0; which.len() * n * width];
+        for (slot, &clip) in rows.chunks_exact_mut((n * width).max(1)).zip(which) {
+            let own = self.rows(clip);
+            slot[..own.len()].copy_from_slice(own);
+            // Zeros stay zeros: their mean and variance are 0.
+            for frame in slot[..own.len()].chunks_exact_mut(width) {
+                normalise(frame);
+            }
+        }
+        let truth = which.iter().flat_map(|&clip| self.truth(clip, n)).collect();
+        (DMatrix::from_vec(width, which.len() * n, rows), Truth::Several(truth))
+    }
+
     /// Vectors of a clip.
-    pub(super) fn rows(&self, clip: u32) -> &'a [f32] {
+    fn rows(&self, clip: u32) -> &'a [f32] {
         let width = self.features.width();
         &self.features.values()[self.starts[clip as usize] * width..self.starts[clip as usize + 1] * width]
     }
@@ -81,6 +99,7 @@ impl Examples<'_> {
         match self {
             Self::Clips(clips) => clips.features.n_rows(),
             Self::Frames(frames) => frames.n_clips(),
+            Self::Sets(sets) => sets.n_clips(),
         }
     }
 
@@ -89,6 +108,15 @@ impl Examples<'_> {
         match self {
             Self::Clips(clips) => clips.features.width(),
             Self::Frames(frames) => frames.features.width(),
+            Self::Sets(sets) => sets.features.width(),
+        }
+    }
+
+    /// What clips are; `None` where frames are labelled each for itself.
+    pub fn labels(&self) -> Option<&Labels> {
+        match self {
+            Self::Clips(Labelled { labels, .. }) | Self::Sets(Sets { labels, .. }) => Some(labels),
+            Self::Frames(_) => None,
         }
     }
 
@@ -97,39 +125,18 @@ impl Examples<'_> {
         match self {
             Self::Clips(clips) => clips.labels.n_classes(),
             Self::Frames(frames) => frames.labels.n_classes(),
+            Self::Sets(sets) => sets.labels.n_classes(),
         }
     }
+}
 
-    /// Normalised rows [width, rows] of the clips `which`, and what they are.
-    pub(super) fn batch(&self, which: &[u32], n_classes: usize) -> (DMatrix<f32>, Truth) {
-        debug_assert!(self.n_classes() <= n_classes);
-        let width = self.width();
-        match self {
-            Self::Clips(clips) => {
-                let mut rows = DMatrix::zeros(width, which.len());
-                for (mut row, &clip) in rows.column_iter_mut().zip(which) {
-                    row.copy_from_slice(&clips.features.values()[clip as usize * width..][..width]);
-                    normalise(row.as_mut_slice());
-                }
-                let labels = |clip: &u32| clips.labels.of(*clip as usize);
-                let truth = match clips.labels {
-                    Labels::One(_) => Truth::One(which.iter().map(|clip| labels(clip)[0]).collect()),
-                    Labels::Several(_) => Truth::Several(which.iter().map(|clip| labels(clip).to_vec()).collect()),
-                };
-                (rows, truth)
-            }
-            Self::Frames(frames) => {
-                let n = frames.longest(which);
-                let mut rows = vec![0.0; which.len() * n * width];
-                for (slot, &clip) in rows.chunks_exact_mut((n * width).max(1)).zip(which) {
-                    let own = frames.rows(clip);
-                    slot[..own.len()].copy_from_slice(own);
-                    // Zeros stay zeros: their mean and variance are 0.
-                    slot[..own.len()].chunks_exact_mut(width).for_each(normalise);
-                }
-                let truth = which.iter().flat_map(|&clip| frames.truth(clip, n)).collect();
-                (DMatrix::from_vec(width, which.len() * n, rows), Truth::Several(truth))
-            }
-        }
+/// Normalised vectors [width, clips] of the clips `which`.
+pub(super) fn vectors(features: &Features<'_>, which: &[u32]) -> DMatrix<f32> {
+    let width = features.width();
+    let mut rows = DMatrix::zeros(width, which.len());
+    for (mut row, &clip) in rows.column_iter_mut().zip(which) {
+        row.copy_from_slice(&features.values()[clip as usize * width..][..width]);
+        normalise(row.as_mut_slice());
     }
+    rows
 }

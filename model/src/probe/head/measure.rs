@@ -1,6 +1,6 @@
 //! How well a head does, in the measure of its task.
 
-use super::super::{accuracy, mean_average_precision, mean_average_precision_of_all};
+use super::super::{Labels, accuracy, mean_average_precision, mean_average_precision_of_all};
 use super::{Examples, Frames, Head};
 
 /// What a task counts.
@@ -39,18 +39,17 @@ impl Measure {
             (Self::SegmentF1 { frames, average, batch_len }, Examples::Frames(clips)) => {
                 segment_f1(head, clips, frames.max(1), average, batch_len.max(1))
             }
-            (_, Examples::Clips(clips)) => {
-                let Ok(votes) = head.votes(clips.features) else { return f64::NAN };
-                self.of_votes(&votes, clips.labels)
-            }
-            _ => f64::NAN,
+            _ => match (head.votes_of(examples), examples.labels()) {
+                (Ok(votes), Some(labels)) => self.of_votes(&votes, labels),
+                _ => f64::NAN,
+            },
         }
     }
 
     /// The same of votes for clips.
-    pub fn of_votes(self, votes: &super::Votes, labels: &super::super::Labels) -> f64 {
+    pub fn of_votes(self, votes: &super::Votes, labels: &Labels) -> f64 {
         match (self, labels) {
-            (Self::Accuracy, super::super::Labels::One(truth)) => accuracy(&votes.winners(), truth),
+            (Self::Accuracy, Labels::One(truth)) => accuracy(&votes.winners(), truth),
             (Self::MeanPrecision, _) => mean_average_precision(votes.values(), votes.n_classes(), labels),
             (Self::MeanPrecisionOfAll, _) => mean_average_precision_of_all(votes.values(), votes.n_classes(), labels),
             _ => f64::NAN,
@@ -67,7 +66,7 @@ fn segment_f1(head: &Head, clips: &Frames<'_>, frames: usize, average: Average, 
     let all: Vec<u32> = (0..clips.n_clips() as u32).collect();
     for which in all.chunks(batch_len) {
         let n = clips.longest(which);
-        let (rows, _) = Examples::Frames(*clips).batch(which, n_classes);
+        let (rows, _) = clips.batch(which);
         let logits = head.logits(&rows);
         for (k, &clip) in which.iter().enumerate() {
             let truth = clips.truth(clip, n);

@@ -1,9 +1,12 @@
-//! One linear layer behind a layer normalisation, trained as X-ARES trains what it calls an MLP.
+//! One linear layer behind a layer normalisation, trained as X-ARES trains what it calls an MLP; behind what pools a clip's several
+//! vectors, where it has several.
 
 mod adam;
 mod examples;
+mod learning;
 mod measure;
 mod order;
+mod pool;
 mod truth;
 
 use ajepa_ops::seed;
@@ -11,11 +14,13 @@ use nalgebra::DMatrix;
 
 use super::ProbeError;
 use super::score::Votes;
-use adam::Adam;
+use truth::Truth;
 
 pub use examples::{Examples, Frames};
+pub use learning::{Fitted, HeadConfig};
 pub use measure::{Average, Measure};
 pub use order::{Order, xares_order};
+pub use pool::{Pool, Sets};
 
 /// Added to the variance of a vector before it is normalised.
 const EPS: f64 = 1e-5;
@@ -23,48 +28,19 @@ const EPS: f64 = 1e-5;
 /// Rows whose logits are taken together where nothing is learnt.
 const BLOCK: usize = 256;
 
-/// How a [`Head`] learns: mini-batches, Adam (Kingma 2015, betas 0.9 and 0.999, no decay), and a learning rate that falls along a
-/// cosine, epoch by epoch, to a tenth: `lr - 0.45 lr (1 - cos(pi e / epochs))` in epoch e, counted from 0.
-///
-/// The loss is the cross-entropy where clips have one class each, and the mean binary cross-entropy where they have several.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct HeadConfig {
-    /// How often every example is shown; 1 or more. Default 10.
-    pub epochs: usize,
-    /// Examples of a step; 1 or more. Default 32.
-    pub batch_len: usize,
-    /// Learning rate of the first epoch. Default 1e-3.
-    pub learning_rate: f64,
-    /// How much more a class that is there counts than one that is not; 1 for all but MAESTRO's notes. Active only where clips have
-    /// several classes.
-    pub positive_weight: f32,
-}
+/// The same of clips whose vectors are pooled first, and held meanwhile.
+const POOLED: usize = 32;
 
-impl Default for HeadConfig {
-    fn default() -> Self {
-        Self { epochs: 10, batch_len: 32, learning_rate: 1e-3, positive_weight: 1.0 }
-    }
-}
-
-/// A layer normalisation and a linear layer: `weight (norm(x) * scale + shift) + bias`.
+/// A layer normalisation and a linear layer: `weight (norm(x) * scale + shift) + bias`, where x is a clip's vector, or what a [`Pool`]
+/// makes of its several.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Head {
+    pool: Option<Pool>,
     scale: Vec<f32>,
     shift: Vec<f32>,
     /// [classes, width], a class a row.
     weight: DMatrix<f32>,
     bias: Vec<f32>,
-}
-
-/// A head that has learnt.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Fitted {
-    /// After its best epoch, of equals the first; after the last where nothing judged.
-    pub head: Head,
-    /// Which epoch that was, counted from 1.
-    pub epoch: usize,
-    /// What the judge said after each epoch.
-    pub scores: Vec<f64>,
 }
 
 impl Head {
@@ -75,7 +51,7 @@ impl Head {
         let mut draw = || ((2.0 * seed::unit(rng) - 1.0) * bound) as f32;
         let weight = DMatrix::from_fn(n_classes, width, |_, _| draw());
         let bias = (0..n_classes).map(|_| draw()).collect();
-        Self { scale: vec![1.0; width], shift: vec![0.0; width], weight, bias }
+        Self { pool: None, scale: vec![1.0; width], shift: vec![0.0; width], weight, bias }
     }
 
     /// From weights made elsewhere, [classes, width] row-major, and biases; scale 1, shift 0.
@@ -84,7 +60,18 @@ impl Head {
     /// When there are not as many weights as classes times `width`.
     pub fn of(width: usize, weight: &[f32], bias: &[f32]) -> Self {
         let weight = DMatrix::from_row_slice(bias.len(), width, weight);
-        Self { scale: vec![1.0; width], shift: vec![0.0; width], weight, bias: bias.to_vec() }
+        Self { pool: None, scale: vec![1.0; width], shift: vec![0.0; width], weight, bias: bias.to_vec() }
+    }
+
+    /// The same behind `pool`, for clips of several vectors.
+    #[must_use]
+    pub fn behind(self, pool: Pool) -> Self {
+        Self { pool: Some(pool), ..self }
+    }
+
+    /// What makes one vector of a clip's several, where there is such.
+    pub fn pool(&self) -> Option<&Pool> {
+        self.pool.as_ref()
     }
 
     /// Numbers in a vector that it reads.
@@ -117,7 +104,28 @@ impl Head {
         &self.bias
     }
 
-    /// Logits of vectors, [rows, classes].
+    /// Logits of clips, [clips, classes].
+    ///
+    /// # Errors
+    /// [`ProbeError`] for clips that it was not made for; [`ProbeError::Pool`] of frames that are labelled each for itself.
+    pub fn votes_of(&self, examples: &Examples<'_>) -> Result<Votes, ProbeError> {
+        self.fits(examples)?;
+        let (sets, pool) = match (examples, &self.pool) {
+            (Examples::Sets(sets), Some(pool)) => (sets, pool),
+            (Examples::Clips(clips), _) => return self.votes(clips.features),
+            _ => return Err(ProbeError::Pool),
+        };
+        let mut values = Vec::with_capacity(sets.n_clips() * self.n_classes());
+        let all: Vec<u32> = (0..sets.n_clips() as u32).collect();
+        for which in all.chunks(POOLED) {
+            let (rows, _) = pool.pooled(sets, which);
+            let logits = self.logits(&normalised(rows.as_slice(), self.width()));
+            values.extend(logits.as_slice().iter().map(|x| f64::from(*x)));
+        }
+        Ok(Votes { values, n_classes: self.n_classes() })
+    }
+
+    /// Logits of vectors, [rows, classes]; of vectors that are pooled already, where there is a pool.
     ///
     /// # Errors
     /// [`ProbeError::Shape`] for vectors of another width.
@@ -147,10 +155,63 @@ impl Head {
         logits
     }
 
+    /// Checks that it can be shown these.
+    fn fits(&self, examples: &Examples<'_>) -> Result<(), ProbeError> {
+        let (expected, got) = (self.width(), examples.width());
+        if expected != got {
+            return Err(ProbeError::Shape { what: "width of the features", expected, got });
+        }
+        match (examples, &self.pool) {
+            (Examples::Sets(sets), Some(pool)) => pool.check(sets),
+            (Examples::Clips(_) | Examples::Frames(_), None) => Ok(()),
+            _ => Err(ProbeError::Pool),
+        }
+    }
+
+    /// The gradient of the mean loss over the clips `which`.
+    fn taught(&self, examples: &Examples<'_>, which: &[u32], positive_weight: f32) -> Result<Gradient, ProbeError> {
+        let (sets, pool) = match (examples, &self.pool) {
+            (Examples::Sets(sets), Some(pool)) => (sets, pool),
+            (Examples::Clips(clips), None) => {
+                let rows = examples::vectors(&clips.features, which);
+                return Ok(self.slopes(&rows, &Truth::of(clips.labels, which), positive_weight).0);
+            }
+            (Examples::Frames(frames), None) => {
+                let (rows, truth) = frames.batch(which);
+                return Ok(self.slopes(&rows, &truth, positive_weight).0);
+            }
+            _ => return Err(ProbeError::Pool),
+        };
+        let (mut rows, kept) = pool.pooled(sets, which);
+        let scales: Vec<f32> = rows.as_mut_slice().chunks_exact_mut(self.width()).map(normalise).collect();
+        let (gradient, slope) = self.slopes(&rows, &Truth::of(sets.labels, which), positive_weight);
+        let pool = pool.gradient(sets, &kept, &self.slope_before(&rows, &scales, &slope));
+        Ok(Gradient { pool, ..gradient })
+    }
+
+    /// The gradient of all behind the pool, and the slope along the logits, of normalised rows [width, rows].
+    fn slopes(&self, rows: &DMatrix<f32>, truth: &Truth, positive_weight: f32) -> (Gradient, DMatrix<f32>) {
+        let mut slope = self.logits(rows);
+        truth.slope(&mut slope, positive_weight);
+        (self.gradient(rows, &slope), slope)
+    }
+
+    /// The loss's slope [width, rows] along vectors before they were normalised, by what each was multiplied by then.
+    fn slope_before(&self, rows: &DMatrix<f32>, scales: &[f32], slope: &DMatrix<f32>) -> DMatrix<f32> {
+        let mut before = self.weight.tr_mul(slope);
+        let n = self.width() as f32;
+        for ((mut slope, row), factor) in before.column_iter_mut().zip(rows.column_iter()).zip(scales) {
+            slope.iter_mut().zip(&self.scale).for_each(|(x, scale)| *x *= scale);
+            let [mean, along] = [slope.sum() / n, slope.dot(&row) / n];
+            slope.iter_mut().zip(row.iter()).for_each(|(x, row)| *x = factor * (*x - mean - row * along));
+        }
+        before
+    }
+
     /// The gradient where `slope` [classes, rows] is the loss's slope along the logits of `rows` [width, rows].
     ///
-    /// All of it follows from one product, of the slopes and the normalised rows: behind frozen features nothing needs to know how the
-    /// rows themselves should change.
+    /// All of it follows from one product, of the slopes and the normalised rows: where features are frozen up to here, nothing needs to
+    /// know how the rows themselves should change.
     fn gradient(&self, rows: &DMatrix<f32>, slope: &DMatrix<f32>) -> Gradient {
         let product = slope * rows.transpose();
         let bias: Vec<f32> = slope.column_sum().iter().copied().collect();
@@ -163,93 +224,47 @@ impl Head {
             shift.push(own.iter().zip(&bias).map(|(w, b)| w * b).sum());
             column.iter_mut().zip(&bias).for_each(|(x, bias)| *x = *x * self.scale[i] + bias * self.shift[i]);
         }
-        Gradient { scale, shift, weight, bias }
+        Gradient { pool: Vec::new(), scale, shift, weight, bias }
     }
 }
 
 /// One number for each of a head's.
 struct Gradient {
+    pool: Vec<f32>,
     scale: Vec<f32>,
     shift: Vec<f32>,
     weight: DMatrix<f32>,
     bias: Vec<f32>,
 }
 
-impl HeadConfig {
-    /// Shows `train` to `head`, in each epoch in the order that `order` gives; `judge` is asked after each.
-    ///
-    /// # Errors
-    /// [`ProbeError`] for a config out of range, a width that is not the head's, a class that it has not.
-    pub fn fit(
-        &self,
-        mut head: Head,
-        train: &Examples<'_>,
-        order: &mut dyn FnMut(usize) -> Vec<u32>,
-        judge: Option<&dyn Fn(&Head) -> f64>,
-    ) -> Result<Fitted, ProbeError> {
-        self.check(&head, train)?;
-        let mut adam = Adam::new(&head);
-        let mut scores = Vec::with_capacity(self.epochs);
-        let mut best: Option<(f64, usize, Head)> = None;
-        for epoch in 0..self.epochs {
-            let rate = self.rate(epoch);
-            for which in order(epoch).chunks(self.batch_len) {
-                let (rows, truth) = train.batch(which, head.n_classes());
-                let mut logits = head.logits(&rows);
-                truth.slope(&mut logits, self.positive_weight);
-                let gradient = head.gradient(&rows, &logits);
-                adam.step(&mut head, &gradient, rate);
-            }
-            let Some(judge) = judge else { continue };
-            let score = judge(&head);
-            scores.push(score);
-            if best.as_ref().is_none_or(|(known, ..)| score > *known) {
-                best = Some((score, epoch + 1, head.clone()));
-            }
-        }
-        let (_, epoch, head) = best.unwrap_or((f64::NAN, self.epochs, head));
-        Ok(Fitted { head, epoch, scores })
-    }
-
-    /// Learning rate of an epoch, counted from 0.
-    fn rate(&self, epoch: usize) -> f64 {
-        let turn = (std::f64::consts::PI * epoch as f64 / self.epochs as f64).cos();
-        self.learning_rate * (1.0 - 0.45 * (1.0 - turn))
-    }
-
-    fn check(&self, head: &Head, train: &Examples<'_>) -> Result<(), ProbeError> {
-        for (field, value) in [("epochs", self.epochs), ("batch_len", self.batch_len)] {
-            if value == 0 {
-                return Err(ProbeError::Config { field, value: 0.0 });
-            }
-        }
-        if !(self.learning_rate > 0.0 && self.learning_rate.is_finite()) {
-            return Err(ProbeError::Config { field: "learning_rate", value: self.learning_rate });
-        }
-        let (expected, got) = (head.width(), train.width());
-        if expected != got {
-            return Err(ProbeError::Shape { what: "width of the features", expected, got });
-        }
-        match train.n_classes() {
-            n if n <= head.n_classes() => Ok(()),
-            got => Err(ProbeError::Shape { what: "classes", expected: head.n_classes(), got }),
-        }
-    }
-}
-
 /// Rows of `width` numbers brought to mean 0 and variance 1, one a column.
 fn normalised(rows: &[f32], width: usize) -> DMatrix<f32> {
     let mut columns = DMatrix::from_column_slice(width, rows.len() / width, rows);
-    columns.as_mut_slice().chunks_exact_mut(width).for_each(normalise);
+    for row in columns.as_mut_slice().chunks_exact_mut(width) {
+        normalise(row);
+    }
     columns
 }
 
-fn normalise(row: &mut [f32]) {
+/// Brings a vector to mean 0 and variance 1; returns what it was multiplied by.
+fn normalise(row: &mut [f32]) -> f32 {
     let n = row.len() as f64;
     let mean = row.iter().map(|x| f64::from(*x)).sum::<f64>() / n;
     let variance = row.iter().map(|x| (f64::from(*x) - mean).powi(2)).sum::<f64>() / n;
     let scale = 1.0 / (variance + EPS).sqrt();
     for x in row.iter_mut() {
         *x = ((f64::from(*x) - mean) * scale) as f32;
+    }
+    scale as f32
+}
+
+fn softmax(logits: &mut [f32]) {
+    let largest = logits.iter().fold(f32::NEG_INFINITY, |max, x| max.max(*x));
+    for x in logits.iter_mut() {
+        *x = (*x - largest).exp();
+    }
+    let sum: f32 = logits.iter().sum();
+    for x in logits.iter_mut() {
+        *x /= sum;
     }
 }

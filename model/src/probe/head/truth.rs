@@ -2,6 +2,9 @@
 
 use nalgebra::DMatrix;
 
+use super::super::Labels;
+use super::softmax;
+
 /// What the rows of a step are.
 pub(super) enum Truth {
     /// A class each.
@@ -11,6 +14,15 @@ pub(super) enum Truth {
 }
 
 impl Truth {
+    /// Of the clips `which`.
+    pub fn of(labels: &Labels, which: &[u32]) -> Self {
+        let of = |clip: &u32| labels.of(*clip as usize);
+        match labels {
+            Labels::One(_) => Self::One(which.iter().map(|clip| of(clip)[0]).collect()),
+            Labels::Several(_) => Self::Several(which.iter().map(|clip| of(clip).to_vec()).collect()),
+        }
+    }
+
     /// Turns logits [classes, rows] into the slope of the mean loss along them.
     pub fn slope(&self, logits: &mut DMatrix<f32>, positive_weight: f32) {
         match self {
@@ -33,17 +45,6 @@ impl Truth {
                 }
             }
         }
-    }
-}
-
-fn softmax(logits: &mut [f32]) {
-    let largest = logits.iter().fold(f32::NEG_INFINITY, |max, x| max.max(*x));
-    for x in logits.iter_mut() {
-        *x = (*x - largest).exp();
-    }
-    let sum: f32 = logits.iter().sum();
-    for x in logits.iter_mut() {
-        *x /= sum;
     }
 }
 

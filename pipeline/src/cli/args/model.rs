@@ -18,6 +18,7 @@ Examples:
   ajepa-pipe embed -c out/model -o esc50.parquet esc50.csv         labels and folds travel along
   ajepa-pipe embed -c out/model -o long.npy --frames night.flac    a vector per frame of tokens
   ajepa-pipe embed -c out/model -o dense.parquet --windows --hop 1 *.wav
+  ajepa-pipe embed -c out/model -o layers.npy --layers birds/      a vector per block of the encoder
 
 The front end of the checkpoint is replayed: resampling, level and log-mel as in training, without
 what varied or chose clips. Long recordings are cut into windows as long as a training picture; the
@@ -45,8 +46,12 @@ pub struct EmbedArgs {
     pub encoder: Option<Encoder>,
 
     /// A row per window instead of one per clip
-    #[arg(long, conflicts_with_all = ["frames", "tokens"])]
+    #[arg(long, conflicts_with_all = ["frames", "tokens", "layers"])]
     pub windows: bool,
+
+    /// A row per clip with a vector for each block of the encoder, the last behind the final norm
+    #[arg(long, conflicts_with_all = ["frames", "tokens"])]
+    pub layers: bool,
 
     /// A row per frame of tokens, the mean over frequency: what X-ARES takes
     #[arg(long, conflicts_with = "tokens")]

@@ -15,12 +15,13 @@ pub fn embed(args: &EmbedArgs, registry: &Registry) -> Exit {
         Ok(checkpoint) => checkpoint,
         Err(exit) => return exit,
     };
-    let rows = match (args.windows, args.frames, args.tokens) {
-        (true, ..) => Rows::Windows,
-        (_, true, _) => Rows::Frames,
-        (.., true) => Rows::Tokens,
-        _ => Rows::Clips,
-    };
+    let asked = [
+        (args.windows, Rows::Windows),
+        (args.layers, Rows::Layers),
+        (args.frames, Rows::Frames),
+        (args.tokens, Rows::Tokens),
+    ];
+    let rows = asked.into_iter().find(|(asked, _)| *asked).map_or(Rows::Clips, |(_, rows)| rows);
     let wanted = EmbedGraph {
         audio: args.audio.clone(),
         out: args.out.clone(),

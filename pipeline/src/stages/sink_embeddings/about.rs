@@ -57,7 +57,7 @@ pub fn hop_s(tensor: &TensorType) -> Option<f64> {
 
 impl About {
     pub(super) fn new(config: &SinkEmbeddingsConfig, tensor: &TensorType) -> Self {
-        let inner = usize::from(tensor.axes.len() > 1 && config.rows != RowsOf::Window);
+        let inner = usize::from(config.rows != RowsOf::Window && super::has_frames(tensor));
         Self {
             format: FORMAT,
             program: env!("CARGO_PKG_VERSION").to_owned(),

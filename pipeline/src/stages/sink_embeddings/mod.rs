@@ -39,8 +39,8 @@ pub use about::{About, read as read_about};
 pub struct SinkEmbeddingsConfig {
     /// The file: .parquet or .npy.
     pub path: PathBuf,
-    /// What a row is: `window`, as rows arrive; `clip`, the mean over all frames of a clip's windows that hold sound; `frame`,
-    /// each such frame with its own time (needs `encoder` to give `frames`). Default: window.
+    /// What a row is: `window`, as rows arrive; `clip`, the mean over all frames of a clip's windows that hold sound, layer by layer where
+    /// `encoder` gives `layers`; `frame`, each such frame with its own time (needs `encoder` to give `frames`). Default: window.
     #[serde(default)]
     pub rows: RowsOf,
     /// The tensor column to write. Default: embedding.
@@ -59,6 +59,11 @@ pub enum RowsOf {
     Clip,
     /// A frame of tokens.
     Frame,
+}
+
+/// Whether a row that arrives is a vector per frame, and not one of whatever axes.
+fn has_frames(tensor: &TensorType) -> bool {
+    tensor.axes.first().is_some_and(|axis| axis == "frames")
 }
 
 fn embedding() -> String {
@@ -94,12 +99,12 @@ impl SinkEmbeddingsConfig {
     fn fits(&self, tensor: &TensorType) -> Result<(), PlanError> {
         let axes: Vec<&str> = tensor.axes.iter().map(String::as_str).collect();
         match (self.rows, &axes[..]) {
-            (RowsOf::Window, _) | (RowsOf::Clip, [_] | ["frames", _]) => Ok(()),
+            (RowsOf::Window, _) | (RowsOf::Clip, [_] | ["frames" | "layers", _]) => Ok(()),
             (RowsOf::Frame, ["frames", _]) if about::hop_s(tensor).is_some() => Ok(()),
             (RowsOf::Clip, _) => Err(PlanError::field(
                 "rows",
                 format!("{tensor} has no mean over a clip"),
-                "let `encoder` give clip or frames",
+                "let `encoder` give clip, layers or frames",
             )),
             (RowsOf::Frame, ["frames", _]) => Err(PlanError::field(
                 "rows",

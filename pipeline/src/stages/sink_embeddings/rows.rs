@@ -19,7 +19,7 @@ pub struct Collected {
     column: String,
     /// Numbers in one row that arrives.
     n_numbers: usize,
-    /// Numbers in one vector.
+    /// Numbers in what is summed up, or is a row: a frame's, where rows that arrive have frames; else all of a row's.
     width: usize,
     hop_s: f64,
     /// The clips of this unit, where rows are clips.
@@ -71,7 +71,7 @@ impl Collected {
             rows_of: config.rows,
             column: config.column.clone(),
             n_numbers: tensor.n_values(),
-            width: tensor.shape.last().copied().unwrap_or(1),
+            width: if super::has_frames(tensor) { tensor.shape[1..].iter().product() } else { tensor.n_values() },
             hop_s: about::hop_s(tensor).unwrap_or(0.0),
             clips: Vec::new(),
         }
@@ -79,7 +79,8 @@ impl Collected {
 
     /// Lengths of one row's numbers as they are written.
     pub fn shape(&self, tensor: &TensorType) -> Vec<usize> {
-        if self.rows_of == RowsOf::Window { tensor.shape.clone() } else { vec![self.width] }
+        let inner = usize::from(self.rows_of != RowsOf::Window && super::has_frames(tensor));
+        tensor.shape[inner..].to_vec()
     }
 
     /// Takes a batch; gives the rows that can be written.

@@ -113,6 +113,31 @@ fn clips_are_the_mean_of_their_frames_and_torn_ones_are_left_out() {
     assert!(dir.path().join("e.rejects.parquet").exists());
 }
 
+/// A window's layers are weighed by its frames, and a clip's are a row.
+#[test]
+fn layers_of_a_clip_are_the_mean_over_its_windows_each_for_itself() {
+    use arrow::array::AsArray;
+    use arrow::datatypes::Float32Type;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("e.parquet");
+    let axes = vec!["layers".to_owned(), "width".to_owned()];
+    let mut sink = SinkEmbeddings::new(config(&path, RowsOf::Clip), TensorType { axes, ..tensor() }, Arc::new(RealFs));
+    sink.open(&job(1)).unwrap();
+    sink.write(0, windows(&[("a", 0.0, 2, 0.0), ("a", 1.0, 1, 9.0), ("b", 0.0, 1, 7.0)])).unwrap();
+    sink.end_unit(0, UnitTally { clips: 2, filtered: 0, rejects: Vec::new() }).unwrap();
+    assert_eq!(sink.finish().unwrap().rows, 2);
+    let rows = read(&path);
+    let lists = rows.column_by_name("embedding").unwrap().as_fixed_size_list();
+    let numbers = lists.values().as_primitive::<Float32Type>();
+    // First numbers of the layers: 0 and 2 twice, 9 and 11 once.
+    assert_eq!([0, 3, 6, 9].map(|at| numbers.value(at)), [3.0, 5.0, 7.0, 9.0]);
+    let about = read_about(&path).unwrap().unwrap();
+    assert_eq!((about.shape, about.axes[0].as_str()), (vec![2, WIDTH], "layers"));
+    let refused =
+        config(&path, RowsOf::Frame).fits(&TensorType { axes: vec!["layers".into(), "width".into()], ..tensor() });
+    assert!(refused.is_err());
+}
+
 #[test]
 fn whatever_fails_the_file_is_whole_or_absent_and_the_next_run_makes_it() {
     for (name, rows) in [("e.parquet", RowsOf::Window), ("e.parquet", RowsOf::Clip), ("e.npy", RowsOf::Frame)] {

@@ -3,8 +3,6 @@
 mod embeddings;
 mod shown;
 
-use std::collections::BTreeMap;
-
 use ajepa_model::EncoderChoice;
 use ajepa_model::checkpoint::Checkpoint;
 
@@ -17,7 +15,8 @@ use crate::cli::format::counted;
 use crate::cli::progress::ProgressMode;
 use crate::embed::digest;
 use crate::eval::{
-    Encoded, Encoding, EncodingError, Evaluation, Kind, Mode, Model, PUBLISHED, Probe, Row, Settings, Task, probe, read,
+    Embeddings, Encoded, Encoding, EncodingError, Evaluation, Form, Kind, Mode, Model, PUBLISHED, Probe, Row, Settings,
+    Task, probe, read,
 };
 use crate::job::JobOptions;
 use crate::stage::BuildError;
@@ -58,7 +57,7 @@ fn judge(args: &EvalArgs, registry: &Registry) -> Result<Evaluation, Exit> {
         models.push(of_checkpoint(model, checkpoint, &tasks, args, &settings, registry)?);
     }
     for model in &args.embeddings {
-        models.push(embeddings::judged(model, &settings, args.progress)?);
+        models.push(embeddings::judged(model, &tasks, &settings, args.progress)?);
     }
     let published = if settings.mode == Mode::Xares { PUBLISHED.to_vec() } else { Vec::new() };
     Ok(Evaluation { program: env!("CARGO_PKG_VERSION").to_owned(), mode: settings.mode, models, published })
@@ -66,10 +65,21 @@ fn judge(args: &EvalArgs, registry: &Registry) -> Result<Evaluation, Exit> {
 
 fn settings(args: &EvalArgs) -> Settings {
     let mode = if args.mode == EvalMode::Xares { Mode::Xares } else { Mode::Clean };
-    let asked = |name: ProbeName| args.probes.is_empty() || args.probes.contains(&name);
-    let probes = [(ProbeName::Knn, Probe::Knn), (ProbeName::Mlp, Probe::Mlp)];
-    let probes = probes.into_iter().filter(|(name, _)| asked(*name)).map(|(_, probe)| probe).collect();
-    Settings { mode, probes, seeds: args.seeds.get() as u64, seed: args.seed }
+    let usual = [ProbeName::Knn, ProbeName::Mlp];
+    let asked = if args.probes.is_empty() { &usual[..] } else { &args.probes };
+    let probes = Probe::ALL.into_iter().filter(|probe| asked.iter().any(|name| Probe::from(*name) == *probe));
+    Settings { mode, probes: probes.collect(), seeds: args.seeds.get() as u64, seed: args.seed }
+}
+
+impl From<ProbeName> for Probe {
+    fn from(name: ProbeName) -> Self {
+        match name {
+            ProbeName::Knn => Self::Knn,
+            ProbeName::Mlp => Self::Mlp,
+            ProbeName::Attentive => Self::Attentive,
+            ProbeName::Layers => Self::Layers,
+        }
+    }
 }
 
 fn of_checkpoint(
@@ -95,33 +105,51 @@ fn of_checkpoint(
             continue;
         }
         let mut notes = task.notes.clone();
-        let splits = encoded(task, &encoding, args, registry, &mut notes)?;
-        let events = task.splits.iter().flat_map(|split| split.events.clone()).collect();
-        rows.push(row(&model.shown(), task, &splits, &events, &notes, settings, args.progress)?);
+        let mut in_form = |form: Form| encoded(task, &encoding, form, args, registry, &mut notes);
+        let mut embeddings =
+            Embeddings { usual: in_form(Form::Usual)?, events: Some(task.events()), ..Embeddings::default() };
+        let pools = |probe| !task.protocol.asks_frames() && settings.probes.contains(&probe);
+        if pools(Probe::Attentive) {
+            embeddings.frames = of_the_same(&embeddings.usual, in_form(Form::Frames)?);
+        }
+        if pools(Probe::Layers) {
+            embeddings.layers = of_the_same(&embeddings.usual, in_form(Form::Layers)?);
+        }
+        rows.push(row(&model.shown(), task, &embeddings, &notes, settings, args.progress)?);
     }
     Ok(Model::new(model.shown(), Some(digest(checkpoint.card())), rows))
+}
+
+/// Without clips that were refused as a whole: of one that is torn in the middle there are frames.
+fn of_the_same(usual: &[Encoded], mut splits: Vec<Encoded>) -> Vec<Encoded> {
+    for (split, usual) in splits.iter_mut().zip(usual) {
+        split.vectors.retain(&usual.vectors.ids.iter().map(String::as_str).collect());
+    }
+    splits
 }
 
 /// The embeddings of a task's splits: those that are kept, and those that are made now.
 fn encoded(
     task: &Task,
     encoding: &Encoding<'_>,
+    form: Form,
     args: &EvalArgs,
     registry: &Registry,
     notes: &mut Vec<String>,
 ) -> Result<Vec<Encoded>, Exit> {
     let mut splits = Vec::with_capacity(task.splits.len());
     for split in &task.splits {
-        let file = encoding.file(task, split);
-        if let Some(graph) = encoding.graph(task, split, registry).map_err(|error| fault(&error))? {
+        let file = encoding.file(task, split, form);
+        if let Some(graph) = encoding.graph(task, split, form, registry).map_err(|error| fault(&error))? {
             let n_clips = split.clips.num_rows() as u64;
-            say(args.progress, &format!("{}: {} of {}", task.name, counted(n_clips, "clip"), split.name));
+            let what = form.words();
+            say(args.progress, &format!("{}: {what}{} of {}", task.name, counted(n_clips, "clip"), split.name));
             let options = JobOptions { jobs: args.jobs.map(std::num::NonZero::get), ..JobOptions::default() };
             run_quietly(&graph, options, args.progress)?;
         }
         let vectors = read(&file).map_err(|error| usage(&error))?;
         let rejects = crate::stages::sink_embeddings::read_about(&file).ok().flatten().map_or(0, |about| about.rejects);
-        if rejects > 0 {
+        if rejects > 0 && form == Form::Usual {
             let list = file.with_extension("rejects.parquet");
             notes.push(format!("{} of {} could not be used: {}", counted(rejects, "clip"), split.name, list.display()));
         }
@@ -134,13 +162,12 @@ fn encoded(
 fn row(
     model: &str,
     task: &Task,
-    splits: &[Encoded],
-    events: &BTreeMap<String, Vec<ajepa_datasets::XaresEvent>>,
+    embeddings: &Embeddings,
     notes: &[String],
     settings: &Settings,
     progress: ProgressMode,
 ) -> Result<Row, Exit> {
-    let found = probe(&task.protocol, splits, events, settings);
+    let found = probe(&task.protocol, embeddings, settings);
     let found = found.map_err(|error| fail(format!("{model}, {}: {error}", task.name)))?;
     let row = Row::new(&task.name, task.protocol.weight, found, notes);
     say(progress, &format!("{model}, {}", shown::line(&row)));

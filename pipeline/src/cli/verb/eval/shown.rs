@@ -5,20 +5,11 @@ use std::fmt::Write as _;
 use crate::cli::format::count;
 use crate::eval::{Evaluation, Mode, Model, Probe, Row, Score};
 
-const PROBES: [Probe; 2] = [Probe::Knn, Probe::Mlp];
-
 /// `esc50: accuracy knn 0.312, mlp 0.401`.
 pub fn line(row: &Row) -> String {
     let scores: Vec<String> =
-        row.scores.iter().map(|score| format!("{} {}", word(score.probe), number(score.score))).collect();
+        row.scores.iter().map(|score| format!("{} {}", score.probe.word(), number(score.score))).collect();
     format!("{}: {} {}", row.task, row.measure, scores.join(", "))
-}
-
-pub fn word(probe: Probe) -> &'static str {
-    match probe {
-        Probe::Knn => "knn",
-        Probe::Mlp => "mlp",
-    }
 }
 
 fn number(x: f64) -> String {
@@ -61,7 +52,7 @@ pub fn csv(evaluation: &Evaluation) -> String {
                     row.weight,
                     quoted(row.measure),
                     row.n_classes,
-                    word(score.probe),
+                    score.probe.word(),
                     score.score,
                     some(score.low),
                     some(score.high),
@@ -115,21 +106,26 @@ pub fn table(evaluation: &Evaluation) -> String {
 }
 
 fn lines(model: &Model) -> Vec<Vec<String>> {
-    let mut lines = vec![["task", "measure", "classes", "train", "test", "knn", "mlp"].map(str::to_owned).to_vec()];
+    let asked =
+        |probe: &Probe| Probe::AVERAGED.contains(probe) || model.tasks.iter().any(|row| row.score(*probe).is_some());
+    let probes: Vec<Probe> = Probe::ALL.into_iter().filter(asked).collect();
+    let words = probes.iter().map(|probe| probe.word());
+    let mut lines: Vec<Vec<String>> = Vec::new();
+    lines.push(["task", "measure", "classes", "train", "test"].into_iter().chain(words).map(str::to_owned).collect());
     for row in model.tasks.iter().filter(|row| !row.scores.is_empty()) {
         let [train, test] = row.n_clips.map(|n| count(n as u64));
         let mut line = vec![row.task.clone(), row.measure.to_owned(), count(row.n_classes as u64), train, test];
-        line.extend(PROBES.map(|probe| cell(row.score(probe))));
+        line.extend(probes.iter().map(|probe| cell(row.score(*probe))));
         lines.push(line);
     }
     if model.tasks.len() > 1 {
-        let average = |probe: Probe| {
-            let mean = model.averages.iter().find(|mean| mean.probe == probe);
+        let average = |probe: &Probe| {
+            let mean = model.averages.iter().find(|mean| mean.probe == *probe);
             mean.map_or_else(|| "-".to_owned(), |mean| format!("{} over {}", number(mean.score), mean.n_tasks))
         };
         let mut line = vec!["weighted mean".to_owned()];
         line.extend(std::iter::repeat_n(String::new(), 4));
-        line.extend(PROBES.map(average));
+        line.extend(probes.iter().map(average));
         lines.push(line);
     }
     lines
