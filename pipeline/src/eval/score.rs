@@ -157,6 +157,8 @@ impl Score {
                 runs.iter().map(|run| run.interval.map(|ends| [ends.low, ends.high])).collect();
             ends.map(|ends| [0, 1].map(|end| mean(ends.iter().map(|ends| ends[end]))))
         };
+        // No share is below none or above all, however few folds there are to tell by.
+        let ends = ends.map(|ends| ends.map(|end| end.clamp(0.0, 1.0)));
         let spread = (seeds.len() > 1).then(|| deviation(&seeds));
         Self { probe, score, low: ends.map(|ends| ends[0]), high: ends.map(|ends| ends[1]), spread, runs }
     }
@@ -228,11 +230,16 @@ mod tests {
 
     #[test]
     fn means_and_ends_by_hand() {
-        let runs = vec![run(0, "1", 0.4), run(0, "2", 0.6), run(1, "1", 0.5), run(1, "2", 0.7)];
+        let runs = vec![run(0, "1", 0.50), run(0, "2", 0.52), run(1, "1", 0.51), run(1, "2", 0.53)];
         let score = Score::of(Probed { probe: Probe::Mlp, runs });
-        assert!((score.score - 0.55).abs() < 1e-12);
-        // Folds 0.45 and 0.65: half is 12.706 x 0.1414 / sqrt 2; seeds 0.5 and 0.6.
-        assert!((score.high.unwrap() - 0.55 - 1.2706).abs() < 1e-3 && (score.spread.unwrap() - 0.070_71).abs() < 1e-4);
+        assert!((score.score - 0.515).abs() < 1e-12);
+        // Folds 0.505 and 0.525: half is 12.706 x 0.01414 / sqrt 2; seeds 0.51 and 0.52.
+        assert!(
+            (score.high.unwrap() - 0.515 - 0.12706).abs() < 1e-4 && (score.low.unwrap() - 0.515 + 0.12706).abs() < 1e-4
+        );
+        assert!((score.spread.unwrap() - 0.007_071).abs() < 1e-5);
+        let apart = Score::of(Probed { probe: Probe::Mlp, runs: vec![run(0, "1", 0.4), run(0, "2", 0.9)] });
+        assert_eq!((apart.low, apart.high), (Some(0.0), Some(1.0)));
         let row = |task: &str, weight: u32, score: f64| Row {
             weight,
             scores: vec![Score::of(Probed { probe: Probe::Knn, runs: vec![run(0, "test", score)] })],
