@@ -16,10 +16,13 @@ use crate::report::RunReport;
 use crate::schema::Schema;
 use crate::stage::{BuildCx, BuildError, RunInfo, Stage, StageKind};
 
+/// Worker threads that a run has at most, whatever is asked for: each has a share of memory and of every queue.
+const MAX_JOBS: usize = 1024;
+
 /// What is asked of one run beside the graph.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct JobOptions {
-    /// Worker threads; the graph's `resources.jobs`, else one per core, when `None`.
+    /// Worker threads, of which no more than 1,024 are started; the graph's `resources.jobs`, else one per core, when `None`.
     pub jobs: Option<usize>,
     /// `(I, N)`: this process does every N-th unit from the I-th (from 0).
     pub part: Option<(usize, usize)>,
@@ -256,7 +259,7 @@ pub fn run_options(graph: &Graph, options: JobOptions) -> RunOptions {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let (part, parts) = options.part.unwrap_or((0, 1));
     RunOptions {
-        jobs: options.jobs.or(graph.resources.jobs).unwrap_or(cores).max(1),
+        jobs: options.jobs.or(graph.resources.jobs).unwrap_or(cores).clamp(1, MAX_JOBS),
         division: None,
         memory_bytes: graph.resources.memory_bytes,
         clip_cap_bytes: graph.resources.clip_cap_bytes(),
