@@ -191,7 +191,9 @@ impl FrozenEncoder {
             Pictures::F32(data) => all(Pictures::F32(&data.repeat(copies)))?,
             Pictures::F16(data) => all(Pictures::F16(&data.repeat(copies)))?,
         };
-        filled.iter_mut().for_each(|vectors| vectors.truncate(n_clips * self.patchify.n_tokens() * self.width()));
+        for vectors in &mut filled {
+            vectors.truncate(n_clips * self.patchify.n_tokens() * self.width());
+        }
         Ok(filled)
     }
 

@@ -12,7 +12,8 @@ def mono_bytes(samples, rate_hz):
     if array.ndim == 2 and 1 in array.shape:
         array = array.reshape(-1)
     if array.ndim != 1:
-        raise ValueError(f"samples of shape {array.shape}: one channel is needed (mix them first: samples.mean(axis=0))")
+        mix = f" (mix them first: samples.mean(axis={int(np.argmin(array.shape))}))" if array.ndim == 2 else ""
+        raise ValueError(f"samples of shape {array.shape}: an array of one channel is needed{mix}")
     if array.dtype.kind in "iu":
         raise ValueError(f"samples of {array.dtype}: floats about [-1, 1] are needed (samples / {np.iinfo(array.dtype).max + 1})")
     if array.dtype.kind != "f":

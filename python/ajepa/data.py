@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import operator
 import os
 from pathlib import Path
 from typing import Any, Iterable, Iterator, Sequence
@@ -60,6 +61,10 @@ class ShardDataset:
     def __getitem__(self, index):
         if isinstance(index, slice):
             return [self._row(row) for row in range(*index.indices(len(self)))]
+        if isinstance(index, np.ndarray) and index.dtype == bool:
+            if index.shape != (len(self),):
+                raise IndexError(f"a mask of shape {index.shape} for {len(self)} rows")
+            index = np.flatnonzero(index)
         if isinstance(index, (list, tuple)) or isinstance(index, np.ndarray) and index.ndim == 1:
             return [self._row(row) for row in index]
         return self._row(index)
@@ -71,7 +76,7 @@ class ShardDataset:
         return (self._row(row) for row in range(len(self)))
 
     def _row(self, row):
-        return self._shards.row(int(row), self.columns)
+        return self._shards.row(operator.index(row), self.columns)
 
     def gather(self, rows: Iterable[int], columns: Iterable[str]) -> dict[str, Any]:
         """Columns beside the tensors, of many rows: {name: array or list} in the order of `rows` (ints). Touches no picture."""
@@ -169,7 +174,7 @@ class Batches:
 
     def _open(self, place):
         config = {key: value for key, value in self._config.items() if value is not None}
-        self._feed = _ajepa.Feed(json.dumps(config), self._paths, *place)
+        self._feed = _ajepa.Feed(json.dumps(config, default=_plain), self._paths, *place)
         self._pid = os.getpid()
 
     def __len__(self) -> int:
@@ -251,6 +256,11 @@ class _Epoch:
         if batch is None:
             raise StopIteration
         return batch
+
+
+def _plain(number):
+    """numpy's numbers as Python's."""
+    return number.item()
 
 
 def _batches(paths, config, columns, place):

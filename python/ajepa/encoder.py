@@ -11,7 +11,7 @@ from typing import Any, Iterable
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from . import _ajepa
+from . import _ajepa, _fork
 from ._samples import mono_bytes
 
 
@@ -28,6 +28,7 @@ class Encoder:
 
     def __init__(self, path: str | os.PathLike[str], encoder: str | None = None, device: str = "cpu"):
         """See `from_pretrained`."""
+        _fork.computes()
         self._args = (str(path), encoder, device)
         self._core = _ajepa.Encoder(Path(path), encoder, device)
 
@@ -61,6 +62,7 @@ class Encoder:
         return self._encode(audio, rate_hz, "tokens")
 
     def _encode(self, audio, rate_hz, rows):
+        _fork.computes()
         return self._core.encode(*mono_bytes(audio, rate_hz), rows)
 
     def embed(
@@ -73,8 +75,9 @@ class Encoder:
 
         rows: `"clip"`, `"layers"`, `"windows"`, `"frames"` or `"tokens"`. Returns `{"clip_id": [...], "embedding": float32 [rows, width], ...}`; with
         `out` (.parquet or .npy) the file is written and kept, and its path is returned instead. Clips that cannot be read are left
-        out: see `last_report["rejects"]`.
+        out: `last_report` has their number and the first of them (`reject_counts`, `first_rejects`).
         """
+        _fork.computes()
         paths = [paths] if isinstance(paths, (str, os.PathLike)) else paths
         paths = [Path(path) for path in paths]
         if out is not None:

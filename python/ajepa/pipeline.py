@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any, Iterator, Sequence
 
-from . import _ajepa
+from . import _ajepa, _fork
 
 
 class Pipeline:
@@ -43,14 +43,17 @@ class Pipeline:
         _ajepa.check(self._args[0], self._args[1], sink)
 
     def __iter__(self) -> Iterator[Any]:
+        _fork.computes()
         run = _ajepa.Run(*self._args)
         try:
             while (rows := run.next()) is not None:
                 yield self._formed(rows)
+                _fork.computes()
         finally:
-            run.stop()
-            report = run.report()
-            self.report = None if report is None else json.loads(report)
+            if run.is_here():
+                run.stop()
+                report = run.report()
+                self.report = None if report is None else json.loads(report)
 
     def _formed(self, rows):
         if self._format == "numpy":

@@ -1,7 +1,7 @@
 //! `ShardDataset.batches`: the feeder of the trainer, as dicts of arrays.
 
 use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ajepa_pipe::feed::{self, BatchMask, FeedConfig, FeedPlace, PageMemory, Ragged};
 use ajepa_pipe::schema::Dtype;
@@ -13,7 +13,9 @@ use crate::{errors, memory};
 /// Batches in order.
 #[pyclass(frozen, module = "ajepa._ajepa")]
 pub struct Feed {
-    feed: Mutex<feed::Feed>,
+    feed: Arc<Mutex<feed::Feed>>,
+    /// The process that its threads are in.
+    process: u32,
     column: String,
     shape: Vec<usize>,
     dtype: Dtype,
@@ -28,7 +30,7 @@ impl Feed {
         let opened = py.detach(|| config.open_at(&paths, FeedPlace { epoch, step }, &PageMemory));
         let feed = opened.map_err(|error| errors::feed(&error))?;
         let (shape, dtype) = (feed.tensor().shape.clone(), feed.tensor().dtype);
-        Ok(Self { feed: Mutex::new(feed), column: config.column, shape, dtype })
+        Ok(Self { feed: Arc::new(Mutex::new(feed)), process: std::process::id(), column: config.column, shape, dtype })
     }
 
     /// The next batch as `{column: array, "rows": ..., "epoch": ..., "step": ...}` and its masks; `None` behind the last.
@@ -73,6 +75,15 @@ impl Feed {
     fn lock(&self) -> MutexGuard<'_, feed::Feed> {
         // Panics of the workers are caught where they happen.
         self.feed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Feed {
+    fn drop(&mut self) {
+        if std::process::id() != self.process {
+            // A forked child has none of its threads, and must not wait for their end: the feed stays.
+            std::mem::forget(self.feed.clone());
+        }
     }
 }
 

@@ -35,6 +35,8 @@ pub struct Run {
     stop: Sender<StopSignal>,
     thread: Mutex<Option<JoinHandle<Ended>>>,
     report: Mutex<Option<RunReport>>,
+    /// The process that its threads are in.
+    process: u32,
 }
 
 /// Rows as they would reach the sink.
@@ -107,6 +109,11 @@ impl Run {
         }
     }
 
+    /// Whether its threads are in this process: a forked child has none of them.
+    fn is_here(&self) -> bool {
+        std::process::id() == self.process
+    }
+
     /// Ends the run before it is over; its rows end here.
     fn stop(&self, py: Python<'_>) -> PyResult<()> {
         // The run may have ended already.
@@ -131,7 +138,13 @@ impl Run {
             let change = |network: &mut Network| take_rows(network, taken, &to);
             job::run_changed(&graph, options, &change, &stops, &mut |_| ())
         })?;
-        Ok(Self { rows: Mutex::new(Some(rows)), stop, thread: Mutex::new(Some(thread)), report: Mutex::default() })
+        Ok(Self {
+            rows: Mutex::new(Some(rows)),
+            stop,
+            thread: Mutex::new(Some(thread)),
+            report: Mutex::default(),
+            process: std::process::id(),
+        })
     }
 
     fn receiver(&self) -> Option<Receiver<RecordBatch>> {
@@ -159,6 +172,11 @@ impl Run {
 
 impl Drop for Run {
     fn drop(&mut self) {
+        if !self.is_here() {
+            // Nobody ends there, and nothing can be waited for.
+            std::mem::forget(self.thread.lock().unwrap_or_else(PoisonError::into_inner).take());
+            return;
+        }
         let _ = self.stop.try_send(StopSignal::Interrupt);
         self.rows.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(thread) = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take() {

@@ -210,3 +210,55 @@ def test_torch_reads_them(shards):
             np.testing.assert_array_equal(batch["mel"][0].numpy(), ds[at * 8]["mel"])
     for batch in ds.batches(8):
         assert torch.from_numpy(batch["mel"]).data_ptr() == batch["mel"].ctypes.data
+
+
+FORKED = """
+import os, sys, numpy as np
+sys.path.insert(0, {tests!r})
+import ajepa
+
+def in_child(work):
+    child = os.fork()
+    if child == 0:
+        try:
+            work()
+            os._exit(0)
+        except RuntimeError as error:
+            os._exit(7 if "spawn" in str(error) or "fork" in str(error) else 8)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+batches = ajepa.ShardDataset({shards!r}).batches(4)
+batches.next()
+def drops():
+    global batches
+    del batches
+assert in_child(drops) == 0
+assert in_child(lambda: batches.next()) == 7
+encoder = ajepa.Encoder.from_pretrained({model!r})
+sound = np.sin(np.arange(40_000, dtype=np.float32))
+encoder.clip(sound, 16_000)
+assert in_child(lambda: encoder.clip(sound, 16_000)) == 7
+rows = iter(ajepa.Pipeline("examples/quickstart.yaml"))
+next(rows)
+assert in_child(lambda: list(rows)) == 7
+assert len(list(rows)) > 0
+print("whole")
+"""
+
+
+def test_a_forked_child_is_told_and_does_not_hang(shards, model):
+    script = FORKED.format(tests=os.path.dirname(__file__), shards=str(shards), model=str(model))
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
+    assert done.stdout == "whole\n" and done.returncode == 0, done.stderr
+    assert "panicked" not in done.stderr, done.stderr
+
+
+def test_rows_are_asked_for_by_whole_numbers_and_masks(shards):
+    ds = ajepa.ShardDataset(shards)
+    few = np.arange(len(ds)) < 3
+    assert [row["clip_id"] for row in ds[few]] == [row["clip_id"] for row in ds[:3]]
+    with pytest.raises(TypeError):
+        ds[1.7]
+    with pytest.raises(IndexError, match="mask"):
+        ds[np.array([True])]
+    assert next(iter(ds.batches(np.int64(4), np.int64(3))))["mel"].shape[0] == 4

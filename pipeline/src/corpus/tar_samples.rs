@@ -58,6 +58,8 @@ pub struct TarParts {
     pub audio: Option<String>,
     /// Text of the member `.json`.
     pub json: Option<String>,
+    /// Why it cannot be used.
+    pub fault: Option<String>,
 }
 
 /// The samples of a list of tars; 100 bytes each, and their keys.
@@ -129,7 +131,8 @@ impl TarSamples {
         let key = self.members.value(clip as usize).to_owned();
         let end = sample.end.and_then(|end| self.ends.get(usize::from(end)));
         let audio = sample.audio.and(end).map(|end| format!("{key}.{end}"));
-        Ok(TarParts { tar: file_name(&self.tars[sample.tar as usize]), key, audio, json })
+        let fault = sample.fault.as_deref().map(str::to_owned);
+        Ok(TarParts { tar: file_name(&self.tars[sample.tar as usize]), key, audio, json, fault })
     }
 
     fn text(&mut self, clip: u32, kind: usize) -> Result<Option<String>, StageError> {

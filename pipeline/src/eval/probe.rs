@@ -158,6 +158,17 @@ impl<'a> Data<'a> {
     }
 }
 
+/// Says it when there are not the classes that the task has, or too few to tell apart.
+fn classes_missing(n_of_task: usize, n_found: usize) -> Vec<String> {
+    match n_found {
+        1 => vec!["all clips have one label: there is nothing to tell apart".to_owned()],
+        n if n_of_task > 0 && n != n_of_task => {
+            vec![format!("{n} classes are there, the task has {n_of_task}: not to be set beside other scores of it")]
+        }
+        _ => Vec::new(),
+    }
+}
+
 /// Asks all probes that the settings name and the task allows.
 ///
 /// # Errors
@@ -178,7 +189,7 @@ pub fn probe(protocol: &Protocol, embeddings: &Embeddings, settings: &Settings) 
         n_classes: n_found,
         n_clips: rounds.first().map_or([0; 2], n_clips),
         probed: Vec::new(),
-        notes: Vec::new(),
+        notes: classes_missing(protocol.n_classes, n_found),
     };
     for &which in &settings.probes {
         let form = which.form();

@@ -8,7 +8,7 @@ use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, ListBuilder, RecordBa
 use arrow::compute::{cast, filter_record_batch};
 use arrow::datatypes::DataType;
 
-use super::protocol::Protocol;
+use super::protocol::{Protocol, folds_of};
 use super::sides::Events;
 use crate::corpus::{Stamps, TarSamples, audio_extensions, expand, read_table};
 use crate::stage::BuildError;
@@ -149,6 +149,24 @@ impl Task {
         if unlabelled > 0 {
             notes.push(format!("{unlabelled} samples have no usable field {:?} in their JSON: left out", task.field));
         }
+        let faults: Vec<&String> = parts.iter().flat_map(|(_, clips)| &clips.faults).collect();
+        if let Some(first) = faults.first() {
+            notes.push(format!("{} samples of its tars cannot be used, such as {first}", faults.len()));
+        }
+        if let Some(folds) = folds_of(task.dir).filter(|folds| *folds != parts.len()) {
+            let there = parts.len();
+            notes.push(format!(
+                "{there} folds are there, the task has {folds}: not to be set beside other scores of it"
+            ));
+        }
+        if let Some((name, clips)) = parts.iter().find(|(_, clips)| clips.n_clips == 0) {
+            let problem = format!("{}: no clip of {name} can be used", folder.display());
+            let help = match clips.faults.first() {
+                Some(fault) => format!("fetch its tars again: {fault}"),
+                None => format!("a sample is KEY.wav (.flac, ...) and KEY.json with the field {:?}", task.field),
+            };
+            return Err(BuildError::new(problem, help));
+        }
         let splits = parts
             .into_iter()
             .zip(roles)
@@ -226,7 +244,10 @@ struct Clips {
     member: StringBuilder,
     labels: ListBuilder<StringBuilder>,
     events: Events,
+    n_clips: usize,
     unlabelled: usize,
+    /// What is wrong with samples that cannot be used.
+    faults: Vec<String>,
 }
 
 impl Clips {
@@ -237,16 +258,21 @@ impl Clips {
         let stem = tar.file_stem().unwrap_or_default().to_string_lossy();
         for sample in samples.parts() {
             let sample = sample?;
+            if let Some(fault) = sample.fault {
+                self.faults.push(format!("{}!{}: {fault}", sample.tar, sample.key));
+                continue;
+            }
             let Some(audio) = sample.audio else { continue };
-            let labels = sample.json.as_deref().and_then(|json| task.labels_of(json));
-            let Some(labels) = labels else {
+            let json = sample.json.as_deref();
+            let Some(labels) = json.and_then(|json| task.labels_of(json)) else {
                 self.unlabelled += 1;
                 continue;
             };
             let clip_id = format!("{stem}/{}", sample.key);
-            if let Some(events) = sample.json.as_deref().and_then(|json| task.events_of(json)) {
+            if let Some(events) = json.and_then(|json| task.events_of(json)) {
                 self.events.insert(clip_id.clone(), events);
             }
+            self.n_clips += 1;
             self.clip_id.append_value(clip_id);
             self.path.append_value(&whole);
             self.member.append_value(audio);
