@@ -49,7 +49,7 @@ pub struct Encoder {
     whole: Vec<Step>,
     windows: CropConfig,
     window: ToPicture,
-    encoder: FrozenEncoder,
+    frozen: FrozenEncoder,
     pooling: Pooling,
     #[pyo3(get)]
     digest: String,
@@ -79,8 +79,8 @@ impl Encoder {
 
     /// `rows`: `clip` [width], `windows` [windows, width], `frames` [frames, width], `tokens` [windows, tokens, width].
     fn encode<'py>(&self, py: Python<'py>, bytes: &[u8], rate_hz: u32, rows: &str) -> PyResult<Bound<'py, PyAny>> {
-        let width = self.encoder.width();
-        let tokens_each = self.encoder.patchify().n_tokens();
+        let width = self.frozen.width();
+        let tokens_each = self.frozen.patchify().n_tokens();
         let (values, shape) = py.detach(|| {
             let cut = self.cut(samples::of_bytes(bytes), rate_hz).map_err(|error| errors::op(&error))?;
             let tokens = self.tokens(&cut)?;
@@ -130,7 +130,7 @@ impl Encoder {
 
     #[getter]
     fn width(&self) -> usize {
-        self.encoder.width()
+        self.frozen.width()
     }
 
     /// Rate that audio is brought to, in Hz.
@@ -184,14 +184,14 @@ impl Encoder {
         let whole = steps(&graph.nodes[..at])?;
         let window = ToPicture::new(&graph.nodes[at + 1..])?;
         let on = device.open().map_err(|error| errors::value(format!("{} ({})", error.problem, error.help)))?;
-        let encoder = FrozenEncoder::load(&checkpoint, choice, window.mel.shape(0), &on.device);
-        let encoder = encoder.map_err(errors::failed)?;
-        let pooling = Pooling::new(encoder.patchify(), encoder.width());
+        let frozen = FrozenEncoder::load(&checkpoint, choice, window.mel.shape(0), &on.device);
+        let frozen = frozen.map_err(errors::failed)?;
+        let pooling = Pooling::new(frozen.patchify(), frozen.width());
         let n_frames = window.mel.n_frames_out().unwrap_or(0);
         let window_s = window.mel.frame_s() * n_frames as f64;
         let digest = digest(checkpoint.card());
         let checkpoint = checkpoint.dir().to_owned();
-        Ok(Self { checkpoint, choice, device, whole, windows, window, encoder, pooling, digest, window_s })
+        Ok(Self { checkpoint, choice, device, whole, windows, window, frozen, pooling, digest, window_s })
     }
 
     /// The pictures of a clip, window by window, as the replayed graph makes them.
@@ -212,13 +212,13 @@ impl Encoder {
     fn tokens(&self, cut: &Cut) -> PyResult<Vec<f32>> {
         let n_windows = cut.n_valid.len();
         let each = cut.pictures.len() / n_windows;
-        let together = (TOKENS_TOGETHER / self.encoder.patchify().n_tokens().max(1)).max(1);
+        let together = (TOKENS_TOGETHER / self.frozen.patchify().n_tokens().max(1)).max(1);
         let n_parts = n_windows.div_ceil(together);
         let mut tokens = Vec::new();
         for part in 0..n_parts {
             // As even as can be: what is left over would be encoded by itself.
             let range = part * n_windows / n_parts * each..(part + 1) * n_windows / n_parts * each;
-            let made = self.encoder.embed(Pictures::F32(&cut.pictures[range])).map_err(errors::failed)?;
+            let made = self.frozen.embed(Pictures::F32(&cut.pictures[range])).map_err(errors::failed)?;
             tokens.extend_from_slice(&made);
         }
         Ok(tokens)

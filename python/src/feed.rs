@@ -13,7 +13,7 @@ use crate::{errors, memory};
 /// Batches in order.
 #[pyclass(frozen, module = "ajepa._ajepa")]
 pub struct Feed {
-    feed: Arc<Mutex<feed::Feed>>,
+    inner: Arc<Mutex<feed::Feed>>,
     /// The process that its threads are in.
     process: u32,
     column: String,
@@ -30,7 +30,7 @@ impl Feed {
         let opened = py.detach(|| config.open_at(&paths, FeedPlace { epoch, step }, &PageMemory));
         let feed = opened.map_err(|error| errors::feed(&error))?;
         let (shape, dtype) = (feed.tensor().shape.clone(), feed.tensor().dtype);
-        Ok(Self { feed: Arc::new(Mutex::new(feed)), process: std::process::id(), column: config.column, shape, dtype })
+        Ok(Self { inner: Arc::new(Mutex::new(feed)), process: std::process::id(), column: config.column, shape, dtype })
     }
 
     /// The next batch as `{column: array, "rows": ..., "epoch": ..., "step": ...}` and its masks; `None` behind the last.
@@ -74,7 +74,7 @@ impl Feed {
 impl Feed {
     fn lock(&self) -> MutexGuard<'_, feed::Feed> {
         // Panics of the workers are caught where they happen.
-        self.feed.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -82,7 +82,7 @@ impl Drop for Feed {
     fn drop(&mut self) {
         if std::process::id() != self.process {
             // A forked child has none of its threads, and must not wait for their end: the feed stays.
-            std::mem::forget(self.feed.clone());
+            std::mem::forget(self.inner.clone());
         }
     }
 }

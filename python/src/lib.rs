@@ -3,6 +3,8 @@
 //! Numbers go to Python in place ([`memory`]), configs come as JSON and are read by the crates' own types, and whatever takes
 //! longer than a look lets go of the GIL.
 
+#![allow(clippy::needless_pass_by_value, reason = "what comes from Python comes by value")]
+
 mod convert;
 mod encoder;
 mod errors;

@@ -13,7 +13,7 @@ use pyo3::types::{PyDict, PyTuple};
 enum Owner {
     Singles(#[expect(dead_code, reason = "held, not read")] Vec<f32>),
     Integers(#[expect(dead_code, reason = "held, not read")] Vec<i64>),
-    Batch(#[expect(dead_code, reason = "goes back to its feed when it is dropped")] Batch),
+    Batch(#[expect(dead_code, reason = "goes back to its feed when it is dropped")] Box<Batch>),
     Buffer(#[expect(dead_code, reason = "keeps the map it lies in")] Buffer),
 }
 
@@ -68,7 +68,7 @@ pub fn batch<'py>(
     type_word: &'static str,
 ) -> PyResult<Bound<'py, PyAny>> {
     let address = batch.bytes_mut().as_mut_ptr() as usize;
-    Memory { address, shape, type_word, read_only: false, _owner: Owner::Batch(batch) }.into_array(py)
+    Memory { address, shape, type_word, read_only: false, _owner: Owner::Batch(Box::new(batch)) }.into_array(py)
 }
 
 /// Numbers of an Arrow column; not to be written to, for they may lie in a file.

@@ -49,9 +49,9 @@ impl Shards {
     fn manifest(&self) -> PyResult<String> {
         let mut json = serde_json::to_value(self.set.manifest()).map_err(errors::failed)?;
         let parts = json["parts"].as_array_mut().into_iter().flatten();
-        parts.for_each(|part| {
-            part.as_object_mut().map(|part| part.retain(|field, _| !["pages", "light"].contains(&field.as_str())));
-        });
+        for part in parts.filter_map(|part| part.as_object_mut()) {
+            part.retain(|field, _| !["pages", "light"].contains(&field.as_str()));
+        }
         Ok(json.to_string())
     }
 
@@ -109,13 +109,12 @@ impl Shards {
         let mut places = Vec::with_capacity(rows.len());
         for &row in rows {
             let (place, in_batch) = self.find(row)?;
-            let number = match numbers.get(&place) {
-                Some(number) => *number,
-                None => {
-                    batches.push(self.beside(place)?);
-                    numbers.insert(place, batches.len() - 1);
-                    batches.len() - 1
-                }
+            let number = if let Some(number) = numbers.get(&place) {
+                *number
+            } else {
+                batches.push(self.beside(place)?);
+                numbers.insert(place, batches.len() - 1);
+                batches.len() - 1
             };
             places.push((number, in_batch));
         }

@@ -51,7 +51,9 @@ impl Clips {
 
 fn starts(lens: &[usize]) -> Vec<usize> {
     let mut starts = vec![0];
-    lens.iter().for_each(|len| starts.push(starts[starts.len() - 1] + len));
+    for len in lens {
+        starts.push(starts[starts.len() - 1] + len);
+    }
     starts
 }
 
@@ -142,7 +144,9 @@ fn layered(name: &str, n: usize) -> Clips {
         clip[2 * NARROW + 1] = 0.8 * sign;
         // Vectors grow from layer to layer.
         for (layer, vector) in clip.chunks_exact_mut(NARROW).enumerate() {
-            vector.iter_mut().for_each(|x| *x *= 2.0_f32.powi(layer as i32));
+            for x in vector {
+                *x *= 2.0_f32.powi(layer as i32);
+            }
         }
     }
     let labels = Labels::One(signs.iter().map(|sign| u32::from(*sign > 0.0)).collect());

@@ -159,7 +159,7 @@ impl Task {
                 "{there} folds are there, the task has {folds}: not to be set beside other scores of it"
             ));
         }
-        if let Some((name, clips)) = parts.iter().find(|(_, clips)| clips.n_clips == 0) {
+        if let Some((name, clips)) = parts.iter().find(|(_, clips)| clips.count == 0) {
             let problem = format!("{}: no clip of {name} can be used", folder.display());
             let help = match clips.faults.first() {
                 Some(fault) => format!("fetch its tars again: {fault}"),
@@ -244,7 +244,7 @@ struct Clips {
     member: StringBuilder,
     labels: ListBuilder<StringBuilder>,
     events: Events,
-    n_clips: usize,
+    count: usize,
     unlabelled: usize,
     /// What is wrong with samples that cannot be used.
     faults: Vec<String>,
@@ -272,7 +272,7 @@ impl Clips {
             if let Some(events) = json.and_then(|json| task.events_of(json)) {
                 self.events.insert(clip_id.clone(), events);
             }
-            self.n_clips += 1;
+            self.count += 1;
             self.clip_id.append_value(clip_id);
             self.path.append_value(&whole);
             self.member.append_value(audio);

@@ -55,6 +55,7 @@ impl Vectors {
     }
 
     /// A row a clip: the mean of its rows.
+    #[must_use]
     pub fn means(&self) -> Self {
         let mut means = Self { width: self.width, ..Self::default() };
         for at in self.clips().windows(2) {

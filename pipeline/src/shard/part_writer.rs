@@ -108,7 +108,7 @@ impl PartWriter {
             let out = PageWriter::new(PendingFile::create(fs, root.join(&self.name))?, PAGE_BYTES);
             let options = write_options(compression).map_err(|e| self.failed(e))?;
             let has_tensors = rest.schema_ref().fields().iter().any(|field| is_numbers(field));
-            let out = Kept { inner: out, is_kept: has_tensors && compression == Compression::None, bytes: Vec::new() };
+            let out = Kept { inner: out, keeps: has_tensors && compression == Compression::None, bytes: Vec::new() };
             let file = FileWriter::try_new_with_options(out, rest.schema_ref(), options);
             self.file = Some(file.map_err(|e| self.failed(e))?);
         }
@@ -213,14 +213,14 @@ impl PartWriter {
 /// Passes bytes on, and keeps those of the record batch that is being written: their checksum is taken of what the file gets.
 struct Kept<W> {
     inner: W,
-    is_kept: bool,
+    keeps: bool,
     bytes: Vec<u8>,
 }
 
 impl<W: Write> Write for Kept<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let n = self.inner.write(bytes)?;
-        if self.is_kept {
+        if self.keeps {
             self.bytes.extend_from_slice(&bytes[..n]);
         }
         Ok(n)

@@ -122,7 +122,9 @@ impl Part {
         let (n_rows, bytes) = match rows {
             None => (place.n_rows(), self.bytes(place.start(), place.start() + place.n_rows() * row_bytes)?),
             Some(rows) => {
-                rows.iter().for_each(|row| self.will_need_row(place, u64::from(*row)));
+                for row in rows {
+                    self.will_need_row(place, u64::from(*row));
+                }
                 let mut copy = MutableBuffer::with_capacity(rows.len() * row_bytes as usize);
                 for row in rows {
                     copy.extend_from_slice(self.tensor_row(place, u64::from(*row))?.as_slice());

@@ -28,6 +28,7 @@ last is filled up with silence, which is left out of every mean. The file says w
   numpy:   np.load('long.npy'), with a row of long.csv for each of its rows
 
 All or nothing: a run that is stopped begins again. Files that cannot be read are in NAME.rejects.parquet.")]
+#[allow(clippy::struct_excessive_bools, reason = "switches of a command line, of which at most one is given")]
 pub struct EmbedArgs {
     /// The folder of a checkpoint, or of a run: its best checkpoint by probe, else its newest
     #[arg(long, short, value_name = "DIR")]
