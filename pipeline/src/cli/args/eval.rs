@@ -19,26 +19,26 @@ Examples:
   ajepa-pipe eval -c a=runs/a -c b=runs/b env/ --report judged.html  two checkpoints side by side
   ajepa-pipe eval --embeddings wav2vec2=w2v2/ -c out/model env/      beside embeddings made elsewhere
   ajepa-pipe eval -c out/model env/esc50 --format json | jq .models[0].averages
-  ajepa-pipe eval -c out/model env/ --probe mlp,attentive,layers     what the mean and the last layer lose
+  ajepa-pipe eval -c out/model env/ --probe mlp,attentive,layers     what mean and last layer lose
 
 A TASK is a folder of tars named as X-ARES names it (env/esc50), a folder of such folders, or a table
 of clips (.csv, .parquet, ...) with `path`, `labels` and `split` (train, valid, test) or `fold`.
 Embeddings made elsewhere are a file a task, named as the task (esc50.parquet, or esc50.npy beside
-esc50.csv), with the columns clip_id, embedding, labels, and split or fold. Several rows of a clip, one
-after another, are its frames: knn and mlp take their mean, attentive looks at each. A task about frames
-(desed, maestro) needs them, and to know how far apart they are: a column hop_s (seconds), or offset_s.
-Their labels are the events of the TASK of that name where it is given, and clips are named as there
-(TAR/KEY); else the labels of each row.
+esc50.csv), with the columns clip_id, embedding, labels, and split or fold. Several rows of a clip,
+one after another, are its frames: knn and mlp take their mean, attentive looks at each. Tasks about
+frames (desed, maestro) need them, and to know how far apart they are: a column hop_s, in seconds,
+or offset_s. Their labels are the events of the TASK of that name where it is given, and clips are
+named as there (TAR/KEY); else the labels of each row.
 
 --mode clean takes clips at their true length, neighbours by cosine, every crop, and chooses no epoch
 on what is scored. --mode xares repeats X-ARES 0.1.3, quirks and all: only its numbers may be set
 beside published ones, and none of one mode beside the other's.
 
---probe attentive pools the frames of a clip by learnt queries in place of their mean; layers mixes what
-all blocks of the encoder say of a clip in shares that are learnt (--format json has them), in place of
-the last: each brought to one length, the last behind the encoder's final norm. Behind both is the layer
-that mlp trains, trained as mlp is. Both embed the clips once more, in no mode with silence that fills
-them up, and enter no average. They ask about clips, not frames.
+--probe attentive pools the frames of a clip by learnt queries in place of their mean; layers mixes
+what all blocks of the encoder say of a clip, in shares that are learnt (--format json has them), in
+place of the last: each brought to one length, the last behind the encoder's final norm. Behind both
+is the layer that mlp trains, trained as mlp is. Both embed the clips once more, in no mode with
+silence that fills them up, and enter no average. They ask about clips, not frames.
 
 Embeddings are kept in --cache, named after the encoder's numbers, the clips (size and time of their
 files too) and what is done to them: a second run only probes, and one that was stopped goes on with
