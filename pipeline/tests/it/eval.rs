@@ -296,7 +296,8 @@ fn frames_made_elsewhere_are_scored_as_ones_own() {
     }
     let own = json(&place.done("eval -c best env --cache kept --format json --probe mlp,attentive,layers").out);
     let row = &own["models"][0]["tasks"][0];
-    assert!(row["notes"][0].as_str().expect("a note").contains("the task asks about frames"), "{row}");
+    assert!(row["notes"][0].as_str().expect("a note").contains("2 classes are there, the task has 10"), "{row}");
+    assert!(row["notes"][1].as_str().expect("a note").contains("the task asks about frames"), "{row}");
     let frames = kept_as_one(&place, &["train", "test"]);
     write_table(&place, "theirs/desed.parquet", &frames);
     let command = "--embeddings theirs --format json --probe mlp";
