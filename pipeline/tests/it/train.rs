@@ -280,7 +280,8 @@ fn shards_are_trained_on_where_they_lie() {
     std::fs::write(&part, bytes).expect("write");
     let damaged = place.run("run train.yaml --progress off --set stages.sink_train.path=damaged");
     assert_eq!(damaged.code, Some(1), "{damaged:?}");
-    for words in ["part-00000.arrow", "wanted for a clip", "`ajepa-pipe verify mel`", "run the graph that made them"] {
+    for words in ["part-00000.arrow", "wanted for clip \"0", "`ajepa-pipe verify mel`", "run the graph that made them"]
+    {
         assert!(damaged.err.contains(words), "{words}: {}", damaged.err);
     }
 }
