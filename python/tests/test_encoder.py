@@ -67,7 +67,7 @@ def test_what_does_not_fit_is_said(encoder, tmp_path):
         ajepa.Encoder.from_pretrained(encoder._args[0], device="cuda:0")
     with pytest.raises(ValueError, match="no samples"):
         encoder(np.zeros(0), 16_000)
-    with pytest.raises(ValueError, match="clip, windows"):
+    with pytest.raises(ValueError, match="clip, layers, windows"):
         encoder.embed(CLIPS, rows="rows")
     with pytest.raises(ValueError, match="no such file"):
         encoder.embed("nowhere.wav")
