@@ -1,6 +1,6 @@
 //! The Python module `ajepa._ajepa`: a thin layer over the workspace's crates, made pleasant by the Python files beside it.
 //!
-//! Numbers go to Python in place ([`memory`]), configs come as JSON and are read by the crates' own types, and whatever takes
+//! Numbers go to Python in place (`memory`), configs come as JSON and are read by the crates' own types, and whatever takes
 //! longer than a look lets go of the GIL.
 
 #![allow(clippy::needless_pass_by_value, reason = "what comes from Python comes by value")]
