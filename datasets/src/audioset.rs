@@ -114,18 +114,25 @@ fn segment<'a>(line: &'a str, fields: &mut Vec<Cow<'a, str>>) -> Result<Segment<
     Ok(Segment { id, start_s, end_s, labels })
 }
 
+/// Which segment a row is, and where it was read.
+struct Place<'a> {
+    id: &'a str,
+    start_s: f64,
+    list: u32,
+    line: u32,
+}
+
 /// The lists being read.
 struct Reading<'a> {
     tables: &'a [(&'a str, TextTable)],
     names: PlHashMap<&'a str, &'a str>,
     unknown: PlHashMap<&'a str, usize>,
-    ids: Vec<&'a str>,
     /// The first row of each identifier.
     seen: TextIndex,
     /// The rows of identifiers that have more than one: their names need the starts.
     repeated: PlHashMap<&'a str, Vec<usize>>,
-    /// Where each row was read, and what it begins with: list, line, start.
-    places: Vec<(u32, u32, f64)>,
+    /// Where each row was read.
+    places: Vec<Place<'a>>,
     rows: WantedBuilder,
 }
 
@@ -135,7 +142,6 @@ fn read_tables(tables: &[(&str, TextTable)], ontology: &Ontology) -> Result<Want
         tables,
         names: ontology.classes().iter().map(|class| (class.mid.as_str(), class.name.as_str())).collect(),
         unknown: PlHashMap::default(),
-        ids: Vec::with_capacity(n_about),
         seen: TextIndex::with_capacity(n_about),
         repeated: PlHashMap::default(),
         places: Vec::with_capacity(n_about),
@@ -189,12 +195,12 @@ impl<'a> Reading<'a> {
     /// Where the same segment was before, in words.
     fn note_id(&mut self, segment: &Segment<'a>, list: usize, line: usize) -> Result<(), String> {
         let row = self.places.len();
-        self.ids.push(segment.id);
-        if let Some(first) = self.seen.insert(row as u32, |row| self.ids[row as usize]) {
+        self.places.push(Place { id: segment.id, start_s: segment.start_s, list: list as u32, line: line as u32 });
+        if let Some(first) = self.seen.insert(row as u32, |row| self.places[row as usize].id) {
             let rows = self.repeated.entry(segment.id).or_insert_with(|| vec![first as usize]);
-            if let Some(&same) = rows.iter().find(|&&row| self.places[row].2 == segment.start_s) {
-                self.ids.pop();
-                let (list, line, _) = self.places[same];
+            if let Some(&same) = rows.iter().find(|&&row| self.places[row].start_s == segment.start_s) {
+                self.places.pop();
+                let Place { list, line, .. } = self.places[same];
                 let file = self.tables[list as usize].1.path.display();
                 return Err(format!(
                     "the segment {} from {} s is in line {line} of {file} too",
@@ -203,7 +209,6 @@ impl<'a> Reading<'a> {
             }
             rows.push(row);
         }
-        self.places.push((list as u32, line as u32, segment.start_s));
         Ok(())
     }
 
@@ -235,7 +240,7 @@ impl<'a> Reading<'a> {
             return Ok(wanted);
         }
         let ids = wanted.frame.column("key")?.str()?.clone();
-        let named = ids.iter().zip(&self.places).enumerate().map(|(row, (id, (.., start_s)))| {
+        let named = ids.iter().zip(&self.places).enumerate().map(|(row, (id, Place { start_s, .. }))| {
             let id = id.unwrap_or_default();
             if repeated.contains(&row) {
                 Cow::Owned(format!("{id}_{}", (start_s * 1000.0).round()))

@@ -29,8 +29,8 @@ pub enum XaresLabels {
 pub enum XaresSplits {
     /// A part of the tar's name, and the split it stands for; the first that is there counts.
     Named(&'static [(&'static str, &'static str)]),
-    /// `fold` and a number behind it.
-    Folds,
+    /// `fold` and a number behind it; so many folds.
+    Folds(usize),
 }
 
 /// A task of X-ARES 0.1.3.
@@ -96,7 +96,7 @@ pub const XARES_TASKS: [XaresTask; 22] = [
     ),
     task("CREMA-D", "cremad", "label", One, TRAIN_VALID_TEST),
     task("DESED", "desed", "events", Events("label"), Named(&[("-train", "train"), ("-eval", "test")])),
-    task("ESC-50", "esc50", "label", One, Folds),
+    task("ESC-50", "esc50", "label", One, Folds(5)),
     task("Fluent Speech Commands", "fluentspeechcommands", "transcription", One, TRAIN_VALID_TEST),
     task("FMA small", "freemusicarchive", "genre", One, TRAIN_VALID_TEST),
     task(
@@ -107,16 +107,16 @@ pub const XARES_TASKS: [XaresTask; 22] = [
         Named(&[("_train", "train"), ("_validation", "valid"), ("_eval", "test")]),
     ),
     task("FSD18-Kaggle", "fsdkaggle2018", "sound", One, TRAIN_VALID_TEST),
-    task("GTZAN", "gtzan_genre", "genre", One, Folds),
-    task("LibriCount", "libricount", "num_speakers", One, Folds),
+    task("GTZAN", "gtzan_genre", "genre", One, Folds(10)),
+    task("LibriCount", "libricount", "num_speakers", One, Folds(5)),
     task("LibriSpeech-100h", "librispeech", "trans", Text, LIBRISPEECH),
     task("LibriSpeech-MF", "librispeechmalefemale", "gender", One, LIBRISPEECH),
     task("MAESTRO", "maestro", "notes", Events("note"), TRAIN_VALID_TEST),
     task("NSynth", "nsynthinstument", "instrument_family_str", One, TRAIN_VALID_TEST),
-    task("RAVDESS", "ravdess", "emotion", One, Folds),
+    task("RAVDESS", "ravdess", "emotion", One, Folds(4)),
     task("Speech Commands V1", "speechcommandsv1", "labels", One, TRAIN_VALID_TEST),
-    task("UrbanSound8k", "urbansound8k", "soundevent", One, Folds),
-    task("Vocal Imitation", "vocalimitations", "imitation", One, Folds),
+    task("UrbanSound8k", "urbansound8k", "soundevent", One, Folds(10)),
+    task("Vocal Imitation", "vocalimitations", "imitation", One, Folds(3)),
     task("VocalSound", "vocalsound", "label", One, TRAIN_VALID_TEST),
     task("VoxCeleb1", "voxceleb1", "speakerid", One, TRAIN_VALID_TEST),
     task("VoxLingua33", "voxlingua33", "labels", One, Named(&[("train_subset", "train"), ("dev", "test")])),
@@ -132,7 +132,7 @@ impl XaresTask {
     pub fn split(&self, tar: &str) -> Option<String> {
         match self.splits {
             Named(known) => known.iter().find(|(part, _)| tar.contains(part)).map(|(_, split)| (*split).to_owned()),
-            Folds => {
+            Folds(_) => {
                 let behind = tar.rsplit_once("fold")?.1.trim_start_matches(['_', '-']);
                 let digits = behind.len() - behind.trim_start_matches(|c: char| c.is_ascii_digit()).len();
                 behind[..digits].parse::<u32>().ok().map(|fold| format!("fold{fold}"))

@@ -22,6 +22,7 @@ use arrow::datatypes::{
 };
 use half::f16;
 use half::slice::HalfFloatSliceExt;
+use serde::Deserialize;
 
 use crate::row::{Audio, Cell, Row};
 use crate::schema::{Column, ColumnType, Dtype, Schema, TensorType};
@@ -85,6 +86,23 @@ fn tensor_field(name: &str, tensor: &TensorType) -> Field {
         ("ARROW:extension:name".to_owned(), "arrow.fixed_shape_tensor".to_owned()),
         ("ARROW:extension:metadata".to_owned(), shape),
     ]))
+}
+
+/// What the field of a tensor column says of its shape.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct FixedShape {
+    /// Lengths, outermost first.
+    #[serde(rename = "shape")]
+    pub lengths: Vec<usize>,
+    /// A name per axis, where they are said.
+    pub dim_names: Option<Vec<String>>,
+}
+
+impl FixedShape {
+    /// Of a column of the extension type `arrow.fixed_shape_tensor`; `None` for others.
+    pub fn of(field: &Field) -> Option<Self> {
+        serde_json::from_str(field.metadata().get("ARROW:extension:metadata")?).ok()
+    }
 }
 
 /// The numbers of one tensor value, widened to `f32`; `None` when they are not half or single floats.

@@ -1,5 +1,6 @@
 //! Arrow columns as Python has them: numbers as arrays in place, everything else as lists.
 
+use ajepa_pipe::columns::FixedShape;
 use arrow::array::{Array, ArrayRef, AsArray, Float64Array, RecordBatch};
 use arrow::buffer::Buffer;
 use arrow::compute::cast;
@@ -128,9 +129,7 @@ fn table<'py>(py: Python<'py>, array: &ArrayRef) -> PyResult<Option<Bound<'py, P
 
 /// Lengths of one row of a tensor column; a column that does not say them is a vector.
 fn tensor_shape(field: &Field, n: usize) -> Vec<usize> {
-    let said = field.metadata().get("ARROW:extension:metadata");
-    let said = said.and_then(|json| serde_json::from_str::<serde_json::Value>(json).ok());
-    let shape = said.and_then(|json| serde_json::from_value::<Vec<usize>>(json.get("shape")?.clone()).ok());
+    let shape = FixedShape::of(field).map(|shape| shape.lengths);
     shape.filter(|shape| shape.iter().product::<usize>() == n).unwrap_or_else(|| vec![n])
 }
 

@@ -15,15 +15,13 @@ use ajepa_pipe::embed::{EmbedGraph, Pooling, Rows, digest, embed_graph, mean};
 use ajepa_pipe::job::{self, JobError, JobOptions};
 use ajepa_pipe::plan::{Graph, Node};
 use ajepa_pipe::stages::builtin;
+use ajepa_pipe::stages::encoder::{clips_together, even_parts};
 use arrow::compute::concat_batches;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::{convert, errors, memory, samples};
-
-/// Tokens that are encoded together, as the stage `encoder` does on a CPU.
-const TOKENS_TOGETHER: usize = 1024;
 
 /// A stage of the front end; the rate of what it is given is known.
 enum Step {
@@ -212,13 +210,10 @@ impl Encoder {
     fn tokens(&self, cut: &Cut) -> PyResult<Vec<f32>> {
         let n_windows = cut.n_valid.len();
         let each = cut.pictures.len() / n_windows;
-        let together = (TOKENS_TOGETHER / self.frozen.patchify().n_tokens().max(1)).max(1);
-        let n_parts = n_windows.div_ceil(together);
         let mut tokens = Vec::new();
-        for part in 0..n_parts {
-            // As even as can be: what is left over would be encoded by itself.
-            let range = part * n_windows / n_parts * each..(part + 1) * n_windows / n_parts * each;
-            let made = self.frozen.embed(Pictures::F32(&cut.pictures[range])).map_err(errors::failed)?;
+        for part in even_parts(n_windows, clips_together(&self.frozen)) {
+            let pictures = Pictures::F32(&cut.pictures[part.start * each..part.end * each]);
+            let made = self.frozen.embed(pictures).map_err(errors::failed)?;
             tokens.extend_from_slice(&made);
         }
         Ok(tokens)

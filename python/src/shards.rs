@@ -122,16 +122,8 @@ impl Shards {
     }
 
     fn find(&self, row: u64) -> Result<(Place, usize), ShardError> {
-        if row >= self.set.n_rows() {
-            return Err(ShardError::OutOfRange { what: "row", index: row, len: self.set.n_rows() });
-        }
-        let first = |part: usize| self.set.first_row(part);
-        let (mut part, mut end) = (0, self.set.n_parts());
-        while end - part > 1 {
-            let middle = part.midpoint(end);
-            if first(middle) <= row { part = middle } else { end = middle }
-        }
-        let (in_part, each) = (row - first(part), self.set.parts()[part].batch_rows);
+        let (part, in_part) = self.set.locate(row)?;
+        let each = self.set.parts()[part].batch_rows;
         Ok(((part, (in_part / each) as usize), (in_part % each) as usize))
     }
 

@@ -90,7 +90,7 @@ impl<'a> Index<'a> {
         let mut index = Self { keys, first: TextIndex::with_capacity(keys.len()), all: PlHashMap::default() };
         for (row, key) in keys.iter().enumerate() {
             let Some(key) = key else { continue };
-            if let Some(first) = index.first.insert(row as IdxSize, |row| keys.get(row as usize).unwrap_or_default()) {
+            if let Some(first) = index.first.insert(row as IdxSize, key_of(keys)) {
                 index.all.entry(key).or_insert_with(|| vec![first as usize]).push(row);
             }
         }
@@ -98,12 +98,16 @@ impl<'a> Index<'a> {
     }
 
     fn get(&self, key: &str) -> Option<RowsOf<'_>> {
-        let first = self.first.get(key, |row| self.keys.get(row as usize).unwrap_or_default())?;
+        let first = self.first.get(key, key_of(self.keys))?;
         if self.all.is_empty() {
             return Some(RowsOf::One([first as usize]));
         }
         Some(self.all.get(key).map_or(RowsOf::One([first as usize]), |rows| RowsOf::Many(rows)))
     }
+}
+
+fn key_of<'a>(keys: &'a StringChunked) -> impl Fn(IdxSize) -> &'a str {
+    |row| keys.get(row as usize).unwrap_or_default()
 }
 
 enum RowsOf<'a> {

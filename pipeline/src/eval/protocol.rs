@@ -94,21 +94,6 @@ const fn needs(what: &'static str, weight: u32) -> Protocol {
 const DESED: Kind = Kind::Frames { segment_s: 1.0, average: Average::Macro, labelled_s: Some(10.0) };
 const MAESTRO: Kind = Kind::Frames { segment_s: 0.1, average: Average::Micro, labelled_s: None };
 
-/// Folds of the tasks that have some, by their folders.
-const FOLDS: [(&str, usize); 6] = [
-    ("esc50", 5),
-    ("gtzan_genre", 10),
-    ("libricount", 5),
-    ("ravdess", 4),
-    ("urbansound8k", 10),
-    ("vocalimitations", 3),
-];
-
-/// Folds that the task of this folder has; `None` where it has none.
-pub fn folds_of(dir: &str) -> Option<usize> {
-    FOLDS.iter().find(|(known, _)| *known == dir).map(|(_, folds)| *folds)
-}
-
 /// By the tasks' folders; see shared/XARES.md.
 const XARES: [(&str, Protocol); 22] = [
     ("asvspoof2015", Protocol { epochs: 5, batch_len: 64, ..clips(2, 2000) }),

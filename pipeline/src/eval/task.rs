@@ -3,12 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ajepa_datasets::{XARES_TASKS, XaresTask};
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, ListBuilder, RecordBatch, StringArray, StringBuilder};
+use ajepa_datasets::{XARES_TASKS, XaresSplits, XaresTask};
+use arrow::array::{
+    Array, ArrayBuilder, ArrayRef, AsArray, BooleanArray, ListBuilder, RecordBatch, StringArray, StringBuilder,
+};
 use arrow::compute::{cast, filter_record_batch};
 use arrow::datatypes::DataType;
 
-use super::protocol::{Protocol, folds_of};
+use super::protocol::Protocol;
 use super::sides::Events;
 use crate::corpus::{Stamps, TarSamples, audio_extensions, expand, read_table};
 use crate::stage::BuildError;
@@ -153,13 +155,15 @@ impl Task {
         if let Some(first) = faults.first() {
             notes.push(format!("{} samples of its tars cannot be used, such as {first}", faults.len()));
         }
-        if let Some(folds) = folds_of(task.dir).filter(|folds| *folds != parts.len()) {
+        if let XaresSplits::Folds(folds) = task.splits
+            && folds != parts.len()
+        {
             let there = parts.len();
             notes.push(format!(
                 "{there} folds are there, the task has {folds}: not to be set beside other scores of it"
             ));
         }
-        if let Some((name, clips)) = parts.iter().find(|(_, clips)| clips.count == 0) {
+        if let Some((name, clips)) = parts.iter().find(|(_, clips)| clips.clip_id.is_empty()) {
             let problem = format!("{}: no clip of {name} can be used", folder.display());
             let help = match clips.faults.first() {
                 Some(fault) => format!("fetch its tars again: {fault}"),
@@ -244,7 +248,6 @@ struct Clips {
     member: StringBuilder,
     labels: ListBuilder<StringBuilder>,
     events: Events,
-    count: usize,
     unlabelled: usize,
     /// What is wrong with samples that cannot be used.
     faults: Vec<String>,
@@ -272,7 +275,6 @@ impl Clips {
             if let Some(events) = json.and_then(|json| task.events_of(json)) {
                 self.events.insert(clip_id.clone(), events);
             }
-            self.count += 1;
             self.clip_id.append_value(clip_id);
             self.path.append_value(&whole);
             self.member.append_value(audio);

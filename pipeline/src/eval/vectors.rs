@@ -93,6 +93,7 @@ impl Vectors {
         }
     }
 }
+
 /// A split with its vectors.
 #[derive(Debug, Clone)]
 pub struct Encoded {
@@ -103,6 +104,7 @@ pub struct Encoded {
     /// Its vectors.
     pub vectors: Vectors,
 }
+
 /// The embeddings in a file: Parquet, or .npy with a table beside it. Of the layers of an encoder, a row each.
 ///
 /// # Errors

@@ -219,11 +219,20 @@ impl ShardSet {
     /// # Errors
     /// [`ShardError::OutOfRange`], or as [`Part::batch`].
     pub fn row(&self, row: u64) -> Result<RowRef, ShardError> {
+        let (part, row) = self.locate(row)?;
+        self.part(part)?.row(row)
+    }
+
+    /// The part that row `row` of the set is in, and its place there.
+    ///
+    /// # Errors
+    /// [`ShardError::OutOfRange`].
+    pub fn locate(&self, row: u64) -> Result<(usize, u64), ShardError> {
         if row >= self.n_rows() {
             return Err(ShardError::OutOfRange { what: "row", index: row, len: self.n_rows() });
         }
         let part = self.starts.partition_point(|start| *start <= row) - 1;
-        self.part(part)?.row(row - self.starts[part])
+        Ok((part, row - self.starts[part]))
     }
 }
 
@@ -267,10 +276,9 @@ impl Part {
     fn read_footer(&self) -> Result<Footer, ShardError> {
         let info = self.info();
         let light = self.light_checksum(info.n_batches() as usize);
-        let (start, bytes) = self.footer_bytes(light).map_err(|error| {
-            let last_page = info.bytes.saturating_sub(self.manifest.page_bytes) / 64 * 64;
-            light.and_then(|_| self.bytes(last_page, info.bytes).err()).unwrap_or(error)
-        })?;
+        let last_page = info.bytes.saturating_sub(self.manifest.page_bytes) / 64 * 64;
+        let read = self.footer_bytes(light);
+        let (start, bytes) = read.map_err(|error| self.located(light, last_page, info.bytes, error))?;
         let footer = read_footer(&info.file, &bytes[..bytes.len() - TRAILER_BYTES as usize], start)?;
         check_same(&info.file, &self.manifest.columns, &ColumnInfo::all(&footer.schema), "the manifest")?;
         if footer.blocks.len() as u64 != info.n_batches() {
@@ -284,11 +292,10 @@ impl Part {
     /// Where the footer begins, and a copy of all bytes from there on: what is checked must be what is followed.
     fn footer_bytes(&self, light: Option<u64>) -> Result<(u64, Vec<u8>), ShardError> {
         let info = self.info();
-        let fetch = |start, end| if light.is_some() { self.file.bytes(start, end) } else { self.bytes(start, end) };
-        let tail = fetch(info.bytes.saturating_sub(64) / 64 * 64, info.bytes)?.to_vec();
+        let tail = self.bytes_by(light, info.bytes.saturating_sub(64) / 64 * 64, info.bytes)?.to_vec();
         let start = footer_start(&info.file, &tail, info.bytes)?;
         let aligned = start / 64 * 64;
-        let bytes = fetch(aligned, info.bytes)?[(start - aligned) as usize..].to_vec();
+        let bytes = self.bytes_by(light, aligned, info.bytes)?[(start - aligned) as usize..].to_vec();
         match light {
             Some(expected) if expected != Checksums::of(&bytes) => Err(ShardError::format(
                 &info.file,
@@ -399,6 +406,17 @@ impl Part {
         let len = self.footer.blocks.len() as u64;
         let out_of_range = ShardError::OutOfRange { what: "batch", index: batch as u64, len };
         self.footer.blocks.get(batch).copied().ok_or(out_of_range)
+    }
+
+    /// The bytes `start..end`: of pages that are verified, unless a checksum `light` is to be compared with what is read.
+    pub(super) fn bytes_by(&self, light: Option<u64>, start: u64, end: u64) -> Result<Buffer, ShardError> {
+        if light.is_some() { self.file.bytes(start, end) } else { self.bytes(start, end) }
+    }
+
+    /// `error`, or what is wrong with the pages of `start..end`, which tells where: of what a checksum `light` has not been compared
+    /// with, nothing that is said counts but that it is damaged.
+    pub(super) fn located(&self, light: Option<u64>, start: u64, end: u64, error: ShardError) -> ShardError {
+        light.and_then(|_| self.bytes(start, end).err()).unwrap_or(error)
     }
 
     /// The bytes `start..end`, of pages that are verified.

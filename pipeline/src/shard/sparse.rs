@@ -42,11 +42,8 @@ impl Part {
         self.check()?;
         let n_rows = self.info().rows_of_batch(batch as u64);
         let light = self.light_checksum(batch);
-        let read = self.read_sparse(block, n_rows, wanted, light).map_err(|error| {
-            // Of what the checksum has not yet been compared, nothing that is said counts but that it is damaged, and where.
-            let damaged = light.and_then(|_| self.bytes(block.start, block.end()).err());
-            damaged.unwrap_or(error)
-        });
+        let read = self.read_sparse(block, n_rows, wanted, light);
+        let read = read.map_err(|error| self.located(light, block.start, block.end(), error));
         let sparse = read.map_err(|error| self.check().err().unwrap_or(error))?;
         // What was verified and copied counts only if the file was the same before and after.
         self.check()?;
@@ -62,7 +59,7 @@ impl Part {
     ) -> Result<Sparse, ShardError> {
         let part = &self.info().file;
         let bad = |problem: String| ShardError::format(part, problem);
-        let fetch = |start, end| if light.is_some() { self.file().bytes(start, end) } else { self.bytes(start, end) };
+        let fetch = |start, end| self.bytes_by(light, start, end);
         let body = block.start + block.message_bytes;
         let message = decode::checked_message(&fetch(block.start, body)?).map_err(bad)?;
         let batch = decode::parse(&message).map_err(bad)?;

@@ -222,7 +222,7 @@ impl StageConfig for EncoderStageConfig {
         let [n_frames, _] = picture.time_axis().time_mel(picture.shape());
         Ok(Stage::Fold(Box::new(EncoderFold {
             pooling: Pooling::new(encoder.patchify(), encoder.width()),
-            together: (tokens_together(&encoder) / encoder.patchify().n_tokens().max(1)).max(1),
+            together: clips_together(&encoder),
             encoder,
             window_s: frame_s(&picture.tensor.front_end).map(|frame_s| frame_s * n_frames as f64),
             column: picture.column,
@@ -315,8 +315,16 @@ impl EncoderFold {
     }
 }
 
-fn tokens_together(encoder: &FrozenEncoder) -> usize {
-    if encoder.is_on_cpu() { TOKENS_TOGETHER } else { TOKENS_TOGETHER_THERE }
+/// Pictures that are encoded together, at most.
+pub fn clips_together(encoder: &FrozenEncoder) -> usize {
+    let n_tokens = if encoder.is_on_cpu() { TOKENS_TOGETHER } else { TOKENS_TOGETHER_THERE };
+    (n_tokens / encoder.patchify().n_tokens().max(1)).max(1)
+}
+
+/// `0..n` in ranges of up to `most`, as even as can be: what is left over would be encoded by itself.
+pub fn even_parts(n: usize, most: usize) -> impl Iterator<Item = Range<usize>> {
+    let n_parts = n.div_ceil(most).max(1);
+    (0..n_parts).map(move |part| part * n / n_parts..(part + 1) * n / n_parts)
 }
 
 /// A picture, unless a number of it is not finite: in company it would spoil the others' encoding as well as its own.
@@ -332,10 +340,8 @@ impl Fold for EncoderFold {
     fn push(&mut self, rows: RecordBatch, cx: &mut FoldCx<'_>) -> Result<(), StageError> {
         let rows = Arc::new(rows);
         let n_rows = rows.num_rows();
-        // As even as can be: what is left over would be encoded by itself.
-        let n_parts = n_rows.div_ceil(self.together).max(1);
-        for part in 0..n_parts {
-            self.encode(&rows, part * n_rows / n_parts..(part + 1) * n_rows / n_parts, cx)?;
+        for range in even_parts(n_rows, self.together) {
+            self.encode(&rows, range, cx)?;
             if self.builder.bytes() >= EMIT_BYTES {
                 cx.emit(self.builder.finish(&rows)?)?;
             }

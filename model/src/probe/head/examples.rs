@@ -4,7 +4,7 @@ use nalgebra::DMatrix;
 
 use super::super::{Features, Labelled, Labels, ProbeError};
 use super::truth::Truth;
-use super::{Sets, normalise};
+use super::{Sets, normalise, same};
 
 /// What a head learns from, or is asked about.
 #[derive(Debug, Clone, Copy)]
@@ -44,9 +44,6 @@ impl<'a> Frames<'a> {
         labels: &'a Labels,
         label_starts: &'a [usize],
     ) -> Result<Self, ProbeError> {
-        let same = |what: &'static str, expected: usize, got: usize| {
-            if expected == got { Ok(()) } else { Err(ProbeError::Shape { what, expected, got }) }
-        };
         same("clips with labels", starts.len(), label_starts.len())?;
         same("frames", features.n_rows(), starts.last().copied().unwrap_or(0))?;
         same("labels of frames", labels.n_rows(), label_starts.last().copied().unwrap_or(0))?;

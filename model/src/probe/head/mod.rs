@@ -157,10 +157,7 @@ impl Head {
 
     /// Checks that it can be shown these.
     fn fits(&self, examples: &Examples<'_>) -> Result<(), ProbeError> {
-        let (expected, got) = (self.width(), examples.width());
-        if expected != got {
-            return Err(ProbeError::Shape { what: "width of the features", expected, got });
-        }
+        same("width of the features", self.width(), examples.width())?;
         match (examples, &self.pool) {
             (Examples::Sets(sets), Some(pool)) => pool.check(sets),
             (Examples::Clips(_) | Examples::Frames(_), None) => Ok(()),
@@ -256,6 +253,10 @@ fn normalise(row: &mut [f32]) -> f32 {
         *x = ((f64::from(*x) - mean) * scale) as f32;
     }
     scale as f32
+}
+
+fn same(what: &'static str, expected: usize, got: usize) -> Result<(), ProbeError> {
+    if expected == got { Ok(()) } else { Err(ProbeError::Shape { what, expected, got }) }
 }
 
 fn softmax(logits: &mut [f32]) {

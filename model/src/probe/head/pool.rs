@@ -3,7 +3,7 @@
 use nalgebra::{DMatrix, DMatrixView};
 
 use super::super::{Features, Labels, ProbeError};
-use super::{normalise, softmax};
+use super::{normalise, same, softmax};
 
 /// How much farther a layer's share moves than the number that is learnt for it: a step of Adam is about a learning rate, and the some
 /// hundred steps of a probe could not tell one layer from twelve without it.
@@ -28,9 +28,6 @@ impl<'a> Sets<'a> {
     /// # Errors
     /// [`ProbeError::Shape`], [`ProbeError::Empty`].
     pub fn new(features: Features<'a>, starts: &'a [usize], labels: &'a Labels) -> Result<Self, ProbeError> {
-        let same = |what: &'static str, expected: usize, got: usize| {
-            if expected == got { Ok(()) } else { Err(ProbeError::Shape { what, expected, got }) }
-        };
         same("vectors of clips", features.n_rows(), starts.last().copied().unwrap_or(0))?;
         same("labels", starts.len().saturating_sub(1), labels.n_rows())?;
         if starts.windows(2).any(|pair| pair[0] >= pair[1]) {
@@ -127,9 +124,6 @@ impl Pool {
 
     /// Checks that it fits the clips.
     pub(super) fn check(&self, sets: &Sets<'_>) -> Result<(), ProbeError> {
-        let same = |what: &'static str, expected: usize, got: usize| {
-            if expected == got { Ok(()) } else { Err(ProbeError::Shape { what, expected, got }) }
-        };
         match self.kind {
             Kind::Attention { width, .. } => same("width of the features", width, sets.features.width()),
             Kind::Layers => {

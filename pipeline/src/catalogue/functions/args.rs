@@ -8,6 +8,8 @@ use datafusion::common::{DataFusionError, Result, exec_err, plan_err};
 use datafusion::logical_expr::ColumnarValue;
 use half::slice::HalfFloatSliceExt;
 
+use crate::columns::FixedShape;
+
 /// Lists of numbers, a row each; a scalar is one row that stands for all.
 pub struct Lists {
     numbers: Numbers,
@@ -146,12 +148,9 @@ pub fn text_type(function: &str, kind: &DataType) -> Result<DataType> {
 
 /// Frames and bins of a picture, by the extension type of its column.
 pub fn picture_shape(field: &Field) -> Option<Picture> {
-    let about = field.metadata().get("ARROW:extension:metadata")?;
-    let about: serde_json::Value = serde_json::from_str(about).ok()?;
-    let lengths: Vec<usize> = serde_json::from_value(about.get("shape")?.clone()).ok()?;
-    let axes: Vec<String> = serde_json::from_value(about.get("dim_names")?.clone()).ok()?;
-    let [outer, inner] = lengths[..] else { return None };
-    match axes.iter().position(|axis| axis == "frames")? {
+    let shape = FixedShape::of(field)?;
+    let [outer, inner] = shape.lengths[..] else { return None };
+    match shape.dim_names?.iter().position(|axis| axis == "frames")? {
         0 => Some(Picture { n_frames: outer, n_bins: inner, bins_first: false }),
         _ => Some(Picture { n_frames: inner, n_bins: outer, bins_first: true }),
     }

@@ -13,6 +13,7 @@ use crate::cli::answer::{self, AnswerError};
 use crate::cli::args::{AnswerFormat, QueryArgs};
 use crate::cli::exit::{Exit, StopWatch};
 use crate::cli::format::{counted, duration};
+use crate::columns::FixedShape;
 
 /// What the first signal is answered with.
 const STOPPING: &str = "stopping: no file is written (once more to stop at once)";
@@ -182,10 +183,9 @@ fn type_words(field: &Field) -> String {
 
 fn picture_words(field: &Field) -> Option<String> {
     let DataType::FixedSizeList(item, _) = field.data_type() else { return None };
-    let about: serde_json::Value = serde_json::from_str(field.metadata().get("ARROW:extension:metadata")?).ok()?;
-    let lengths: Vec<u64> = serde_json::from_value(about.get("shape")?.clone()).ok()?;
-    let names: Vec<String> = about.get("dim_names").and_then(|names| serde_json::from_value(names.clone()).ok())?;
-    let axes: Vec<String> = lengths.iter().zip(&names).map(|(length, name)| format!("{length} {name}")).collect();
+    let shape = FixedShape::of(field)?;
+    let axes: Vec<String> =
+        shape.lengths.iter().zip(&shape.dim_names?).map(|(length, name)| format!("{length} {name}")).collect();
     Some(format!("{}[{}]", kind_words(item.data_type()), axes.join(" x ")))
 }
 
