@@ -26,7 +26,7 @@ pub(super) const TRAILER_BYTES: u64 = 10;
 const HEAD_BYTES: u64 = 8;
 
 /// Continuation marker and length in front of a message.
-const PREFIX_BYTES: usize = 8;
+pub(super) const PREFIX_BYTES: usize = 8;
 
 /// Deepest nesting of a column's type.
 const MAX_DEPTH: usize = 6;
@@ -214,11 +214,11 @@ fn message_of(block: &BlockPlace, bytes: &Buffer) -> Result<Vec<u8>, String> {
     checked_message(&bytes[..block.message_bytes as usize])
 }
 
-/// The message of a block whose first bytes these are, by the length it gives; `None` when there are fewer.
-pub(super) fn split_message(block: &[u8]) -> Option<(&[u8], &[u8])> {
-    let prefix = block.first_chunk::<PREFIX_BYTES>()?;
-    let len = u32::from_le_bytes([prefix[4], prefix[5], prefix[6], prefix[7]]) as usize;
-    block.split_at_checked(PREFIX_BYTES.checked_add(len)?)
+/// Bytes of a message with its prefix, of which these are the first; `None` while the prefix is not whole.
+pub(super) fn message_bytes(start: &[u8]) -> Option<usize> {
+    let prefix = start.first_chunk::<PREFIX_BYTES>()?;
+    let len = u32::from_le_bytes([prefix[4], prefix[5], prefix[6], prefix[7]]);
+    Some(PREFIX_BYTES + len as usize)
 }
 
 pub(super) fn checked_message(bytes: &[u8]) -> Result<Vec<u8>, String> {

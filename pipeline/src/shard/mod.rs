@@ -6,6 +6,7 @@ mod error;
 mod foreign;
 mod generation;
 mod layout;
+mod light;
 mod manifest;
 mod map;
 mod part_writer;

@@ -1,10 +1,9 @@
 //! One part on its way: rows in, record batches of one size out, checksums and moments on the side.
 
-use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
 
-use ajepa_store::{Checksums, Fs, PAGE_BYTES, PageWriter, PendingFile};
+use ajepa_store::{Fs, PAGE_BYTES, PageWriter, PendingFile};
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StructArray};
 use arrow::compute::{cast, concat_batches};
 use arrow::datatypes::{DataType, Field, Schema as ArrowSchema, SchemaRef};
@@ -14,8 +13,8 @@ use arrow::ipc::{CompressionType, MetadataVersion};
 
 use super::decode::{MAX_BATCH_BYTES, footer_start, is_numbers, storable};
 use super::error::ShardError;
+use super::light::LightWriter;
 use super::manifest::{ColumnInfo, Compression, PartInfo};
-use super::sparse::light_checksum;
 use super::stats::{Moments, MomentsBuilder};
 use crate::columns::arrow_field;
 use crate::schema::{Column, ColumnType, Schema};
@@ -53,8 +52,7 @@ pub struct PartWriter {
     pending: Vec<RecordBatch>,
     n_pending: usize,
     rows: u64,
-    file: Option<FileWriter<Kept<PageWriter<PendingFile>>>>,
-    light: Checksums,
+    file: Option<FileWriter<LightWriter<PageWriter<PendingFile>>>>,
 }
 
 /// What a finished unit is made of.
@@ -75,18 +73,8 @@ impl PartWriter {
             _ => None,
         };
         let moments = stored.columns.iter().filter_map(picture).collect();
-        Self {
-            batch_rows: batch_rows(&stored),
-            name,
-            stored,
-            moments,
-            order: None,
-            pending: Vec::new(),
-            n_pending: 0,
-            rows: 0,
-            file: None,
-            light: Checksums::default(),
-        }
+        let batch_rows = batch_rows(&stored);
+        Self { name, stored, batch_rows, moments, order: None, pending: Vec::new(), n_pending: 0, rows: 0, file: None }
     }
 
     /// Takes rows; writes the record batches that are full.
@@ -108,7 +96,8 @@ impl PartWriter {
             let out = PageWriter::new(PendingFile::create(fs, root.join(&self.name))?, PAGE_BYTES);
             let options = write_options(compression).map_err(|e| self.failed(e))?;
             let has_tensors = rest.schema_ref().fields().iter().any(|field| is_numbers(field));
-            let out = Kept { inner: out, keeps: has_tensors && compression == Compression::None, bytes: Vec::new() };
+            let is_plain = compression == Compression::None;
+            let out = LightWriter::new(out, (has_tensors && is_plain).then(|| rest.schema()));
             let file = FileWriter::try_new_with_options(out, rest.schema_ref(), options);
             self.file = Some(file.map_err(|e| self.failed(e))?);
         }
@@ -133,19 +122,16 @@ impl PartWriter {
         let Some(mut file) = self.file.take() else {
             return Ok(FinishedPart { part: None, columns: Vec::new(), moments });
         };
-        file.get_mut().bytes.clear();
+        file.get_mut().begin_end();
         file.finish().map_err(|e| self.failed(e))?;
-        let end = &file.get_ref().bytes;
-        if !end.is_empty() {
-            let start = footer_start(&self.name, end, end.len() as u64)?;
-            self.light.0.push(Checksums::of(&end[start as usize..]));
-        }
         let columns = ColumnInfo::all(file.schema());
-        let (pending, bytes, pages) = file.into_inner().map_err(|e| self.failed(e))?.inner.finish();
+        let out = file.into_inner().map_err(|e| self.failed(e))?;
+        let (out, light) = out.finish(|end| footer_start(&self.name, end, end.len() as u64))?;
+        let (pending, bytes, pages) = out.finish();
         pending.commit()?;
         let batch_rows = self.rows.min(self.batch_rows as u64);
-        let (rows, light) = (self.rows, self.light);
-        let part = PartInfo { file: self.name, unit: unit as u64, key, bytes, rows, batch_rows, pages, light };
+        let (unit, rows) = (unit as u64, self.rows);
+        let part = PartInfo { file: self.name, unit, key, bytes, rows, batch_rows, pages, light };
         Ok(FinishedPart { part: Some(part), columns, moments })
     }
 
@@ -162,14 +148,9 @@ impl PartWriter {
                 let what = format!("{} rows take {bytes} bytes: store pictures or short windows", rows.num_rows());
                 return Err(ArrowError::InvalidArgumentError(what));
             }
-            file.get_mut().bytes.clear();
+            file.get_mut().begin_batch(rows.num_rows() as u64);
             file.write(&rows)?;
-            let block = &file.get_ref().bytes;
-            if !block.is_empty() {
-                self.light
-                    .0
-                    .push(light_checksum(&schema, block, rows.num_rows() as u64).map_err(ArrowError::IpcError)?);
-            }
+            file.get_mut().end_batch();
             Ok(rows.num_rows() as u64)
         });
         self.rows += written.map_err(|e| self.failed(e))?;
@@ -207,27 +188,6 @@ impl PartWriter {
             ArrowError::IoError(_, source) => ShardError::Io { what: format!("cannot write {}", self.name), source },
             other => ShardError::format(&self.name, other.to_string()),
         }
-    }
-}
-
-/// Passes bytes on, and keeps those of the record batch that is being written: their checksum is taken of what the file gets.
-struct Kept<W> {
-    inner: W,
-    keeps: bool,
-    bytes: Vec<u8>,
-}
-
-impl<W: Write> Write for Kept<W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let n = self.inner.write(bytes)?;
-        if self.keeps {
-            self.bytes.extend_from_slice(&bytes[..n]);
-        }
-        Ok(n)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.inner.flush()
     }
 }
 

@@ -5,14 +5,14 @@
 
 use std::sync::Arc;
 
-use ajepa_store::Checksums;
 use arrow::array::{ArrayData, ArrayRef, FixedSizeListArray, make_array};
 use arrow::buffer::{Buffer, MutableBuffer};
-use arrow::datatypes::{DataType, Field, SchemaRef};
+use arrow::datatypes::{DataType, Field};
 use arrow::ipc::FieldNode;
 
 use super::decode::{self, BlockPlace, Body, is_numbers};
 use super::error::ShardError;
+use super::light;
 use super::reader::Part;
 use super::rows::{TensorRows, row_bytes};
 
@@ -41,9 +41,9 @@ impl Part {
         let block = self.place(batch)?;
         self.check()?;
         let n_rows = self.info().rows_of_batch(batch as u64);
-        let light = self.light_checksum(batch);
-        let read = self.read_sparse(block, n_rows, wanted, light);
-        let read = read.map_err(|error| self.located(light, block.start, block.end(), error));
+        let expected = self.light_checksum(batch);
+        let read = self.read_sparse(block, n_rows, wanted, expected);
+        let read = read.map_err(|error| self.located(expected, block.start, block.end(), error));
         let sparse = read.map_err(|error| self.check().err().unwrap_or(error))?;
         // What was verified and copied counts only if the file was the same before and after.
         self.check()?;
@@ -55,11 +55,11 @@ impl Part {
         block: BlockPlace,
         n_rows: u64,
         wanted: &[usize],
-        light: Option<u64>,
+        expected: Option<u64>,
     ) -> Result<Sparse, ShardError> {
         let part = &self.info().file;
         let bad = |problem: String| ShardError::format(part, problem);
-        let fetch = |start, end| self.bytes_by(light, start, end);
+        let fetch = |start, end| self.bytes_by(expected, start, end);
         let body = block.start + block.message_bytes;
         let message = decode::checked_message(&fetch(block.start, body)?).map_err(bad)?;
         let batch = decode::parse(&message).map_err(bad)?;
@@ -70,12 +70,12 @@ impl Part {
         let places = decode::check_batch(&schema, &batch, &Body::Plain(block.body_bytes), n_rows).map_err(bad)?;
         let mut buffers = Vec::with_capacity(places.len());
         for (i, (field, places)) in schema.fields().iter().zip(&places).enumerate() {
-            let is_read = !is_numbers(field) && (light.is_some() || wanted.contains(&i));
+            let is_read = !is_numbers(field) && (expected.is_some() || wanted.contains(&i));
             let copies = places.iter().filter(|_| is_read).map(|(start, end)| copy(&fetch, body + start, body + end));
             buffers.push(copies.collect::<Result<Vec<Buffer>, ShardError>>()?);
         }
-        if let Some(expected) = light
-            && expected != Checksums::of_pieces(pieces(&message, buffers.iter().flatten().map(Buffer::as_slice)))
+        if let Some(expected) = expected
+            && expected != light::checksum(&message, buffers.iter().flatten().map(Buffer::as_slice))
         {
             return Err(bad("its columns are not those that the manifest has a checksum of".to_owned()));
         }
@@ -139,21 +139,6 @@ impl Part {
             Ok(Arc::new(list.map_err(|error| bad(error.to_string()))?) as ArrayRef)
         })
     }
-}
-
-/// The checksum of a record batch without the numbers of its tensors; `block` is the batch as it lies in the file.
-pub(super) fn light_checksum(schema: &SchemaRef, block: &[u8], n_rows: u64) -> Result<u64, String> {
-    let (message, body) = decode::split_message(block).ok_or("a record batch that is cut short")?;
-    let batch = decode::parse(message)?;
-    let places = decode::check_batch(schema, &batch, &Body::Plain(body.len() as u64), n_rows)?;
-    let light = schema.fields().iter().zip(&places).filter(|(field, _)| !is_numbers(field));
-    let buffers = light.flat_map(|(_, places)| places.iter().map(|(start, end)| &body[*start as usize..*end as usize]));
-    Ok(Checksums::of_pieces(pieces(message, buffers)))
-}
-
-/// What the checksum is of: the message, and the buffers of the columns that are no tensors, in the order of the schema.
-fn pieces<'a>(message: &'a [u8], buffers: impl Iterator<Item = &'a [u8]>) -> impl Iterator<Item = &'a [u8]> {
-    std::iter::once(message).chain(buffers)
 }
 
 /// Bytes in memory of their own.
