@@ -1,4 +1,4 @@
-//! Reads AudioSet's lists from a folder, joins them with a list of files, and says how long each step took.
+//! Reads AudioSet's lists from a folder, joins them with a list of files, and says how long each step took and what memory reading took.
 //!
 //! `read_corpus LISTS FILES.txt` prints one line of JSON; `bench/manifest.py` runs it beside pandas.
 
@@ -15,6 +15,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let start = Instant::now();
     let audioset = AudioSet::open(&lists)?;
     let read_s = start.elapsed().as_secs_f64();
+    let read_peak_mib = peak_mib().unwrap_or(f64::NAN);
 
     let start = Instant::now();
     let text = std::fs::read_to_string(&files)?;
@@ -30,8 +31,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let weight = weights.f64()?.iter().flatten().sum::<f64>();
     let rows = audioset.wanted.frame().height();
     println!(
-        "{{\"rows\": {rows}, \"found\": {found}, \"weight\": {weight:.6}, \"read_s\": {read_s:.3}, \"join_s\": {join_s:.3}, \
-         \"weights_s\": {weights_s:.3}}}"
+        "{{\"rows\": {rows}, \"found\": {found}, \"weight\": {weight:.6}, \"read_s\": {read_s:.3}, \
+         \"read_peak_mib\": {read_peak_mib:.0}, \"join_s\": {join_s:.3}, \"weights_s\": {weights_s:.3}}}"
     );
     Ok(())
+}
+
+/// The most memory the process has had so far, where the kernel tells.
+fn peak_mib() -> Option<f64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let kib = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?.trim().strip_suffix(" kB")?;
+    kib.parse::<f64>().ok().map(|kib| kib / 1024.0)
 }

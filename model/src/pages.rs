@@ -1,7 +1,7 @@
 //! How the allocator treats memory between steps.
 
 /// Keeps freed memory in the process: a step frees what the next one asks for, and fresh pages cost a fault each. Called once by a
-/// program that trains; a library that is a guest in another program does not.
+/// program that trains, or asks; a library that is a guest in another program does not.
 pub fn keep_pages() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     #[allow(unsafe_code)]

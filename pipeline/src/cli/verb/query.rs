@@ -21,6 +21,9 @@ const STOPPING: &str = "stopping: no file is written (once more to stop at once)
 /// Answers, or says what can be asked.
 pub fn query(args: &QueryArgs) -> Exit {
     let started = Instant::now();
+    // Columns of embeddings are decoded into buffers of megabytes, one after another: a third of the time went into their pages.
+    #[cfg(feature = "train")]
+    ajepa_model::keep_pages();
     let watch = match StopWatch::start_saying(STOPPING) {
         Ok(watch) => watch,
         Err(error) => return fail(error),
