@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds ajepa-pipe with GPUs: gpu/dist/ajepa-pipe, stripped, and the same packed as ajepa-pipe.xz. Needs no CUDA and no GPU; takes
-# twenty minutes of a processor the first time.
+# half an hour of two cores the first time.
 #
 #   gpu/build.sh [OPTIONS OF cargo build]       such as --features fusion, or --no-default-features --features vulkan
 #

@@ -15,6 +15,10 @@ use ajepa_pipe::stages::builtin;
 use clap::Parser;
 
 fn main() -> Exit {
+    #[cfg(feature = "vulkan")]
+    if let Some(works) = vulkan::tried() {
+        return if works { Exit::Done } else { Exit::Failed };
+    }
     add_drivers(drivers());
     verb::act(&Cli::parse(), &builtin())
 }
