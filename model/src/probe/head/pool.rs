@@ -1,9 +1,9 @@
 //! What makes one vector of a clip's several: attention over its frames, or a mix of what an encoder's layers say of it.
 
-use nalgebra::{DMatrix, DMatrixView};
+use nalgebra::{DMatrix, DMatrixView, DVector};
 
 use super::super::{Features, Labels, ProbeError};
-use super::{normalise, same, softmax};
+use super::{EPS, same, softmax};
 
 /// How much farther a layer's share moves than the number that is learnt for it: a step of Adam is about a learning rate, and the some
 /// hundred steps of a probe could not tell one layer from twelve without it.
@@ -46,11 +46,17 @@ impl<'a> Sets<'a> {
         self.starts.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or(0)
     }
 
-    /// Vectors of a clip as columns, [width, vectors].
-    fn columns(&self, clip: u32) -> DMatrixView<'a, f32> {
+    /// Vectors of a clip, end to end.
+    fn vectors(&self, clip: u32) -> &'a [f32] {
         let [first, end] = [self.starts[clip as usize], self.starts[clip as usize + 1]];
         let width = self.features.width();
-        DMatrixView::from_slice(&self.features.values()[first * width..end * width], width, end - first)
+        &self.features.values()[first * width..end * width]
+    }
+
+    /// The same as columns, [width, vectors].
+    fn columns(&self, clip: u32) -> DMatrixView<'a, f32> {
+        let (vectors, width) = (self.vectors(clip), self.features.width());
+        DMatrixView::from_slice(vectors, width, vectors.len() / width)
     }
 }
 
@@ -73,10 +79,37 @@ enum Kind {
 /// What a step keeps of a clip for its gradient.
 pub(super) struct Kept {
     clip: u32,
-    /// The clip's vectors brought to mean 0 and variance 1, one a column.
-    normal: DMatrix<f32>,
+    norms: Vec<Norm>,
     /// [vectors, heads], each column of sum 1.
     shares: DMatrix<f32>,
+}
+
+/// What brings a vector to mean 0 and variance 1: `(x - mean) * scale`. Products with such vectors are made of products with the vectors
+/// as they are, of which no copy is needed so.
+struct Norm {
+    mean: f32,
+    scale: f32,
+}
+
+/// Sums that are taken side by side, fixed, so that the order of additions is.
+const LANES: usize = 8;
+
+impl Norm {
+    fn of(vector: &[f32]) -> Self {
+        let n = vector.len() as f64;
+        let mean = summed(vector, |x| x) / n;
+        let variance = summed(vector, |x| (x - mean) * (x - mean)) / n;
+        Self { mean: mean as f32, scale: (1.0 / (variance + EPS).sqrt()) as f32 }
+    }
+}
+
+fn summed(vector: &[f32], of: impl Fn(f64) -> f64) -> f64 {
+    let mut sums = [0.0; LANES];
+    let (whole, rest) = vector.as_chunks::<LANES>();
+    for numbers in whole {
+        sums.iter_mut().zip(numbers).for_each(|(sum, x)| *sum += of(f64::from(*x)));
+    }
+    sums.iter().sum::<f64>() + rest.iter().map(|x| of(f64::from(*x))).sum::<f64>()
 }
 
 impl Pool {
@@ -138,17 +171,17 @@ impl Pool {
         let mut rows = DMatrix::zeros(sets.features.width(), which.len());
         let kept = which.iter().zip(rows.column_iter_mut()).map(|(&clip, mut row)| {
             let own = sets.columns(clip);
-            let mut normal = own.into_owned();
-            normal.as_mut_slice().chunks_exact_mut(own.nrows()).for_each(|vector| {
-                normalise(vector);
-            });
-            let shares = self.shares_of(&normal);
+            let norms: Vec<Norm> = sets.vectors(clip).chunks_exact(own.nrows()).map(Norm::of).collect();
+            let shares = self.shares_of(&own, &norms);
             for (head, share) in shares.column_iter().enumerate() {
                 let [first, n] = self.part(head, own.nrows());
-                let taken = if self.kind == Kind::Layers { normal.as_view() } else { own };
-                row.rows_mut(first, n).gemv(1.0, &taken.rows(first, n), &share, 0.0);
+                let share = share.into_owned();
+                let (share, shift) = if self.kind == Kind::Layers { scaled(&share, &norms) } else { (share, 0.0) };
+                let mut part = row.rows_mut(first, n);
+                part.gemv(1.0, &own.rows(first, n), &share, 0.0);
+                part.add_scalar_mut(-shift);
             }
-            Kept { clip, normal, shares }
+            Kept { clip, norms, shares }
         });
         let kept = kept.collect();
         (rows, kept)
@@ -157,17 +190,26 @@ impl Pool {
     /// The gradient where `slope` [width, clips] is the loss's slope along the vectors that were made.
     pub(super) fn gradient(&self, sets: &Sets<'_>, kept: &[Kept], slope: &DMatrix<f32>) -> Vec<f32> {
         let mut gradient = DMatrix::zeros(self.numbers.len() / self.n_heads(), self.n_heads());
-        for (Kept { clip, normal, shares }, slope) in kept.iter().zip(slope.column_iter()) {
+        for (Kept { clip, norms, shares }, slope) in kept.iter().zip(slope.column_iter()) {
             let own = sets.columns(*clip);
             for (head, share) in shares.column_iter().enumerate() {
                 let [first, n] = self.part(head, own.nrows());
-                let taken = if self.kind == Kind::Layers { normal.as_view() } else { own };
-                let mut bent = taken.rows(first, n).tr_mul(&slope.rows(first, n));
+                let slope = slope.rows(first, n);
+                let mut bent = own.rows(first, n).tr_mul(&slope);
+                if self.kind == Kind::Layers {
+                    let sum = slope.sum();
+                    bent.iter_mut().zip(norms).for_each(|(x, norm)| *x = norm.scale * (*x - norm.mean * sum));
+                }
                 let mean = bent.dot(&share);
                 bent.iter_mut().zip(share.iter()).for_each(|(x, share)| *x = share * (*x - mean));
                 let mut of_head = gradient.column_mut(head);
                 match self.kind {
-                    Kind::Attention { width, .. } => of_head.gemv(1.0 / (width as f32).sqrt(), normal, &bent, 1.0),
+                    Kind::Attention { width, .. } => {
+                        let root = (width as f32).sqrt();
+                        let (bent, shift) = scaled(&bent, norms);
+                        of_head.gemv(1.0 / root, &own, &bent, 1.0);
+                        of_head.add_scalar_mut(-shift / root);
+                    }
                     Kind::Layers => of_head.axpy(PACE, &bent, 1.0),
                 }
             }
@@ -176,11 +218,16 @@ impl Pool {
     }
 
     /// Shares of a clip's vectors, [vectors, heads].
-    fn shares_of(&self, normal: &DMatrix<f32>) -> DMatrix<f32> {
+    fn shares_of(&self, own: &DMatrixView<'_, f32>, norms: &[Norm]) -> DMatrix<f32> {
         let mut scores = match self.kind {
             Kind::Attention { width, n_heads } => {
                 let queries = DMatrixView::from_slice(&self.numbers, width, n_heads);
-                normal.tr_mul(&queries) / (width as f32).sqrt()
+                let mut scores = own.tr_mul(&queries) / (width as f32).sqrt();
+                for (mut scores, query) in scores.column_iter_mut().zip(queries.column_iter()) {
+                    let sum = query.sum() / (width as f32).sqrt();
+                    scores.iter_mut().zip(norms).for_each(|(x, norm)| *x = norm.scale * (*x - norm.mean * sum));
+                }
+                scores
             }
             Kind::Layers => DMatrix::from_column_slice(self.numbers.len(), 1, &self.numbers) * PACE,
         };
@@ -201,6 +248,13 @@ impl Pool {
         let first = head * width / self.n_heads();
         [first, (head + 1) * width / self.n_heads() - first]
     }
+}
+
+/// Factors of vectors as they are, and what is to be taken off then, for these factors of the normalised ones.
+fn scaled(factors: &DVector<f32>, norms: &[Norm]) -> (DVector<f32>, f32) {
+    let scaled = DVector::from_iterator(norms.len(), factors.iter().zip(norms).map(|(x, norm)| x * norm.scale));
+    let shift = scaled.iter().zip(norms).map(|(x, norm)| x * norm.mean).sum();
+    (scaled, shift)
 }
 
 #[cfg(test)]
