@@ -36,16 +36,11 @@ impl EmbeddingsFile {
         }
     }
 
-    /// Gives it its name; returns its size.
-    pub fn commit(self, about: &About) -> Result<u64, StageError> {
+    /// Gives it its name; returns its size. `None` when another process had the name first: that one's file stays.
+    pub fn commit(self, about: &About) -> Result<Option<u64>, StageError> {
         match self {
             Self::Table(file) => file.commit(about),
             Self::Npy(file) => file.commit(about),
         }
     }
-}
-
-/// Two processes that write one file: the second finds the first's.
-pub fn taken(path: &Path) -> StageError {
-    StageError::Other(format!("{} was made by another process meanwhile: it stays as it is", path.display()))
 }

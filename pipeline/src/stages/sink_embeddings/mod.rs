@@ -211,6 +211,21 @@ impl SinkEmbeddings {
         Ok(())
     }
 
+    /// What is there under the name, of the same graph over the same audio.
+    fn there(&self) -> Option<About> {
+        read_about(&self.config.path).ok().flatten().filter(|there| there.is_of(&self.about))
+    }
+
+    /// The size of what another process made while this one did: the same file, where it is of the same graph and audio.
+    fn made_meanwhile(&self) -> Result<u64, StageError> {
+        let path = &self.config.path;
+        if self.there().is_some() {
+            return Ok(self.fs.len(path).unwrap_or_default());
+        }
+        let why = "was made by another process meanwhile, from another graph or other audio: it stays as it is";
+        Err(StageError::Other(format!("{} {why}", path.display())))
+    }
+
     fn write_rejects(&self) -> Result<(), StageError> {
         let path = self.config.path.with_extension("rejects.parquet");
         if !self.quarantine {
@@ -237,8 +252,7 @@ impl Sink for SinkEmbeddings {
         self.quarantine = run.quarantine;
         self.about.of_run(run);
         if path.exists() {
-            let there = read_about(path).ok().flatten().filter(|there| there.is_of(&self.about));
-            if let Some(there) = there.filter(|_| !run.fresh) {
+            if let Some(there) = self.there().filter(|_| !run.fresh) {
                 self.done = Some((there, self.fs.len(path).unwrap_or_default()));
                 return Ok(vec![true; run.units.len()]);
             }
@@ -281,7 +295,10 @@ impl Sink for SinkEmbeddings {
             return Err(StageError::Other(format!("there is nothing to write: no clip gave a row{first}")));
         };
         self.about.rejects = self.rejects.len() as u64;
-        let bytes = file.commit(&self.about)?;
+        let bytes = match file.commit(&self.about)? {
+            Some(bytes) => bytes,
+            None => self.made_meanwhile()?,
+        };
         let (rows, rejects) = (self.about.rows, self.about.rejects);
         Ok(SinkReport { path, rows, bytes, rejects, complete: true, ..SinkReport::default() })
     }

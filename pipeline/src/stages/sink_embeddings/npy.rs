@@ -11,7 +11,6 @@ use arrow::datatypes::{DataType, Float32Type};
 
 use super::about::About;
 use super::failed;
-use super::file::taken;
 use crate::stage::StageError;
 
 /// Length of the header: room for any count of rows.
@@ -56,12 +55,12 @@ impl NpyFile {
         Ok(())
     }
 
-    pub fn commit(mut self, about: &About) -> Result<u64, StageError> {
+    pub fn commit(mut self, about: &About) -> Result<Option<u64>, StageError> {
         self.numbers.rewrite_head(&header(self.rows, &self.shape)?).map_err(failed)?;
         let json = serde_json::to_vec_pretty(about).map_err(|error| StageError::Other(error.to_string()))?;
         self.table.commit().map_err(failed)?;
         commit_bytes(&self.fs, self.path.with_extension("json"), &json).map_err(failed)?;
-        if self.numbers.commit_new().map_err(failed)? { Ok(self.bytes) } else { Err(taken(&self.path)) }
+        Ok(self.numbers.commit_new().map_err(failed)?.then_some(self.bytes))
     }
 }
 

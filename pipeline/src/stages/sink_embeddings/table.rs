@@ -14,7 +14,6 @@ use parquet::schema::types::ColumnPath;
 
 use super::about::{About, KEY};
 use super::failed;
-use super::file::taken;
 use crate::stage::StageError;
 
 /// Numbers that a row group holds at most: it is held in memory until it is full.
@@ -58,13 +57,14 @@ impl TableFile {
         self.writer.write(rows).map_err(|error| fault(&self.path, error))
     }
 
-    pub fn commit(mut self, about: &About) -> Result<u64, StageError> {
+    pub fn commit(mut self, about: &About) -> Result<Option<u64>, StageError> {
         let json = serde_json::to_string(about).map_err(|error| StageError::Other(error.to_string()))?;
         self.writer.append_key_value_metadata(KeyValue::new(KEY.to_owned(), json));
         let file = self.writer.into_inner().map_err(|error| fault(&self.path, error))?;
         if !file.commit_new().map_err(failed)? {
-            return Err(taken(&self.path));
+            return Ok(None);
         }
-        self.fs.len(&self.path).map_err(|error| failed(ajepa_store::StoreError::io("read", &self.path, error)))
+        let bytes = self.fs.len(&self.path);
+        bytes.map(Some).map_err(|error| failed(ajepa_store::StoreError::io("read", &self.path, error)))
     }
 }

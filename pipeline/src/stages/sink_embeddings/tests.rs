@@ -77,6 +77,10 @@ fn drive(config: &SinkEmbeddingsConfig, fs: Arc<dyn Fs>) -> Result<SinkReport, S
     if sink.open(&run)?.iter().all(|done| *done) {
         return sink.finish();
     }
+    fill(&mut sink)
+}
+
+fn fill(sink: &mut SinkEmbeddings) -> Result<SinkReport, StageError> {
     sink.write(0, windows(&[("a", 0.0, 2, 0.0), ("a", 1.0, 2, 4.0)]))?;
     sink.write(0, windows(&[("a", 2.0, 1, 100.0), ("b", 5.0, 1, 7.0)]))?;
     sink.end_unit(0, UnitTally { clips: 2, filtered: 0, rejects: Vec::new() })?;
@@ -162,6 +166,28 @@ fn whatever_fails_the_file_is_whole_or_absent_and_the_next_run_makes_it() {
         }
         assert!(n_failed > 5, "{name}: {n_failed} operations");
     }
+}
+
+#[test]
+fn of_two_that_make_one_file_at_once_the_second_takes_what_the_first_made() {
+    let dir = tempfile::tempdir().unwrap();
+    let opened = |name: &str, fingerprint: &str| {
+        let config = config(&dir.path().join(name), RowsOf::Clip);
+        let mut sink = SinkEmbeddings::new(config, tensor(), Arc::new(RealFs));
+        let run = RunInfo { fingerprint: fingerprint.to_owned(), ..job(2) };
+        assert_eq!(sink.open(&run).unwrap(), [false, false]);
+        sink
+    };
+    for name in ["e.parquet", "e.npy"] {
+        let (mut one, mut other) = (opened(name, "f"), opened(name, "f"));
+        let (first, second) = (fill(&mut one).unwrap(), fill(&mut other).unwrap());
+        assert!(second.complete && first.rows == 3, "{name}");
+        assert_eq!((first.rows, first.rejects, first.bytes), (second.rows, second.rejects, second.bytes), "{name}");
+    }
+    let (mut one, mut other) = (opened("of_two.parquet", "f"), opened("of_two.parquet", "g"));
+    fill(&mut one).unwrap();
+    let error = fill(&mut other).unwrap_err().to_string();
+    assert!(error.contains("by another process meanwhile, from another graph"), "{error}");
 }
 
 #[test]
