@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import operator
 import os
+import re
+from numbers import Integral
 from pathlib import Path
 from typing import Any, Iterable, Iterator, Sequence
 
@@ -174,7 +176,11 @@ class Batches:
 
     def _open(self, place):
         config = {key: value for key, value in self._config.items() if value is not None}
-        self._feed = _ajepa.Feed(json.dumps(config, default=_plain), self._paths, *place)
+        try:
+            self._feed = _ajepa.Feed(json.dumps(config, default=_plain), self._paths, *place)
+        except ValueError as error:
+            # The feed's own word for it is another.
+            raise ValueError(re.sub("^ranks:", "world:", str(error))) from None
         self._pid = os.getpid()
 
     def __len__(self) -> int:
@@ -228,7 +234,11 @@ class Batches:
             if state.get(key) != ours:
                 raise ValueError(f"the state has {key} = {state.get(key)!r}, these batches {ours!r}: the order is another one "
                                  "(open the shards with the state's settings)")
-        self._open((state["epoch"], state["step"]))
+        for key, end in (("epoch", 2**63), ("step", len(self))):
+            if not isinstance(state.get(key), Integral) or not 0 <= state[key] < end:
+                raise ValueError(f"the state has {key} = {state.get(key)!r}: not an int from 0 to {end - 1} "
+                                 f"(an epoch of these batches has {len(self)} steps; take a state that state_dict() gave)")
+        self._open((int(state["epoch"]), int(state["step"])))
 
     def _identity(self):
         rows = [len(shards) for shards in self._sets]

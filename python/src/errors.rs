@@ -43,11 +43,25 @@ pub fn feed(error: &FeedError) -> PyErr {
     }
 }
 
-/// Reads JSON that the Python side wrote from its arguments.
+/// Reads JSON that the Python side wrote from its arguments; every field of `T` has a default.
 pub fn parse<T: serde::de::DeserializeOwned>(json: &str) -> Result<T, PyErr> {
     serde_json::from_str(json).map_err(|error| {
-        // The place in a text that the caller never saw says nothing to them.
+        // The place in a text that the caller never saw says nothing to them; the argument does.
         let words = error.to_string();
-        value(words.split(" at line ").next().unwrap_or(&words))
+        let words = words.split(" at line ").next().unwrap_or(&words);
+        match argument::<T>(json).filter(|name| !words.contains(&format!("`{name}`"))) {
+            Some(name) => value(format!("{name}: {words}")),
+            None => value(words),
+        }
     })
+}
+
+/// The first field that cannot be read, not even by itself.
+fn argument<T: serde::de::DeserializeOwned>(json: &str) -> Option<String> {
+    let fields: serde_json::Map<String, serde_json::Value> = serde_json::from_str(json).ok()?;
+    let is_wrong = |(name, value): &(String, serde_json::Value)| {
+        let alone = serde_json::Map::from_iter([(name.clone(), value.clone())]);
+        serde_json::from_value::<T>(alone.into()).is_err()
+    };
+    fields.into_iter().find(is_wrong).map(|(name, _)| name)
 }

@@ -135,8 +135,19 @@ def test_a_state_is_the_rest(shards):
         assert list(map(digest, iter(rest.next, None))) == whole[n:]
     with pytest.raises(ValueError, match="seed"):
         ds.batches(16, seed=8).load_state_dict(states[0])
+    for wrong in ({"step": 999}, {"step": len(batches)}, {"step": -1}, {"epoch": -1}, {"epoch": "0"}, {"step": 0.5}):
+        place = rest.place
+        with pytest.raises(ValueError, match=rf"{next(iter(wrong))} = .*not an int from 0 to \d+ .*has {len(batches)} steps"):
+            rest.load_state_dict({**states[0], **wrong})
+        assert rest.place == place
     copy = pickle.loads(pickle.dumps(batches))
     assert copy.place == batches.place
+
+
+@pytest.mark.parametrize("name, value", [("batch_clips", "8"), ("seed", -1), ("world", 0.5), ("workers", [1]), ("masks", {"mask": 3})])
+def test_an_argument_of_another_type_is_named(shards, name, value):
+    with pytest.raises(ValueError, match=f"^{name}: invalid (type|value)"):
+        ajepa.ShardDataset(shards).batches(**{name: value})
 
 
 KILLED = """

@@ -56,6 +56,7 @@ def test_it_is_pickled_and_called_from_threads():
         (lambda: ajepa.MelFrontend("base-2027"), "base-2026"),
         (lambda: ajepa.MelFrontend("base-2026", n_mel=3), "n_mels"),
         (lambda: ajepa.MelFrontend("base-2026", n_mels=0), "n_mels"),
+        (lambda: ajepa.MelFrontend("base-2026", n_mels="80"), "^n_mels: invalid type: string"),
         (lambda: ajepa.MelFrontend(), "rate_hz"),
         (lambda: ajepa.MelFrontend("base-2026")(np.zeros((2, 9)), 16_000), "mean"),
         (lambda: ajepa.MelFrontend("base-2026")(np.zeros(9, np.int16), 16_000), "32768"),
