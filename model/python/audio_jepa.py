@@ -85,6 +85,7 @@ class AudioJepaEncoder(nn.Module):
         made_by = config.get("input") or {}
         self.level = made_by.get("level")
         self.mel = LogMel(made_by["mel"]) if made_by.get("mel") else None
+        self.standardize = made_by.get("standardize")
         self.rate_hz = self.mel.n["rate_hz"] if self.mel else None
 
     @classmethod
@@ -118,8 +119,12 @@ class AudioJepaEncoder(nn.Module):
         return self.pictures_of_leveled(leveled(audio, self.level))
 
     def pictures_of_leveled(self, audio):
+        n_valid = self.mel.n_valid(audio.shape[-1])
         audio = F.pad(audio, (0, max(0, self.mel.n["n_samples"] - audio.shape[-1])))
-        return self.mel(audio).to(self.norm.weight.dtype)
+        pictures = self.mel(audio)
+        if self.standardize:
+            pictures = standardized(pictures, self.standardize, self.mel.n["axes"] == "time_mel", n_valid)
+        return pictures.to(self.norm.weight.dtype)
 
     def frames(self, audio):
         """[clips, samples] of one length -> [clips, frames, width]: tokens averaged over frequency, without those of silence behind
@@ -166,6 +171,17 @@ class LogMel(nn.Module):
         self.window, self.filters = window.to(self.window.device), filters.to(self.filters.device)
         return self
 
+    def n_valid(self, n_samples):
+        """Frames of a picture that see at least one of the first samples."""
+        n = self.n
+        n_samples = min(n_samples, n["n_samples"] or n_samples)
+        n_held = n["n_samples"] or n_samples
+        if self.is_kaldi:
+            lead, n_real = 0, 1 + (n_held - n["window_len"]) // n["hop_len"]
+        else:
+            lead, n_real = n["n_fft"] // 2 - (n["n_fft"] - n["window_len"]) // 2, 1 + n_held // n["hop_len"]
+        return min(-(-(n_samples + lead) // n["hop_len"]), n_real, n["n_frames"] or n_real)
+
     def forward(self, audio):
         n = self.n
         audio = audio.to(self.window.device).double()
@@ -186,6 +202,20 @@ class LogMel(nn.Module):
             missing = max(0, n["n_frames"] - picture.shape[1])
             picture = F.pad(picture[:, : n["n_frames"]], (0, 0, 0, missing), value=n["pad_value"])
         return picture if n["axes"] == "time_mel" else picture.transpose(1, 2)
+
+
+def standardized(pictures, rule, is_time_mel, n_valid):
+    """The stage `standardize`, per picture; what is measured is so over the frames that see sound, and every cell is mapped."""
+    frames, mels = (1, 2) if is_time_mel else (2, 1)
+    if rule["mode"] == "global":
+        mean, std = (torch.tensor(rule[key], dtype=pictures.dtype, device=pictures.device) for key in ("mean", "std"))
+        if not is_time_mel:
+            mean, std = mean[:, None], std[:, None]
+    else:
+        valid = pictures.narrow(frames, 0, n_valid)
+        over = frames if rule["mode"] == "clip_per_mel" else (frames, mels)
+        mean, std = valid.mean(over, keepdim=True), valid.std(over, correction=0, keepdim=True)
+    return (pictures - mean) / std.clamp_min(rule["min_std"])
 
 
 def leveled(audio, level):

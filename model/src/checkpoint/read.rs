@@ -41,7 +41,8 @@ impl Checkpoint {
         let bytes = match RealFs.read(&path, MAX_CARD_BYTES) {
             Ok(bytes) => bytes,
             Err(error) if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => {
-                let problem = format!("there is no {CARD} in it");
+                let is_there = dir.exists();
+                let problem = if is_there { format!("there is no {CARD} in it") } else { "it is not there".to_owned() };
                 return Err(CheckpointError::NotACheckpoint { dir: dir.to_owned(), problem });
             }
             Err(error) => return Err(StoreError::io("read", &path, error).into()),

@@ -8,6 +8,7 @@ use ajepa_model::checkpoint::About;
 use ajepa_store::{Fs, RealFs};
 use safetensors::SafeTensors;
 
+use crate::embed::{rows, vectors};
 use crate::models::{WIDTH, config, place_with_model, save};
 use crate::program::files;
 
@@ -88,6 +89,62 @@ fn an_export_holds_the_encoder_to_the_last_bit() {
     assert!(again.err.contains("exported is there already"), "{}", again.err);
 }
 
+#[test]
+fn what_was_exported_is_imported_again() {
+    let place = place_with_model();
+    let target = files(&place.path("best"))["target.safetensors"].clone();
+    place.done("embed -c best -o before.parquet audio --progress off");
+    for (which, file) in [("target", "target.safetensors"), ("context", "encoder.safetensors")] {
+        place.done(&format!("checkpoint export best --out {which} --encoder {which}"));
+        // The folder, and the tensors by their name.
+        for (path, out) in
+            [(which.to_owned(), format!("{which}2")), (format!("{which}/model.safetensors"), format!("{which}3"))]
+        {
+            let said = place.done(&format!("checkpoint import {path} --out {out}")).out;
+            assert!(said.contains(&format!("{which} encoder: 28 tensors")), "{said}");
+            assert_eq!(files(&place.path(&out))[file], files(&place.path("best"))[file], "{out}");
+            place.done(&format!("checkpoint show {out} --verify"));
+        }
+    }
+    // The front end came along: the same vectors of the same audio; and a second export is the first.
+    place.done("embed -c target2 -o after.parquet audio --progress off");
+    let [before, after] = ["before.parquet", "after.parquet"].map(|name| vectors(&rows(&place, name)));
+    assert_eq!(before, after);
+    place.done("checkpoint export target3 --out again");
+    let again = files(&place.path("again"));
+    assert_eq!(again["model.safetensors"], target);
+    let stages = |name: &str| {
+        let config: serde_json::Value = serde_json::from_slice(&files(&place.path(name))["config.json"]).expect("JSON");
+        (config["front_end"].clone(), config["sources"][0]["type"].clone(), config["input"].clone())
+    };
+    assert_eq!(stages("again"), stages("target"));
+    assert_eq!(stages("again").1, "source_folder");
+
+    // What does not fit, is not there, or goes without saying.
+    let config = String::from_utf8(again["config.json"].clone()).expect("text");
+    let without = config.replace("\"recipe\"", "\"receipt\"");
+    let deep = config.replacen("\"depth\": 2", "\"depth\": 3", 1);
+    for (name, config) in
+        [("old", &without), ("deep", &deep), ("deeper", &deep.replace("\"depth\": 3", "\"depth\": 99999999999"))]
+    {
+        place.write(&format!("{name}/config.json"), config);
+        place.write(&format!("{name}/model.safetensors"), &target);
+    }
+    for (command, said, help) in [
+        ("checkpoint import old --out no", "missing field `recipe`", "export the checkpoint again"),
+        ("checkpoint import deep --out no", "missing: blocks.2", "another model"),
+        ("checkpoint import deeper --out no", "it says 99999999999 blocks", "export the checkpoint again"),
+        ("checkpoint import audio --out no", "audio: ", "a folder that `checkpoint export` wrote"),
+        ("checkpoint import target --out no --heads 2", "its config.json says what it is", "leave out --preset"),
+        ("checkpoint show target", "there is no checkpoint.json in it", "`ajepa-pipe checkpoint import` makes"),
+        ("checkpoint show target/model.safetensors", "there is no checkpoint.json in it", "name the folder"),
+    ] {
+        let ended = place.run(command);
+        assert!(matches!(ended.code, Some(1 | 2)) && !place.path("no").exists(), "{command}: {ended:?}");
+        assert!(ended.err.contains(said) && ended.err.contains(help), "{command}: {}", ended.err);
+    }
+}
+
 /// What is wrong with a checkpoint, and in which words each verb that reads it says so.
 #[test]
 fn hostile_checkpoints_are_named_with_their_file() {
@@ -118,7 +175,7 @@ fn hostile_checkpoints_are_named_with_their_file() {
         ("cut", "cut/checkpoint.json"),
         ("short", "target.safetensors"),
         ("audio", "there is no checkpoint.json in it"),
-        ("nowhere", "there is no checkpoint.json in it"),
+        ("nowhere", "nowhere is no checkpoint: it is not there"),
         ("silent_about_its_front_end", "it does not say what made its pictures"),
     ] {
         let ended = embed(name);

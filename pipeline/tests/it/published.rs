@@ -120,6 +120,56 @@ fn imported_it_embeds_and_pytorch_loads_what_is_exported() {
     }
 }
 
+/// Pictures that were standardised in training are so in PyTorch: of the frames that hold sound, or by numbers of the corpus.
+#[test]
+fn standardised_pictures_are_the_same_in_pytorch() {
+    let torch = std::env::var_os("AJEPA_TORCH_PYTHON");
+    let band = |of: &dyn Fn(usize) -> f64| (0..64).map(|band| of(band).to_string()).collect::<Vec<_>>().join(", ");
+    let (mean, std) = (band(&|band| -0.1 * band as f64), band(&|band| 1.0 + 0.02 * band as f64));
+    for fields in [
+        String::new(),
+        ", mode: clip_per_mel".to_owned(),
+        format!(", mode: global, mean: [{mean}], std: [{std}]"),
+        ", mode: global, mean: [-4], std: [0.5]".to_owned(),
+    ] {
+        let place = Place::new();
+        place.write("audio/train.wav", wav(16_000, &audio(16_000, 5.0)));
+        let stage = format!("  - {{ type: standardize{fields} }}\n  - {{ type: shuffle");
+        place.write("training.yaml", crate::models::GRAPH.replace("  - { type: shuffle", &stage));
+        place.done("run training.yaml --progress off");
+        crate::models::save(&place.path("shards"), &place.path("best"), &crate::models::config(), 3);
+        let said = place.done("checkpoint export best --out exported");
+        assert_eq!(said.err, "");
+        // Three windows of two seconds, the last of them a quarter full.
+        let samples = audio(16_000, 4.5);
+        std::fs::remove_file(place.path("audio/train.wav")).expect("removed");
+        place.write("audio/a.wav", wav(16_000, &samples));
+        place.done("embed -c best -o e.parquet audio --progress off");
+        let vector = vectors(&rows(&place, "e.parquet")).swap_remove(0);
+        let Some(torch) = &torch else {
+            println!("skipped: AJEPA_TORCH_PYTHON names no interpreter with torch");
+            continue;
+        };
+        place.write("picture.f32", raw(&vec![0.5; 128 * 64]));
+        place.write("audio.f32", raw(&samples));
+        let paths = ["exported", "picture.f32", "audio.f32", "."].map(|name| place.path(name));
+        let script = root().join("pipeline/tests/torch_module.py");
+        let ran = Command::new(torch).arg(script).args(paths).output().expect("python starts");
+        assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+        let vector_off = off(&floats(&place.path("vector.f32")), &vector);
+        println!("standardize{fields}: vector of audio off by {vector_off:e}");
+        assert!(vector_off <= 1e-4, "{fields}: {vector_off}");
+    }
+    // What the module cannot do is said where it is exported.
+    let place = Place::new();
+    place.write("audio/train.wav", wav(16_000, &audio(16_000, 5.0)));
+    place.write("training.yaml", crate::models::GRAPH.replace("min_db: -6, max_db: 6", "db: -6"));
+    place.done("run training.yaml --progress off");
+    crate::models::save(&place.path("shards"), &place.path("best"), &crate::models::config(), 3);
+    let said = place.done("checkpoint export best --out exported").err;
+    assert!(said.contains("takes pictures and no audio: stage gain is not in it"), "{said}");
+}
+
 #[test]
 fn what_cannot_be_imported_is_said_with_a_cure() {
     let place = Place::new();

@@ -52,7 +52,7 @@ impl List {
 }
 
 /// Of each list its tensors, and what they are called in the file.
-type Lists = BTreeMap<List, Vec<(Spec, String)>>;
+pub(super) type Lists = BTreeMap<List, Vec<(Spec, String)>>;
 
 /// A file that was found to hold a published model, every name and shape compared; its numbers are read when it is saved.
 pub struct Imported {
@@ -125,23 +125,6 @@ impl Imported {
     /// # Errors
     /// [`ImportError::Unreadable`] for numbers that cannot be read or are not finite; nothing is left then.
     pub fn save(&self, fs: &Arc<dyn Fs>, dir: &Path, about: About) -> Result<bool, ImportError> {
-        let fault = RefCell::new(None);
-        let read = &|theirs: &str| {
-            self.source.numbers(theirs).unwrap_or_else(|error| {
-                fault.borrow_mut().get_or_insert(error);
-                // Of another length than its shape, which ends the writing.
-                Vec::new()
-            })
-        };
-        let files = self.lists.iter().map(|(list, tensors)| {
-            let tensors = tensors.iter().map(|(spec, theirs)| TensorSource {
-                name: spec.name.clone(),
-                shape: spec.shape.clone(),
-                numbers: Box::new(move || read(theirs)),
-            });
-            FileSource { name: list.file(), tensors: tensors.collect() }
-        });
-        let files: Vec<FileSource<'_>> = files.collect();
         let name = self.path.file_name().map(|name| name.to_string_lossy().into_owned());
         let card = Card {
             format: FORMAT,
@@ -155,12 +138,40 @@ impl Imported {
             notes: json!({ "imported": { "file": name, "preset": self.preset, "layout": self.generation.words() } }),
             files: Vec::new(),
         };
-        let written = write(fs, dir, card, &files);
-        drop(files);
-        match fault.into_inner() {
-            Some(fault) => Err(fault),
-            None => Ok(written?),
-        }
+        save(&self.source, &self.lists, fs, dir, card)
+    }
+}
+
+/// Writes a checkpoint of lists of tensors out of a file.
+pub(super) fn save(
+    source: &Source,
+    lists: &Lists,
+    fs: &Arc<dyn Fs>,
+    dir: &Path,
+    card: Card,
+) -> Result<bool, ImportError> {
+    let fault = RefCell::new(None);
+    let read = &|theirs: &str| {
+        source.numbers(theirs).unwrap_or_else(|error| {
+            fault.borrow_mut().get_or_insert(error);
+            // Of another length than its shape, which ends the writing.
+            Vec::new()
+        })
+    };
+    let files = lists.iter().map(|(list, tensors)| {
+        let tensors = tensors.iter().map(|(spec, theirs)| TensorSource {
+            name: spec.name.clone(),
+            shape: spec.shape.clone(),
+            numbers: Box::new(move || read(theirs)),
+        });
+        FileSource { name: list.file(), tensors: tensors.collect() }
+    });
+    let files: Vec<FileSource<'_>> = files.collect();
+    let written = write(fs, dir, card, &files);
+    drop(files);
+    match fault.into_inner() {
+        Some(fault) => Err(fault),
+        None => Ok(written?),
     }
 }
 
@@ -360,40 +371,17 @@ impl Sorted {
         recipe: &Recipe,
         skip_unexpected: bool,
     ) -> Result<(Lists, Vec<String>), ImportError> {
-        let patch_shape = recipe.patchify()?.patch_shape();
-        let mut unexpected = self.unexpected.clone();
-        let (mut missing, mut misshapen, mut lists) = (Vec::new(), Vec::new(), BTreeMap::new());
+        let mut fit = Fit { unexpected: self.unexpected.clone(), ..Fit::default() };
+        let mut lists = Lists::new();
         for (&list, of_list) in &self.parameters {
-            let layout = match list {
-                List::Predictor => predictor_of(recipe).1,
-                List::Context | List::Target => encoder_of(recipe, patch_shape).1,
-            };
-            let mut rest = of_list.clone();
-            let mut taken = Vec::new();
-            for spec in layout.specs() {
-                let Some(theirs) = rest.remove(&spec.name) else {
-                    missing.push(format!("{} of the {}", spec.name, list.words()));
-                    continue;
-                };
-                let described = &source.described()[&theirs];
-                if described.shape != spec.shape || matches!(described.kind, Kind::I64 | Kind::Other) {
-                    let kind = if matches!(described.kind, Kind::I64 | Kind::Other) { " of integers" } else { "" };
-                    misshapen.push(format!("{theirs} is {:?}{kind}, wanted {:?}", described.shape, spec.shape));
-                }
-                taken.push((spec.clone(), theirs));
-            }
-            unexpected.extend(rest.into_values());
-            lists.insert(list, taken);
+            lists.insert(list, fit.take(list, of_list, source, recipe)?);
         }
         let mut left_out = Vec::new();
-        if skip_unexpected && !unexpected.is_empty() {
-            left_out.push(format!("unexpected: {}", some(&unexpected)));
-            unexpected.clear();
+        if skip_unexpected && !fit.unexpected.is_empty() {
+            left_out.push(format!("unexpected: {}", some(&fit.unexpected)));
+            fit.unexpected.clear();
         }
-        if !(missing.is_empty() && unexpected.is_empty() && misshapen.is_empty()) {
-            unexpected.sort_unstable();
-            return Err(ImportError::Mismatch { path: path.to_owned(), missing, unexpected, misshapen });
-        }
+        fit.into_result(path)?;
         if !self.front_end.is_empty() {
             left_out.push(format!("computed here: {}", some(&self.front_end)));
         }
@@ -404,6 +392,55 @@ impl Sorted {
             ));
         }
         Ok((lists, left_out))
+    }
+}
+
+/// Where the tensors of a file do not fit.
+#[derive(Default)]
+pub(super) struct Fit {
+    missing: Vec<String>,
+    unexpected: Vec<String>,
+    misshapen: Vec<String>,
+}
+
+impl Fit {
+    /// The tensors of a list, each with what it is called in the file; `of_list` has the names there by those here.
+    pub(super) fn take(
+        &mut self,
+        list: List,
+        of_list: &BTreeMap<String, String>,
+        source: &Source,
+        recipe: &Recipe,
+    ) -> Result<Vec<(Spec, String)>, ImportError> {
+        let layout = match list {
+            List::Predictor => predictor_of(recipe).1,
+            List::Context | List::Target => encoder_of(recipe, recipe.patchify()?.patch_shape()).1,
+        };
+        let mut rest = of_list.clone();
+        let mut taken = Vec::new();
+        for spec in layout.specs() {
+            let Some(theirs) = rest.remove(&spec.name) else {
+                self.missing.push(format!("{} of the {}", spec.name, list.words()));
+                continue;
+            };
+            let described = &source.described()[&theirs];
+            if described.shape != spec.shape || matches!(described.kind, Kind::I64 | Kind::Other) {
+                let kind = if matches!(described.kind, Kind::I64 | Kind::Other) { " of integers" } else { "" };
+                self.misshapen.push(format!("{theirs} is {:?}{kind}, wanted {:?}", described.shape, spec.shape));
+            }
+            taken.push((spec.clone(), theirs));
+        }
+        self.unexpected.extend(rest.into_values());
+        Ok(taken)
+    }
+
+    pub(super) fn into_result(self, path: &Path) -> Result<(), ImportError> {
+        let Self { missing, mut unexpected, misshapen } = self;
+        if missing.is_empty() && unexpected.is_empty() && misshapen.is_empty() {
+            return Ok(());
+        }
+        unexpected.sort_unstable();
+        Err(ImportError::Mismatch { path: path.to_owned(), missing, unexpected, misshapen })
     }
 }
 

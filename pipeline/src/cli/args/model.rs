@@ -114,7 +114,7 @@ pub enum CheckpointVerb {
     Show(ShowArgs),
     /// Say where two checkpoints differ: recipe, and each tensor
     Diff(DiffArgs),
-    /// Make a checkpoint of a published file of PyTorch's (.ckpt, .pt, .safetensors)
+    /// Make a checkpoint of a published file of PyTorch's (.ckpt, .pt, .safetensors), or of an export
     Import(ImportArgs),
     /// Write one encoder for other programs: model.safetensors, config.json, audio_jepa.py, README.md
     Export(ExportArgs),
@@ -169,15 +169,17 @@ pub struct DiffArgs {
 Examples:
   ajepa-pipe checkpoint import jepa.ckpt --out published
   ajepa-pipe checkpoint import audio-jepa-base.safetensors --out base
+  ajepa-pipe checkpoint import encoder --out again                     what `checkpoint export` wrote
   ajepa-pipe embed -c published -o birds.parquet recordings/
 
 Read are the layouts of the code of 2025 (encoder, target_encoder; attn.Wqkv or attn.qkv) and of 2026
 (student, teacher), with _orig_mod. or without. Which preset it is follows from them and the positions;
 every name and shape is compared, and what does not fit is refused by its name. Nothing that is in a
 file is executed: a pickle is parsed, and of its classes only tensors are known. There is no optimiser
-in the checkpoint: `from_checkpoint` begins with fresh moments.")]
+in the checkpoint: `from_checkpoint` begins with fresh moments. An export is told by its config.json,
+which must lie beside its model.safetensors.")]
 pub struct ImportArgs {
-    /// The file: an archive of torch.save (.ckpt, .pt), or .safetensors
+    /// The file: an archive of torch.save (.ckpt, .pt), or .safetensors; or the folder of an export
     #[arg(value_name = "FILE")]
     pub path: PathBuf,
 

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use ajepa_model::EncoderChoice;
+use ajepa_model::checkpoint::pytorch::EXPORTED_TYPE;
 use ajepa_model::checkpoint::{Card, Checkpoint};
 use ajepa_ops::mel::LogMelConfig;
 use ajepa_ops::normalize::{NormalizeConfig, NormalizePreset};
@@ -32,6 +33,9 @@ pub fn export(args: &ExportArgs) -> Exit {
     let choice = args.encoder.map_or_else(|| EncoderChoice::usual(&checkpoint), EncoderChoice::from);
     match write(&checkpoint, choice, args) {
         Ok(true) => {
+            if let Some(problem) = input(checkpoint.card())["problem"].as_str() {
+                eprintln!("audio_jepa.py takes pictures and no audio: {problem}");
+            }
             print(&format!("{}: model.safetensors, config.json, audio_jepa.py, README.md\n", args.out.display()))
         }
         Ok(false) => {
@@ -73,7 +77,7 @@ fn config(card: &Card, choice: EncoderChoice) -> Result<Value, String> {
     let grid = patchify.grid();
     let [n_parameters, _] = recipe.n_parameters().map_err(|error| error.to_string())?;
     Ok(json!({
-        "model_type": "audio-jepa-encoder",
+        "model_type": EXPORTED_TYPE,
         "hidden_size": recipe.encoder.width,
         "num_hidden_layers": recipe.encoder.depth,
         "num_attention_heads": recipe.encoder.n_heads,
@@ -90,7 +94,9 @@ fn config(card: &Card, choice: EncoderChoice) -> Result<Value, String> {
         "steps": card.steps,
         "digest": digest(card),
         "data_hash": card.data_hash,
+        "recipe": recipe,
         "front_end": front_end(card),
+        "sources": sources(card),
         "input": input(card),
         "program": format!("ajepa-pipe {}", card.code_version),
     }))
@@ -106,7 +112,14 @@ fn front_end(card: &Card) -> Value {
     front_end
 }
 
-/// What audio_jepa.py makes pictures by: the level and the numbers of a log-mel, or why it cannot.
+/// The kinds of the stages that listed its clips, which those that come first name in `from`.
+fn sources(card: &Card) -> Vec<Value> {
+    let stages = card.front_end["stages"].as_array().into_iter().flatten();
+    let sources = stages.filter(|stage| stage["type"].as_str().is_some_and(|name| name.starts_with("source_")));
+    sources.map(|stage| json!({ "id": stage["id"], "type": stage["type"], "from": [], "config": {} })).collect()
+}
+
+/// What audio_jepa.py makes pictures by: the level, the numbers of a log-mel and what it is standardised by, or why it cannot.
 fn input(card: &Card) -> Value {
     let known = serde_json::from_value::<FrontEnd>(card.front_end.clone())
         .map_err(|_| "the checkpoint does not say what made its pictures".to_owned())
@@ -116,7 +129,7 @@ fn input(card: &Card) -> Value {
 }
 
 fn plain_input(stages: &[Value]) -> Result<Value, String> {
-    let (mut level, mut mel) = (Value::Null, None);
+    let (mut level, mut mel, mut standardize) = (Value::Null, None, Value::Null);
     for stage in stages {
         let config = &stage["config"];
         match stage["type"].as_str().unwrap_or_default() {
@@ -134,11 +147,12 @@ fn plain_input(stages: &[Value]) -> Result<Value, String> {
                     serde_json::from_value::<LogMelConfig>(config.clone()).map_err(|error| error.to_string())?;
                 mel = Some(config.numbers().map_err(|error| error.to_string())?);
             }
+            "standardize" if mel.is_some() && standardize.is_null() => standardize = config.clone(),
             other => return Err(format!("stage {other} is not in it")),
         }
     }
     let mel = mel.ok_or("there is no log_mel")?;
-    Ok(json!({ "level": level, "mel": mel }))
+    Ok(json!({ "level": level, "mel": mel, "standardize": standardize }))
 }
 
 /// The model card: facts of the checkpoint alone.

@@ -7,7 +7,7 @@ mod show;
 
 use std::path::Path;
 
-use ajepa_model::checkpoint::{CARD, Checkpoint};
+use ajepa_model::checkpoint::{CARD, Checkpoint, CheckpointError};
 use ajepa_model::train::{RUN, RunFolder, find_checkpoint};
 use serde_json::Value;
 
@@ -69,8 +69,17 @@ fn is_one(path: &Path) -> bool {
 /// The checkpoint at `path`; why there is none is on stderr.
 pub(super) fn open(path: &Path) -> Result<Checkpoint, Exit> {
     find_checkpoint(path).map_err(|error| {
+        let help = match &error {
+            CheckpointError::NotACheckpoint { .. } if path.join("model.safetensors").exists() => {
+                "`ajepa-pipe checkpoint import` makes a checkpoint of what `checkpoint export` wrote"
+            }
+            CheckpointError::Damaged { .. } => {
+                "what is damaged cannot be mended: take another checkpoint of the run, or a copy"
+            }
+            _ => "name the folder of a run or of a checkpoint",
+        };
         let exit = fail(error);
-        eprintln!("  help: name the folder of a run or of a checkpoint; one that is damaged cannot be mended");
+        eprintln!("  help: {help}");
         exit
     })
 }
