@@ -2,12 +2,14 @@
 
 use std::fmt::Write as _;
 
+use super::format::count;
 use super::page::{self, Html, Section};
 use crate::eval::{Evaluation, Mode, Probe, Row};
 
 /// Writes the page.
 pub fn render(evaluation: &Evaluation) -> String {
     let mut sections = vec![header(evaluation)];
+    sections.extend(sizes(evaluation));
     let all = [
         (Probe::Mlp, "Trained layer", MLP),
         (Probe::Knn, "Neighbours", KNN),
@@ -54,6 +56,38 @@ fn tasks(evaluation: &Evaluation) -> Vec<&Row> {
         }
     }
     rows
+}
+
+/// How many clips and classes each task has; a line for each count, where models were asked about other ones.
+fn sizes(evaluation: &Evaluation) -> Option<Section> {
+    let mut body = Html::new();
+    body.raw(
+        "<div class=\"wide\"><table><thead><tr><th>task<th>measure<th class=\"n\">classes<th class=\"n\">learnt from",
+    );
+    body.raw("<th class=\"n\">asked about<th class=\"n\">weight<th>models</thead><tbody>");
+    let tasks = tasks(evaluation);
+    for task in &tasks {
+        let mut counts: Vec<(&Row, Vec<&str>)> = Vec::new();
+        for model in &evaluation.models {
+            for row in model.tasks.iter().filter(|row| row.task == task.task && !row.scores.is_empty()) {
+                match counts.iter_mut().find(|(of, _)| (of.n_classes, of.n_clips) == (row.n_classes, row.n_clips)) {
+                    Some((_, names)) => names.push(&model.name),
+                    None => counts.push((row, vec![&model.name])),
+                }
+            }
+        }
+        for (row, names) in counts {
+            body.raw("<tr><td class=\"name\">").text(&row.task).raw("<td>").text(row.measure);
+            for n in [row.n_classes as u64, row.n_clips[0] as u64, row.n_clips[1] as u64, u64::from(row.weight)] {
+                body.raw("<td class=\"n\">").text(&count(n));
+            }
+            let is_all = names.len() == evaluation.models.len();
+            body.raw("<td>").name(&if is_all { "all".to_owned() } else { names.join(", ") });
+        }
+    }
+    body.raw("</tbody></table></div>");
+    let aside = "Clips, or crops of them; where there are folds, of the first round.";
+    (!tasks.is_empty()).then_some(Section { title: "Tasks", aside, body })
 }
 
 fn scores(evaluation: &Evaluation, probe: Probe, title: &'static str, aside: &'static str) -> Option<Section> {

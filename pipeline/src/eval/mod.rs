@@ -6,6 +6,7 @@
 //! ```
 
 mod features;
+mod known;
 mod npy;
 mod probe;
 mod protocol;
@@ -15,6 +16,7 @@ mod task;
 mod vectors;
 
 pub use features::{Encoding, EncodingError, Form};
+pub use known::Known;
 pub use probe::{Embeddings, Found, Probe, Probed, Run, Settings, probe};
 pub use protocol::{Kind, Mode, Protocol};
 pub use score::{Evaluation, Mean, Model, PUBLISHED, Published, Row, Score};

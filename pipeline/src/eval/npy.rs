@@ -15,13 +15,19 @@ use crate::stage::BuildError;
 /// [`BuildError`] for what is no .npy of f32 or f64 rows, and a table of another length.
 pub fn read(path: &Path) -> Result<RecordBatch, BuildError> {
     let shown = path.display().to_string();
+    let csv = path.with_extension("csv");
+    if !csv.exists() {
+        let problem = format!("{shown}: it has only numbers, and there is no {} beside it", csv.display());
+        let help = "write one with a header and a line for each row: clip_id, labels, and split or fold";
+        return Err(BuildError::new(problem, help));
+    }
     let bytes = std::fs::read(path).map_err(|error| BuildError::new(format!("{shown}: {error}"), "check the file"))?;
     let fault = |problem: &str| {
         let help = "write it by np.save of a C-ordered float32 array [rows, width]";
         BuildError::new(format!("{shown}: {problem}"), help)
     };
     let ([rows, width], numbers) = parse(&bytes).map_err(|problem| fault(&problem))?;
-    let table = read_table(&path.with_extension("csv"))?;
+    let table = read_table(&csv)?;
     if table.num_rows() != rows {
         let n = table.num_rows();
         return Err(fault(&format!("it has {rows} rows, and the .csv beside it {n}")));

@@ -246,6 +246,9 @@ fn trainings(
 }
 
 fn check(data: &Data<'_>) -> Result<(), ProbeError> {
+    if data.n_classes == 0 {
+        return Err(ProbeError::Empty { what: "labels of its clips" });
+    }
     let width = data.splits.iter().map(|split| split.vectors.width).find(|width| *width > 0).unwrap_or(0);
     for split in data.splits {
         if split.vectors.is_empty() {

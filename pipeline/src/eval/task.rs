@@ -1,5 +1,6 @@
 //! Tasks: clips with labels, parted into what is learnt from and what is asked about.
 
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -12,7 +13,7 @@ use arrow::datatypes::DataType;
 
 use super::protocol::Protocol;
 use super::sides::Events;
-use crate::corpus::{Stamps, TarSamples, audio_extensions, expand, read_table};
+use crate::corpus::{ManifestColumns, Stamps, TarSamples, audio_extensions, clips_of_table, expand, read_table};
 use crate::stage::BuildError;
 
 /// Clips with labels, split by split.
@@ -44,7 +45,7 @@ pub struct Split {
 }
 
 /// What a split is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Role {
     /// It is learnt from.
     Train,
@@ -185,6 +186,7 @@ impl Task {
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let table = with_paths(&shown, &with_labels(&shown, table)?, path.parent().unwrap_or(Path::new("")))?;
         let parts = parted(&shown, &table)?;
+        check_rows(&shown, &table)?;
         let split = |(name, role, clips): (String, Role, RecordBatch)| {
             let key = key(&clips);
             Split { name, role, clips, key, events: Events::new() }
@@ -195,13 +197,41 @@ impl Task {
     }
 }
 
+/// The split of each row, as texts.
+fn splits_of(table: &RecordBatch) -> Option<ArrayRef> {
+    let column = ["split", "fold"].iter().find_map(|name| table.column_by_name(name));
+    column.and_then(|column| cast(column, &DataType::Utf8).ok())
+}
+
+/// Names the faults of rows by their numbers in the table: its splits are embedded from copies, which nobody could mend. A clip may be in
+/// two splits, such as one that says when to stop and is asked about too.
+fn check_rows(shown: &str, table: &RecordBatch) -> Result<(), BuildError> {
+    let ids = table.column_by_name("clip_id").and_then(|ids| cast(ids, &DataType::Utf8).ok());
+    let (Some(ids), Some(splits)) = (ids, splits_of(table)) else { return Ok(()) };
+    let (mut used, mut of_splits) = (HashSet::new(), HashMap::new());
+    let apart = |(id, split): (Option<&str>, Option<&str>)| {
+        let (id, split) = (id?.to_owned(), split.unwrap_or_default().to_owned());
+        let (first, of_split) = (used.insert(id.clone()), format!("{id} of {split}"));
+        Some(of_splits.entry((id.clone(), split)).or_insert(if first { id } else { of_split }).clone())
+    };
+    let apart: StringArray = ids.as_string::<i32>().iter().zip(splits.as_string::<i32>()).map(apart).collect();
+    let table = replaced(shown, table, ["clip_id", "clip_id"], &(Arc::new(apart) as ArrayRef))?;
+    // What is in tars was not looked into yet, and its faults are those of clips.
+    let table = replaced(
+        shown,
+        &table,
+        ["member", "_member"],
+        &arrow::array::new_null_array(&DataType::Utf8, table.num_rows()),
+    )?;
+    clips_of_table(shown, &table, &ManifestColumns::default(), ";", PathBuf::new()).map(drop)
+}
+
 /// Rows of a table split by split: by its column `split`, or `fold`.
 ///
 /// # Errors
 /// [`BuildError`] when there is none, or no task can be made of it.
 pub fn parted(shown: &str, table: &RecordBatch) -> Result<Vec<(String, Role, RecordBatch)>, BuildError> {
-    let column = ["split", "fold"].iter().find_map(|name| table.column_by_name(name));
-    let column = column.and_then(|column| cast(column, &DataType::Utf8).ok()).ok_or_else(|| {
+    let column = splits_of(table).ok_or_else(|| {
         let help = "a task has a column `split` (train, valid, test) or `fold`: `ajepa-pipe dataset refine --folds 5` makes one";
         BuildError::new(format!("{shown}: there is no column `split` and none `fold`"), help)
     })?;
@@ -219,7 +249,7 @@ pub fn parted(shown: &str, table: &RecordBatch) -> Result<Vec<(String, Role, Rec
 }
 
 /// The number at the end of a name, so that fold10 comes behind fold9.
-fn number(name: &str) -> Option<u64> {
+pub(super) fn number(name: &str) -> Option<u64> {
     let digits = name.trim_start_matches(|c: char| !c.is_ascii_digit());
     digits.parse().ok()
 }

@@ -91,10 +91,12 @@ fn a_task_of_xares_is_judged_once_and_kept() {
     assert_eq!(found["published"].as_array().expect("rows").len(), 12);
     let page = std::fs::read_to_string(place.path("judged.html")).expect("a page");
     assert!(
-        ["cremad", "Trained layer", "Published", "dasheng", "could not be used"]
+        ["cremad", "Trained layer", "Published", "dasheng", "could not be used", "learnt from"]
             .iter()
             .all(|words| page.contains(words))
     );
+    let counts = [4, n - n_test, n_test, 1116].map(|n| ["<td class=\"n\">".to_owned(), counted(n)].concat()).concat();
+    assert!(page.contains(&format!("<td class=\"name\">cremad<td>accuracy{counts}<td>all")), "{page}");
 
     // Again: nothing is embedded, and the digits are the same.
     let kept = files(&place.path("kept"));
@@ -402,9 +404,55 @@ fn other_audio_behind_the_same_table_is_embedded_anew() {
     assert!(found.len() == 2 && found.contains(&before) && found[0] != found[1]);
 }
 
+/// Thousands as pages write them.
+fn counted(n: usize) -> String {
+    if n < 1000 { n.to_string() } else { format!("{},{:03}", n / 1000, n % 1000) }
+}
+
+/// Embeddings made elsewhere beside a TASK: its file alone is judged, and its clips alone.
+#[test]
+fn embeddings_are_judged_on_the_clips_of_the_task() {
+    let place = place_with_model();
+    for at in 0..8 {
+        place.write(&format!("sounds/{at}.wav"), tone(1.0 + 0.2 * f64::from(at)));
+    }
+    let row = |at: usize| format!("{at}.wav,{},{}\n", ["low", "high"][at % 2], ["train", "test"][at / 4]);
+    let table = |n: usize| format!("path,labels,split\n{}", (0..n).map(row).collect::<String>());
+    place.write("sounds/tones.csv", table(8));
+    place.write("sounds/few.csv", table(6));
+    place.done("embed -c best -o all/tones.parquet sounds/tones.csv --progress off");
+    place.done("embed -c best -o few/few.parquet sounds/few.csv --progress off");
+    std::fs::copy(place.path("all/tones.parquet"), place.path("few/other.parquet")).expect("copied");
+    let judge = |args: &str| place.done(&format!("eval {args} --probe knn --format json"));
+    let alone = judge("--embeddings few");
+    assert_eq!(json(&alone.out)["models"][0]["tasks"].as_array().expect("rows").len(), 2);
+    // Two clips of the file are not in the task `few`; of the task `tones` the folder `few` has no file.
+    std::fs::rename(place.path("all/tones.parquet"), place.path("all/few.parquet")).expect("renamed");
+    let both = judge("--embeddings all --embeddings few sounds/few.csv sounds/tones.csv");
+    assert!(both.err.contains("few: no TASK was named for other.parquet: left out"), "{}", both.err);
+    let found = json(&both.out);
+    let [all, few] = [0, 1].map(|at| &found["models"][at]["tasks"]);
+    assert_eq!((&all[0]["n_clips"], &all[0]["scores"]), (&few[0]["n_clips"], &few[0]["scores"]));
+    assert!(all[0]["notes"].to_string().contains("2 of 8 clips in its file are not in the task: left out"), "{all}");
+    assert_eq!(few[0]["notes"].as_array().expect("notes").len(), 0, "{few}");
+    assert!(few[1]["notes"].to_string().contains("not run: there is no file of it in few"), "{few}");
+    place.write("sounds/bare.csv", "path,split\n0.wav,train\n1.wav,test\n");
+    place.done("embed -c best -o bare.parquet sounds/bare.csv --progress off");
+    let ended = place.run("eval --embeddings bare.parquet");
+    assert!(ended.code == Some(1) && ended.err.contains("bare: labels of its clips: there are none"), "{ended:?}");
+    let ended = place.run("eval --embeddings few/other.parquet sounds/few.csv");
+    assert!(ended.code == Some(2) && ended.err.contains("a file is named as its task: few;"), "{ended:?}");
+}
+
 #[test]
 fn what_is_no_task_is_refused_with_a_cure() {
     let place = place_with_model();
+    place.write(
+        "dup.csv",
+        "path,labels,clip_id,split\na.wav,x,k,train\nb.wav,y,k,test\nc.wav,y,m,test\nd.wav,x,m,test\n",
+    );
+    place.write("late.csv", "path,labels,start,split\na.wav,x,0,train\nb.wav,y,0,test\nb.wav,y,soon,test\n");
+    place.write("bare/kinds.npy", "no csv");
     place.write("birds.csv", "path,labels\na.wav,robin\n");
     place.write("bare.csv", "path,split\na.wav,train\nb.wav,test\n");
     place.write("half.csv", "path,labels,split\na.wav,robin,train\n");
@@ -419,6 +467,10 @@ fn what_is_no_task_is_refused_with_a_cure() {
         ("eval -c best half.csv", "train, of which no task can be made"),
         ("eval -c best half.csv --together 4", "--mode xares"),
         ("eval --embeddings odd", "np.save"),
+        ("eval --embeddings bare", "there is no bare/kinds.csv beside it"),
+        ("eval -c best dup.csv", "dup.csv:\n  row 4: clip_id \"m\" is that of row 3 too"),
+        ("eval -c best late.csv", "late.csv:\n  row 3: start \"soon\" is not a number"),
+        ("eval -c a=best --embeddings a=odd half.csv", "two models are named a: best and odd"),
         ("eval --embeddings audio", "esc50.parquet"),
         ("eval half.csv", "--checkpoint"),
     ] {

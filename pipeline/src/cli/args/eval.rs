@@ -23,8 +23,15 @@ Examples:
 
 A TASK is a folder of tars named as X-ARES names it (env/esc50), a folder of such folders, or a table
 of clips (.csv, .parquet, ...) with `path`, `labels` and `split` (train, valid, test) or `fold`.
+Labels are a list of texts, or one text that `;` parts. Where every clip has exactly one, a task of
+your own asks which, and accuracy is scored. Where any clip has none or several, it asks of each
+label whether it is there, and mAP is scored: the mean over labels of the average precision (over
+those that some clip asked about has; in mode xares over all, where knn is not asked).
+
 Embeddings made elsewhere are a file a task, named as the task (esc50.parquet, or esc50.npy beside
-esc50.csv), with the columns clip_id, embedding, labels, and split or fold. Several rows of a clip,
+esc50.csv), with the columns clip_id, embedding, labels, and split or fold. Where TASKs are named,
+files of others are not judged; clips that the TASK does not have are left out, and what is missing,
+in another split or named otherwise throughout is said in a note. Several rows of a clip,
 one after another, are its frames: knn and mlp take their mean, attentive looks at each. Tasks about
 frames (desed, maestro) need them, and to know how far apart they are: a column hop_s, in seconds,
 or offset_s. Their labels are the events of the TASK of that name where it is given, and clips are

@@ -39,6 +39,7 @@ fn judge(args: &EvalArgs, registry: &Registry) -> Result<Evaluation, Exit> {
         let help = "name folders of tars, such as env/ or env/esc50, or tables of clips with labels and splits";
         return Err(usage(&BuildError::new("there is no task", help)));
     }
+    names_once(args)?;
     let mut tasks: Vec<Task> = Vec::new();
     for path in &args.tasks {
         tasks.extend(Task::open(path).map_err(|error| usage(&error))?);
@@ -50,17 +51,32 @@ fn judge(args: &EvalArgs, registry: &Registry) -> Result<Evaluation, Exit> {
         return Err(usage(&BuildError::new(problem, "name each once; a table's name is that of its file")));
     }
     let settings = settings(args);
+    let elsewhere: Vec<embeddings::Files<'_>> =
+        args.embeddings.iter().map(|model| embeddings::Files::of(model, &tasks)).collect::<Result<_, _>>()?;
     let opened: Vec<Checkpoint> =
         args.checkpoints.iter().map(|model| super::checkpoint::open(&model.path)).collect::<Result<_, _>>()?;
     let mut models = Vec::new();
     for (model, checkpoint) in args.checkpoints.iter().zip(&opened) {
         models.push(of_checkpoint(model, checkpoint, &tasks, args, &settings, registry)?);
     }
-    for model in &args.embeddings {
-        models.push(embeddings::judged(model, &tasks, &settings, args.progress)?);
+    for files in &elsewhere {
+        models.push(files.judge(&settings, args.progress)?);
     }
     let published = if settings.mode == Mode::Xares { PUBLISHED.to_vec() } else { Vec::new() };
     Ok(Evaluation { program: env!("CARGO_PKG_VERSION").to_owned(), mode: settings.mode, models, published })
+}
+
+/// Two models of one name could not be told apart in what is written of them.
+fn names_once(args: &EvalArgs) -> Result<(), Exit> {
+    let models: Vec<&ModelArg> = args.checkpoints.iter().chain(&args.embeddings).collect();
+    for (at, model) in models.iter().enumerate() {
+        if let Some(other) = models[..at].iter().find(|other| other.shown() == model.shown()) {
+            let [one, other] = [other, model].map(|model| model.path.display());
+            let problem = format!("two models are named {}: {one} and {other}", model.shown());
+            return Err(usage(&BuildError::new(problem, "write NAME=PATH, each with a name of its own")));
+        }
+    }
+    Ok(())
 }
 
 fn settings(args: &EvalArgs) -> Settings {
