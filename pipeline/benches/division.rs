@@ -11,7 +11,9 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ajepa_pipe::engine::{ErrorPolicy, FoldCx, Link, MapCx, Metrics, Network, RunError, RunOptions, SegmentWork, run};
+use ajepa_pipe::engine::{
+    ErrorPolicy, FoldCx, Link, MapCx, Metrics, Network, RunError, RunOptions, SegmentWork, Share, run,
+};
 use ajepa_pipe::row::Row;
 use ajepa_pipe::schema::{ColumnType, Schema};
 use ajepa_pipe::stage::{
@@ -211,8 +213,7 @@ fn seconds(graph: Graph, division: Option<Vec<usize>>) -> Result<f64, RunError> 
         clip_cap_bytes: 1 << 20,
         seed: 0,
         on_error: ErrorPolicy { fail: true, max_fraction: 0.0, max_count: None },
-        part: 0,
-        parts: 1,
+        share: Share::All,
     };
     let info = |_| RunInfo {
         pipeline: "division".into(),
@@ -220,6 +221,7 @@ fn seconds(graph: Graph, division: Option<Vec<usize>>) -> Result<f64, RunError> 
         graph: serde_json::Value::Null,
         units: Vec::new(),
         mine: Vec::new(),
+        piece: false,
         fresh: true,
         quarantine: false,
     };

@@ -8,13 +8,13 @@ use crossbeam::channel::Receiver;
 use thiserror::Error;
 
 use crate::engine::{
-    self, ErrorPolicy, Link, Metrics, Network, Outcome, RunError, RunOptions, SegmentWork, Snapshot, StopSignal,
+    self, ErrorPolicy, Link, Metrics, Network, Outcome, RunError, RunOptions, SegmentWork, Share, Snapshot, StopSignal,
     Timeline,
 };
 use crate::plan::{Graph, Node, Policy, Segments};
 use crate::report::RunReport;
 use crate::schema::Schema;
-use crate::stage::{BuildCx, BuildError, RunInfo, Stage, StageKind};
+use crate::stage::{BuildCx, BuildError, RunInfo, Source, Stage, StageKind};
 
 /// Worker threads that a run has at most, whatever is asked for: each has a share of memory and of every queue.
 const MAX_JOBS: usize = 1024;
@@ -46,6 +46,10 @@ pub enum JobError {
     /// The run failed.
     #[error(transparent)]
     Run(#[from] RunError),
+    /// The cluster could not do it.
+    #[cfg(feature = "cluster")]
+    #[error(transparent)]
+    Cluster(#[from] crate::cluster::ClusterFault),
     /// Training on what the run made failed, or could not begin.
     #[cfg(feature = "train")]
     #[error("stage {stage}: {source}")]
@@ -257,7 +261,7 @@ fn run_network(
 /// What the engine is told: the graph's settings under the command line's.
 pub fn run_options(graph: &Graph, options: JobOptions) -> RunOptions {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let (part, parts) = options.part.unwrap_or((0, 1));
+    let share = options.part.map_or(Share::All, |(index, of)| Share::Part { index, of });
     RunOptions {
         jobs: options.jobs.or(graph.resources.jobs).unwrap_or(cores).clamp(1, MAX_JOBS),
         division: None,
@@ -269,12 +273,12 @@ pub fn run_options(graph: &Graph, options: JobOptions) -> RunOptions {
             max_fraction: graph.on_error.max_fraction,
             max_count: graph.on_error.max_count,
         },
-        part,
-        parts,
+        share,
     }
 }
 
-fn run_info(graph: &Graph, sink: usize, fresh: bool) -> RunInfo {
+/// What a sink is told of the job, its units left out.
+pub(crate) fn run_info(graph: &Graph, sink: usize, fresh: bool) -> RunInfo {
     let fingerprint = graph.fingerprint(sink);
     RunInfo {
         pipeline: graph.pipeline.clone(),
@@ -283,12 +287,13 @@ fn run_info(graph: &Graph, sink: usize, fresh: bool) -> RunInfo {
         units: Vec::new(),
         mine: Vec::new(),
         fresh,
+        piece: false,
         quarantine: graph.on_error.policy == Policy::Quarantine,
     }
 }
 
 /// The limit holds for the whole job, earlier runs included, and is checked again when all units are there.
-fn within_budget(graph: &Graph, outcome: &Outcome) -> Result<(), RunError> {
+pub(crate) fn within_budget(graph: &Graph, outcome: &Outcome) -> Result<(), RunError> {
     let policy =
         ErrorPolicy { fail: false, max_fraction: graph.on_error.max_fraction, max_count: graph.on_error.max_count };
     for (_, sink) in &outcome.sinks {
@@ -306,7 +311,20 @@ fn within_budget(graph: &Graph, outcome: &Outcome) -> Result<(), RunError> {
 /// # Errors
 /// [`JobError::Build`] for the first stage that cannot be made.
 pub fn network(graph: &Graph, options: &RunOptions) -> Result<Network, JobError> {
-    let mut stages = build_stages(graph, options)?;
+    network_over(graph, options, &mut |_| Ok(None))
+}
+
+/// Gives the source of a node that is listed already.
+pub(crate) type GiveSource<'a> = &'a mut dyn FnMut(usize) -> Result<Option<Box<dyn Source>>, JobError>;
+
+/// The same over sources that are given.
+pub(crate) fn network_over(graph: &Graph, options: &RunOptions, give: GiveSource<'_>) -> Result<Network, JobError> {
+    folders_apart(graph)?;
+    let mut stages = Vec::with_capacity(graph.nodes.len());
+    for node in 0..graph.nodes.len() {
+        let given = give(node)?.map(Stage::Source);
+        stages.push(Some(given.map_or_else(|| build_stage(graph, node, options), Ok)?));
+    }
     let first_units = first_units(graph, &stages);
     let segments = graph.segments();
     let mut network = Network::default();
@@ -349,24 +367,22 @@ fn folders_apart(graph: &Graph) -> Result<(), JobError> {
     Ok(())
 }
 
-fn build_stages(graph: &Graph, options: &RunOptions) -> Result<Vec<Option<Stage>>, JobError> {
-    folders_apart(graph)?;
-    let build = |node: &Node| {
-        let nothing = Schema::default();
-        let output = node.plan.output.as_ref().or(node.plan.stored.as_ref()).unwrap_or(&nothing);
-        let cx = BuildCx {
-            id: &node.id,
-            inputs: &node.inputs,
-            output,
-            seed: options.seed,
-            clips_per_unit: graph.resources.clips_per_shard as usize,
-            clip_cap_bytes: options.clip_cap_bytes,
-            fail: options.on_error.fail,
-        };
-        let fault = |source| JobError::Build { stage: node.id.clone(), line: node.line, source };
-        node.config.build(&cx).map(Some).map_err(fault)
+/// Makes one stage.
+pub(crate) fn build_stage(graph: &Graph, node: usize, options: &RunOptions) -> Result<Stage, JobError> {
+    let node = &graph.nodes[node];
+    let nothing = Schema::default();
+    let output = node.plan.output.as_ref().or(node.plan.stored.as_ref()).unwrap_or(&nothing);
+    let cx = BuildCx {
+        id: &node.id,
+        inputs: &node.inputs,
+        output,
+        seed: options.seed,
+        clips_per_unit: graph.resources.clips_per_shard as usize,
+        clip_cap_bytes: options.clip_cap_bytes,
+        fail: options.on_error.fail,
     };
-    graph.nodes.iter().map(build).collect()
+    let fault = |source| JobError::Build { stage: node.id.clone(), line: node.line, source };
+    node.config.build(&cx).map_err(fault)
 }
 
 fn wrong_kind(node: &Node) -> JobError {

@@ -6,6 +6,8 @@
 #[cfg(feature = "sql")]
 pub mod catalogue;
 pub mod cli;
+#[cfg(feature = "cluster")]
+pub mod cluster;
 pub mod columns;
 pub mod config;
 pub mod corpus;
@@ -29,3 +31,4 @@ pub mod stage;
 pub mod stages;
 #[cfg(feature = "train")]
 pub mod train;
+pub mod units;

@@ -163,6 +163,11 @@ pub trait Source: Send {
         unit: usize,
         emit: &mut dyn FnMut(RecordBatch) -> Result<(), StageError>,
     ) -> Result<(), StageError>;
+
+    /// Another reader of the same list, without listing it again; `None` where the list cannot be shared.
+    fn fork(&self) -> Option<Box<dyn Source>> {
+        None
+    }
 }
 
 /// A fixed list of clips that becomes one shard: what is committed, skipped on resume, and handed to another machine.
@@ -285,6 +290,9 @@ pub struct RunInfo {
     pub units: Vec<Unit>,
     /// Which of them this process does (`--part I/N`); all when there is one part.
     pub mine: Vec<bool>,
+    /// Whether this is a piece of a job that somebody else finishes: the sink looks at no unit but its own, and says nothing of the set.
+    #[serde(default)]
+    pub piece: bool,
     /// `--fresh`: nothing counts as done.
     pub fresh: bool,
     /// Whether rejects are written to `rejects.parquet`.

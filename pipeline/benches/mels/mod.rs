@@ -37,6 +37,7 @@ pub fn write(dir: &Path, n_clips: usize, [frames, mels]: [usize; 2]) -> Result<(
         graph: serde_json::Value::Null,
         mine: vec![true; units.len()],
         units,
+        piece: false,
         fresh: false,
         quarantine: false,
     };

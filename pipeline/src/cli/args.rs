@@ -1,5 +1,6 @@
 //! The command line: verbs, options, and what is refused before anything is opened.
 
+mod cluster;
 mod dataset;
 mod eval;
 mod model;
@@ -11,6 +12,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub use cluster::{ClusterArgs, ClusterPart, ExecutorArgs, SchedulerArgs};
 pub use dataset::{
     AudiosetArgs, DatasetArgs, DatasetVerb, Esc50Args, FolderArgs, Fsd50kArgs, Links, MakeArgs, RefineArgs,
     RefineOptions, ScanArgs, ShowManifestArgs, XaresArgs,
@@ -62,6 +64,8 @@ pub enum Verb {
     Verify(VerifyArgs),
     /// Know a corpus: scan its clips, make manifests of AudioSet, FSD50K, ESC-50, X-ARES and folders
     Dataset(Box<DatasetArgs>),
+    /// Share runs out to several machines
+    Cluster(ClusterArgs),
     /// Measure each stage alone and the fused graph
     Bench(BenchArgs),
     /// Ask manifests, shards, embeddings, reports and trainings in SQL
@@ -98,6 +102,7 @@ Examples:
   ajepa-pipe run audioset.yaml --jobs 8 --report run.html --report run.json
   ajepa-pipe run audioset.yaml --part 3/8          one of eight machines, all writing to one folder
   sbatch --array=1-8 --wrap 'ajepa-pipe run audioset.yaml --part $SLURM_ARRAY_TASK_ID/8'
+  ajepa-pipe run audioset.yaml --cluster df://10.0.0.1:50050 --token-file ~/ajepa.token
 
 A run that was stopped, killed or cut off is finished by running it again: whole shards are kept.")]
 pub struct RunArgs {
@@ -112,6 +117,14 @@ pub struct RunArgs {
     /// Do only part I of N, counted from 1; the parts can run on different machines at once
     #[arg(long, value_name = "I/N", allow_hyphen_values = true)]
     pub part: Option<Part>,
+
+    /// Have the executors of this scheduler do it, as df://host:50050 (see `ajepa-pipe cluster --help`)
+    #[arg(long, value_name = "URL", conflicts_with_all = ["part", "jobs"])]
+    pub cluster: Option<String>,
+
+    /// The file with the scheduler's secret
+    #[arg(long, value_name = "FILE", requires = "cluster")]
+    pub token_file: Option<PathBuf>,
 
     /// Write the run report as a page (.html) or as data (.json); may be given several times
     #[arg(long = "report", value_name = "FILE")]

@@ -19,7 +19,7 @@ use crate::schema::{Schema, list_of_utf8};
 use crate::stage::StageError;
 
 /// Clips that are whole files, or parts of files, by path. All columns are of one length.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct ClipTable {
     /// Folder that relative paths are under.
     pub root: PathBuf,
@@ -151,6 +151,10 @@ fn number(column: Option<&Float64Array>, row: usize) -> Option<f64> {
 }
 
 impl Listing for ClipTable {
+    fn fork(&self) -> Option<Self> {
+        Some(self.clone())
+    }
+
     fn n_clips(&self) -> usize {
         self.clip_id.len()
     }

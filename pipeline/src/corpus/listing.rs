@@ -2,6 +2,7 @@
 
 use std::fs::Metadata;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
 use ajepa_ops::seed;
@@ -41,6 +42,14 @@ pub trait Listing: Send {
         let columns: Vec<usize> = (0..schema.fields().len()).filter(|&i| schema.field(i).name() != "media").collect();
         Ok(rows.project(&columns)?)
     }
+
+    /// Another reader of the same clips that costs little; `None` where there is none.
+    fn fork(&self) -> Option<Self>
+    where
+        Self: Sized,
+    {
+        None
+    }
 }
 
 /// Which clips of a list are taken, and in which order.
@@ -57,8 +66,8 @@ pub struct Selection {
 /// A [`Source`] over a [`Listing`].
 pub struct Listed<L> {
     listing: L,
-    order: Vec<u32>,
-    units: Vec<Unit>,
+    order: Arc<[u32]>,
+    units: Arc<[Unit]>,
     clips_per_unit: usize,
 }
 
@@ -90,11 +99,11 @@ impl<L: Listing> Listed<L> {
             listing.hash(clips, &mut hasher).map_err(unhashable)?;
             units.push(Unit::new(clips.len() as u64, &hasher));
         }
-        Ok(Self { listing, order, units, clips_per_unit })
+        Ok(Self { listing, order: order.into(), units: units.into(), clips_per_unit })
     }
 }
 
-impl<L: Listing> Source for Listed<L> {
+impl<L: Listing + 'static> Source for Listed<L> {
     fn units(&self) -> &[Unit] {
         &self.units
     }
@@ -111,12 +120,17 @@ impl<L: Listing> Source for Listed<L> {
         }
         Ok(())
     }
+
+    fn fork(&self) -> Option<Box<dyn Source>> {
+        let (order, units, clips_per_unit) = (self.order.clone(), self.units.clone(), self.clips_per_unit);
+        Some(Box::new(Self { listing: self.listing.fork()?, order, units, clips_per_unit }))
+    }
 }
 
 /// Size and time of files as hash input; the last file is remembered, for windows of one recording follow each other.
 ///
 /// An edit that keeps both the size and the time of last change (to the nanosecond) is not seen.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Stamps {
     last: Option<(String, [u8; 25])>,
 }

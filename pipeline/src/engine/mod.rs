@@ -27,7 +27,8 @@ pub use metrics::{
 };
 pub(crate) use metrics::{PARTS_OF_RUN, PARTS_OF_WORK};
 pub use network::{Network, QueueSpec, Segment, SegmentWork};
-pub use run::{ErrorPolicy, Outcome, RejectLog, RunError, RunOptions, StopSignal, WORKER_NAME, run};
+pub(crate) use run::all_units;
+pub use run::{ErrorPolicy, Outcome, RejectLog, RunError, RunOptions, Share, StopSignal, WORKER_NAME, run};
 pub use timeline::Timeline;
 
 #[cfg(test)]

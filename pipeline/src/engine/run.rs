@@ -41,10 +41,36 @@ pub struct RunOptions {
     pub seed: u64,
     /// What to do with bad clips.
     pub on_error: ErrorPolicy,
-    /// This process does units `k` with `k % parts == part`.
-    pub part: usize,
-    /// Processes that share the job.
-    pub parts: usize,
+    /// Which of the units this run does.
+    pub share: Share,
+}
+
+/// What of a job one run does.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Share {
+    /// All of it.
+    #[default]
+    All,
+    /// Every `of`-th unit from `index` on, counted from 0: other processes do the others, and whoever is last finishes the job.
+    Part {
+        /// Which.
+        index: usize,
+        /// Processes that share the job.
+        of: usize,
+    },
+    /// These units, ascending: somebody else hands the job out and finishes it.
+    Units(Vec<usize>),
+}
+
+impl Share {
+    /// Whether unit `k` is in it.
+    pub fn has(&self, k: usize) -> bool {
+        match self {
+            Self::All => true,
+            Self::Part { index, of } => k % of.max(&1) == *index,
+            Self::Units(units) => units.binary_search(&k).is_ok(),
+        }
+    }
 }
 
 /// When bad clips end a run.
@@ -262,11 +288,12 @@ fn open_sinks(
     describe: &dyn Fn(usize) -> RunInfo,
 ) -> Result<Todo, RunError> {
     let units = all_units(network);
-    let mine: Vec<bool> = (0..units.len()).map(|k| k % options.parts.max(1) == options.part).collect();
+    let mine: Vec<bool> = (0..units.len()).map(|k| options.share.has(k)).collect();
+    let piece = matches!(options.share, Share::Units(_));
     let mut todo = vec![false; units.len()];
     for segment in &mut network.segments {
         let SegmentWork::Sink(sink) = &mut segment.work else { continue };
-        let info = RunInfo { units: units.clone(), mine: mine.clone(), ..describe(segment.stage) };
+        let info = RunInfo { units: units.clone(), mine: mine.clone(), piece, ..describe(segment.stage) };
         let done = sink
             .open(&info)
             .map_err(|source| RunError::Stage { stage: metrics.id(segment.stage).to_owned(), source })?;
@@ -284,7 +311,7 @@ fn open_sinks(
 }
 
 /// Unit `k` of the job is unit `k - first_unit` of every source that has it.
-fn all_units(network: &Network) -> Vec<Unit> {
+pub(crate) fn all_units(network: &Network) -> Vec<Unit> {
     let mut units: Vec<(u64, blake3::Hasher)> = Vec::new();
     for segment in &network.segments {
         let SegmentWork::Source { source, first_unit } = &segment.work else { continue };

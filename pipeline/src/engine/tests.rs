@@ -135,6 +135,7 @@ fn info(_: usize) -> RunInfo {
         graph: serde_json::Value::Null,
         units: Vec::new(),
         mine: Vec::new(),
+        piece: false,
         fresh: false,
         quarantine: true,
     }
@@ -148,8 +149,7 @@ fn options(jobs: usize) -> RunOptions {
         clip_cap_bytes: 16 << 20,
         seed: 7,
         on_error: ErrorPolicy { fail: false, max_fraction: 0.5, max_count: None },
-        part: 0,
-        parts: 1,
+        share: Share::All,
     }
 }
 
@@ -520,7 +520,7 @@ fn parts_share_the_units() {
         let keep = Keep::default();
         let work = chain(1, input_schema(), input_schema(), |row, cx| cx.emit(row));
         let network = line(Numbers::boxed(7, 3), work, Box::new(keep.clone()));
-        let options = RunOptions { part, parts: 3, ..options(2) };
+        let options = RunOptions { share: Share::Part { index: part, of: 3 }, ..options(2) };
         run(network, &options, &metrics(8), &info, &never(), &mut |_| ()).1.unwrap();
         all.extend(keep.seen.lock().unwrap().clone());
     }

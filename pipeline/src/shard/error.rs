@@ -27,6 +27,15 @@ pub enum ShardError {
         /// The files, and why they are not taken for ours.
         files: String,
     },
+    /// A piece of a job came to a folder where nobody has begun that job.
+    #[error(
+        "{}: the job has not been begun here: is it the same folder on every machine, and does the program see the same files?",
+        dir.display()
+    )]
+    NotClaimed {
+        /// The folder.
+        dir: PathBuf,
+    },
     /// A manifest or a unit record that is torn, edited, or contradicts itself.
     #[error("{}: {problem}", path.display())]
     Manifest {
@@ -132,6 +141,10 @@ impl From<ShardError> for StageError {
             ShardError::Io { what, source } => {
                 let help = StoreError::help(&source, "finished shards are kept");
                 Self::Io { what: format!("{what}{help}"), source }
+            }
+            // It may be on its way: a shared folder shows what others have made a while later.
+            ShardError::NotClaimed { .. } => {
+                Self::Io { what: error.to_string(), source: io::Error::from(io::ErrorKind::NotFound) }
             }
             other => Self::Other(other.to_string()),
         }

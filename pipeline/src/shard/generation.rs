@@ -106,6 +106,26 @@ pub(super) fn choose(
     }
 }
 
+/// The generation of `job` that somebody has claimed who shares the job out.
+pub(super) fn claimed(
+    fs: &Arc<dyn Fs>,
+    root: &Path,
+    job: &Job,
+    run: &RunInfo,
+    notes: &mut Vec<String>,
+) -> Result<Generation, ShardError> {
+    let of = |number, job| Generation { number, job, root: root.to_owned(), fs: fs.clone() };
+    let known = if fs.list(&layout::units_dir(root)).is_ok() { jobs(fs.as_ref(), root)? } else { Vec::new() };
+    let mut claimed: Vec<Generation> =
+        known.into_iter().filter_map(|(number, job)| Some(of(number, job.ok().flatten()?))).collect();
+    let Some(at) = claimed.iter().rposition(|generation| generation.job.same_as(job)) else {
+        return Err(ShardError::NotClaimed { dir: root.to_owned() });
+    };
+    let chosen = claimed.swap_remove(at);
+    chosen.take_over(&claimed, run, notes)?;
+    Ok(chosen)
+}
+
 /// The jobs under `_units`, by number: `None` where a folder has no claim yet.
 #[allow(clippy::type_complexity)]
 fn jobs(fs: &dyn Fs, root: &Path) -> Result<Vec<(u32, Result<Option<Job>, String>)>, ShardError> {

@@ -7,6 +7,9 @@
 //! 3. [`Sink::finish`] reads all records back. When none is missing, `rejects.parquet` and then `manifest.json` are
 //!    written. Processes that each do some of the units need no other agreement: whoever is last finds all records, and
 //!    two that are last together write the same bytes.
+//!
+//! A run that does a piece of a job ([`RunInfo::piece`]) finds its generation claimed already, looks at its own records alone, and
+//! leaves the last step to whoever handed the piece out.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -90,11 +93,17 @@ impl ShardWriter {
 
     fn begin(&mut self, run: &RunInfo) -> Result<Vec<bool>, ShardError> {
         refuse_foreign(self.fs.as_ref(), &self.root)?;
-        let units = layout::units_dir(&self.root);
-        self.fs.create_dir_all(&units).map_err(|e| ShardError::io("create", &units, e))?;
+        if !run.piece {
+            let units = layout::units_dir(&self.root);
+            self.fs.create_dir_all(&units).map_err(|e| ShardError::io("create", &units, e))?;
+        }
         let mut notes = Vec::new();
         let job = Job::new(run, self.sink_json());
-        let generation = generation::choose(&self.fs, &self.root, &job, run, &mut notes)?;
+        let generation = if run.piece {
+            generation::claimed(&self.fs, &self.root, &job, run, &mut notes)?
+        } else {
+            generation::choose(&self.fs, &self.root, &job, run, &mut notes)?
+        };
         let left = sweep(self.fs.as_ref(), &self.root) + sweep(self.fs.as_ref(), &generation.dir());
         if left > 0 {
             let root = self.root.display();
@@ -106,6 +115,10 @@ impl ShardWriter {
         let mut done = Vec::with_capacity(run.units.len());
         let mut unusable = Vec::new();
         for (unit, wanted) in run.units.iter().enumerate() {
+            if run.piece && !run.mine[unit] {
+                done.push(false);
+                continue;
+            }
             let state = generation.record(unit, wanted)?;
             done.push(matches!(state, RecordState::Done(_)));
             match state {
@@ -164,13 +177,14 @@ impl ShardWriter {
 
     fn close(&mut self) -> Result<SinkReport, ShardError> {
         let open = self.opened()?;
+        let piece = open.run.piece;
         let mut records = Vec::new();
-        for (unit, wanted) in open.run.units.iter().enumerate() {
+        for (unit, wanted) in open.run.units.iter().enumerate().filter(|(unit, _)| !piece || open.run.mine[*unit]) {
             if let RecordState::Done(record) = open.generation.record(unit, wanted)? {
                 records.push(*record);
             }
         }
-        let complete = records.len() == open.run.units.len();
+        let complete = !piece && records.len() == open.run.units.len();
         let (run, number, job) = (open.run.clone(), open.generation.number, open.generation.job.clone());
         let mut notes = std::mem::take(&mut open.notes);
         if complete {
@@ -180,7 +194,7 @@ impl ShardWriter {
             }
             let manifest = self.manifest(&records, &job, number)?;
             self.commit_manifest(&manifest)?;
-        } else {
+        } else if !piece {
             let missing = run.units.len() - records.len();
             notes.push(format!("{missing} of {} units are not there yet: no manifest is written", run.units.len()));
         }

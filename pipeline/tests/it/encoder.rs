@@ -97,6 +97,7 @@ fn spoilt(place: &Place, bad: &[usize]) -> Vec<String> {
         graph: serde_json::Value::Null,
         units: vec![Unit { n_clips, key: [7; 16] }],
         mine: vec![true],
+        piece: false,
         fresh: false,
         quarantine: true,
     };

@@ -5,6 +5,8 @@ mod bench_feed;
 pub mod check;
 #[cfg(feature = "train")]
 pub mod checkpoint;
+#[cfg(feature = "cluster")]
+pub mod cluster;
 pub mod dataset;
 #[cfg(feature = "train")]
 pub mod embed;
@@ -18,6 +20,8 @@ pub mod query;
 pub mod run;
 pub mod stages;
 pub mod verify;
+#[cfg(not(feature = "cluster"))]
+mod without_cluster;
 #[cfg(not(all(feature = "train", feature = "datasets")))]
 mod without_eval;
 #[cfg(not(feature = "train"))]
@@ -25,6 +29,8 @@ mod without_models;
 #[cfg(not(feature = "sql"))]
 mod without_sql;
 
+#[cfg(not(feature = "cluster"))]
+pub use without_cluster::cluster;
 #[cfg(not(all(feature = "train", feature = "datasets")))]
 pub use without_eval::eval;
 #[cfg(not(feature = "train"))]
@@ -53,6 +59,7 @@ pub fn act(cli: &Cli, registry: &Registry) -> Exit {
         Verb::Inspect(args) => inspect::inspect(args),
         Verb::Verify(args) => verify::verify(args),
         Verb::Dataset(args) => dataset::dataset(args, registry),
+        Verb::Cluster(args) => cluster::cluster(args, registry),
         Verb::Bench(args) => bench::bench(args, registry),
         Verb::Query(args) => query::query(args),
         Verb::Embed(args) => embed::embed(args, registry),

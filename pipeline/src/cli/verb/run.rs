@@ -22,6 +22,9 @@ pub fn run(args: &RunArgs, registry: &Registry) -> Exit {
         Ok(graph) => graph,
         Err(exit) => return exit,
     };
+    if let Some(url) = &args.cluster {
+        return super::cluster::run(args, url, graph);
+    }
     let options = JobOptions {
         jobs: args.jobs.map(std::num::NonZero::get),
         part: args.part.map(|part| (part.index, part.of)),
@@ -44,10 +47,20 @@ pub(super) fn execute(graph: &Graph, options: JobOptions, progress: ProgressMode
         say_beginnings(graph, options.fresh);
     }
     let mut shown = Shown::new(progress);
-    let (mut report, result) = job::run(graph, options, watch.stops(), &mut |event| shown.update(event));
+    let (report, result) = job::run(graph, options, watch.stops(), &mut |event| shown.update(event));
     shown.finish();
+    conclude_run(graph, report, result, reports, options.fresh)
+}
+
+/// The last word on a run, and its reports.
+pub(super) fn conclude_run(
+    graph: &Graph,
+    mut report: RunReport,
+    result: Result<(), JobError>,
+    reports: &[ReportFile],
+    fresh: bool,
+) -> Exit {
     report.graph_svg = Some(explain::svg(&explain::explain(graph)));
-    let fresh = options.fresh;
     let kept = if graph.is_whole() { NOTHING_KEPT.to_owned() } else { done_so_far(&report, fresh) };
     let exit = conclude(&report, result, &kept, fresh);
     for file in reports {
@@ -91,7 +104,7 @@ fn say_beginnings(graph: &Graph, fresh: bool) {
 const NOTHING_KEPT: &str = "nothing was written; the same command begins again";
 
 /// A panic in a worker is reported as the reject it becomes; its trace would only tear the progress line.
-fn quiet_workers() {
+pub(super) fn quiet_workers() {
     let loud = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
         if std::thread::current().name() != Some(crate::engine::WORKER_NAME) {
@@ -108,6 +121,12 @@ fn conclude(report: &RunReport, result: Result<(), JobError>, kept: &str, fresh:
         Err(JobError::Training { stage, line, source }) => {
             let exit = build_fault(&stage, line, &BuildError::new(source.problem, source.help));
             if source.is_usage { exit } else { Exit::Failed }
+        }
+        #[cfg(feature = "cluster")]
+        Err(JobError::Cluster(error)) => {
+            let exit = fail(&error);
+            eprintln!("  {kept}");
+            exit
         }
         Err(JobError::Run(RunError::Interrupted(signal))) => {
             match report.trainings.last() {

@@ -111,6 +111,7 @@ pub fn job(rows_of_units: &[usize]) -> RunInfo {
         graph: json!({ "seed": 0, "stages": [{ "id": "mel", "n_mels": 96 }] }),
         units: rows_of_units.iter().enumerate().map(unit).collect(),
         mine: vec![true; rows_of_units.len()],
+        piece: false,
         fresh: false,
         quarantine: true,
     }

@@ -53,6 +53,7 @@ fn job(n: usize) -> RunInfo {
         graph: serde_json::Value::Null,
         units,
         mine: vec![true; n],
+        piece: false,
         fresh: false,
         quarantine: true,
     }

@@ -18,6 +18,7 @@ fn run_of(fingerprint: &str, n_units: u8) -> RunInfo {
         graph: serde_json::Value::Null,
         units: (0..n_units).map(|n| Unit { n_clips: 3, key: [n; 16] }).collect(),
         mine: vec![true; n_units.into()],
+        piece: false,
         fresh: false,
         quarantine: true,
     }
