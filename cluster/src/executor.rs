@@ -34,6 +34,9 @@ const IDLE: Duration = Duration::from_millis(200);
 /// How often one without room says that it is alive.
 const HEARTBEAT: Duration = Duration::from_secs(2);
 
+/// How long a task that met passing trouble is held back, so that it is not tried four times within a blink.
+const BREATH: Duration = Duration::from_secs(2);
+
 /// How long it waits after nobody answered.
 const AGAIN: Duration = Duration::from_secs(1);
 
@@ -302,7 +305,11 @@ fn items(work: &dyn Work, task: &TaskDefinition, stop: &AtomicBool, lines: &mut 
             let error = "the job was cancelled".to_owned();
             return Err(FailedTask { error, retryable: true, count_to_failures: false, failed_reason });
         }
-        lines.push(work.work(&job, item)?);
+        let line = work.work(&job, item);
+        if matches!(line, Err(Trouble::Passing(_))) {
+            std::thread::sleep(BREATH);
+        }
+        lines.push(line?);
     }
     Ok(())
 }

@@ -193,11 +193,8 @@ impl UnitJob {
                 None => of_node.pop(),
             }
         };
-        let source =
-            match idle.map_or_else(|| build_stage(&self.graph, node, options), |idle| Ok(Stage::Source(idle)))? {
-                Stage::Source(source) => source,
-                _ => return Ok(None),
-            };
+        let listed = idle.map_or_else(|| build_stage(&self.graph, node, options), |idle| Ok(Stage::Source(idle)))?;
+        let Stage::Source(source) = listed else { return Ok(None) };
         Ok(Some(Box::new(Lent { source: Some(source), node, home: self.sources.clone() })))
     }
 }

@@ -19,10 +19,10 @@ use crate::units::{Ledger, UnitJob, UnitRow};
 const TICK: Duration = Duration::from_millis(300);
 
 /// How long a scheduler may be silent before the client gives up.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// How long a client waits for an executor to come.
-const NOBODY: Duration = Duration::from_secs(60);
+const NOBODY: Duration = Duration::from_mins(1);
 
 /// How long files that others have written may take to be seen here.
 const SHOWN_WITHIN: Duration = Duration::from_secs(30);
@@ -142,19 +142,16 @@ fn follow(
         if let Ok(signal) = stop.recv_timeout(TICK) {
             return Err(leave(client, &id, stop, signal, say));
         }
-        let told = client.state(&id).and_then(|state| Ok((state, client.lines(&id, after))));
+        let told = client.state(&id).map(|state| (state, client.lines(&id, after)));
         let state = match told {
             Ok((state, lines)) => {
                 let lines = lines.unwrap_or_default();
                 after += lines.len();
-                lines.iter().for_each(|line| tally.add(line));
+                tally.add(&lines);
                 heard = Instant::now();
                 state
             }
-            Err(error @ ClusterError::Unreachable { .. }) if heard.elapsed() < PATIENCE => {
-                log_silence(&error);
-                continue;
-            }
+            Err(ClusterError::Unreachable { .. }) if heard.elapsed() < PATIENCE => continue,
             Err(error) => return Err(ClusterFault::from(error).into()),
         };
         observe(&tally.snapshot(resident_bytes()));
@@ -166,7 +163,7 @@ fn follow(
             JobState::UnderWay => {}
             JobState::Done => {
                 let rest = client.lines(&id, after).unwrap_or_default();
-                rest.iter().for_each(|line| tally.add(line));
+                tally.add(&rest);
                 observe(&tally.snapshot(resident_bytes()));
                 return Ok(());
             }
@@ -179,8 +176,6 @@ fn follow(
         }
     }
 }
-
-fn log_silence(_: &ClusterError) {}
 
 /// Places of all executors, once there is one.
 fn somebody(client: &Client, stop: &Receiver<StopSignal>, say: &mut dyn FnMut(&str)) -> Result<u64, JobError> {
@@ -291,8 +286,15 @@ impl Tally {
         Self { started: Instant::now(), policy, slots: 0, clips, is_todo, counts, reasons, last }
     }
 
+    /// Counts what executors have told.
+    fn add(&mut self, lines: &[String]) {
+        for line in lines {
+            self.add_unit(line);
+        }
+    }
+
     /// Counts a unit, once.
-    fn add(&mut self, line: &str) {
+    fn add_unit(&mut self, line: &str) {
         let Ok(row) = serde_json::from_str::<UnitRow>(line) else { return };
         let Some(todo) = usize::try_from(row.unit).ok().and_then(|unit| self.is_todo.get_mut(unit)) else { return };
         if !std::mem::take(todo) {

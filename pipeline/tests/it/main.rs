@@ -5,6 +5,8 @@ mod bad;
 mod bottleneck;
 #[cfg(feature = "train")]
 mod checkpoint;
+#[cfg(feature = "cluster")]
+mod cluster;
 #[cfg(feature = "datasets")]
 mod dataset;
 mod describe;

@@ -43,7 +43,7 @@ fn code(package: &str) -> Vec<(String, String)> {
 /// Files of the crates that hold one of `words`, and are not under one of `allowed`.
 fn offenders(words: &[&str], allowed: &[&str]) -> Vec<String> {
     let mut found = Vec::new();
-    for package in ["ops", "pipeline", "store"] {
+    for package in ["cluster", "ops", "pipeline", "store"] {
         for (name, code) in code(package) {
             let path = format!("{package}/{name}");
             if words.iter().any(|word| code.contains(word)) && !allowed.iter().any(|prefix| path.starts_with(prefix)) {
@@ -65,7 +65,22 @@ fn only_the_maps_and_the_choice_of_instructions_are_unsafe() {
 #[test]
 fn only_the_engines_and_the_signal_watch_have_threads() {
     let words = ["thread::spawn", "thread::scope", "thread::Builder", "rayon::", "tokio::"];
-    assert_eq!(offenders(&words, &["pipeline/engine/", "pipeline/catalogue/"]), ["pipeline/cli/exit.rs"]);
+    let allowed = ["cluster/", "pipeline/engine/", "pipeline/catalogue/"];
+    assert_eq!(offenders(&words, &allowed), ["pipeline/cli/exit.rs"]);
+}
+
+#[test]
+fn only_the_scheduler_listens() {
+    let words = ["TcpListener", "UdpSocket", "UnixListener", "UnixDatagram"];
+    assert_eq!(offenders(&words, &[]), ["cluster/scheduler.rs"]);
+}
+
+#[test]
+fn only_the_cluster_knows_of_ballista_and_it_knows_of_nothing_else() {
+    assert_eq!(offenders(&["ballista", "tonic"], &["cluster/"]), [] as [&str; 0]);
+    let names = dependencies("ajepa-cluster");
+    let ours: Vec<_> = names.iter().filter(|name| name.starts_with("ajepa-") || name.starts_with("burn")).collect();
+    assert_eq!(ours, ["ajepa-cluster"]);
 }
 
 #[test]
@@ -81,6 +96,6 @@ fn every_queue_is_bounded() {
 #[test]
 fn the_maths_opens_no_file() {
     let opening: Vec<String> =
-        offenders(&["File::open", "fs::read", "File::create", "std::net"], &["pipeline/", "store/"]);
+        offenders(&["File::open", "fs::read", "File::create", "std::net"], &["cluster/", "pipeline/", "store/"]);
     assert_eq!(opening, [] as [&str; 0]);
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use ajepa_cluster::{Client, ClusterError, ExecutorOptions, SchedulerOptions, Token, execute, schedule};
 
+use super::fail;
 use super::run::{conclude_run, quiet_workers};
-use super::{fail, load};
 use crate::cli::args::{ClusterArgs, ClusterPart, ExecutorArgs, RunArgs, SchedulerArgs};
 use crate::cli::exit::{Exit, StopWatch};
 use crate::cli::progress::ProgressMode;
