@@ -10,6 +10,7 @@ use crate::engine::{
 use crate::job::JobError;
 use crate::plan::Graph;
 use crate::stage::{Reject, SinkReport, StageKind};
+use crate::units::UnitRow;
 
 /// How a run went.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -39,6 +40,9 @@ pub struct RunReport {
     /// What was trained on what the sinks made.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub trainings: Vec<TrainingReport>,
+    /// Units that a cluster did in this run: where, how long, what came of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub units: Vec<UnitRow>,
     /// Rejects of this run by (stage, reason, count).
     pub reject_counts: Vec<(String, String, u64)>,
     /// The first of them, at most 100.
@@ -100,6 +104,7 @@ impl RunReport {
             peak_rss_bytes: timeline.peak_rss_bytes().max(peak_resident_bytes()),
             sinks,
             trainings: Vec::new(),
+            units: Vec::new(),
             reject_counts: counts,
             first_rejects: outcome.rejects.first,
             graph_svg: None,

@@ -91,12 +91,15 @@ pub fn run(
 ) -> (RunReport, Result<(), JobError>) {
     let started_at = now();
     let mut timeline = Timeline::default();
-    let mut outcome = Outcome::default();
-    let result = go(job, options, stop, &mut outcome, &mut |snapshot| {
+    let (mut outcome, mut units) = (Outcome::default(), Vec::new());
+    let result = go(job, options, stop, &mut outcome, &mut units, &mut |snapshot| {
         timeline.push(snapshot.clone());
         observe(snapshot);
     });
-    let report = RunReport::new(job.graph(), started_at, &timeline, outcome, &result);
+    let mut report = RunReport::new(job.graph(), started_at, &timeline, outcome, &result);
+    let peak_bytes = units.iter().map(|row| row.peak_bytes).max().unwrap_or(0);
+    report.peak_rss_bytes = report.peak_rss_bytes.max(peak_bytes);
+    report.units = units;
     (report, result)
 }
 
@@ -105,6 +108,7 @@ fn go(
     options: ClusterOptions<'_>,
     stop: &Receiver<StopSignal>,
     outcome: &mut Outcome,
+    units: &mut Vec<UnitRow>,
     observe: &mut dyn FnMut(&Snapshot),
 ) -> Result<(), JobError> {
     check(job.graph())?;
@@ -114,6 +118,7 @@ fn go(
     observe(&tally.snapshot(0));
     let result = if todo.is_empty() { Ok(()) } else { follow(job, &todo, options, stop, &mut tally, observe) };
     outcome.rejects = tally.log();
+    *units = std::mem::take(&mut tally.rows);
     result?;
     finish(job, &mut ledger, outcome)
 }
@@ -262,6 +267,7 @@ struct Tally {
     is_todo: Vec<bool>,
     counts: Snapshot,
     reasons: BTreeMap<(String, String), u64>,
+    rows: Vec<UnitRow>,
     last: String,
 }
 
@@ -282,8 +288,8 @@ impl Tally {
             units_total: is_todo.iter().filter(|todo| **todo).count() as u64,
             ..Snapshot::default()
         };
-        let (reasons, last) = (BTreeMap::new(), String::new());
-        Self { started: Instant::now(), policy, slots: 0, clips, is_todo, counts, reasons, last }
+        let (reasons, rows, last) = (BTreeMap::new(), Vec::new(), String::new());
+        Self { started: Instant::now(), policy, slots: 0, clips, is_todo, counts, reasons, rows, last }
     }
 
     /// Counts what executors have told.
@@ -303,10 +309,11 @@ impl Tally {
         self.counts.units_done += 1;
         self.counts.clips_done += self.clips[row.unit as usize];
         self.counts.rejects += row.rejects;
-        for (stage, reason, n) in row.reasons {
+        for (stage, reason, n) in &row.reasons {
             self.last = format!("unit {} ({stage}): {reason}", row.unit);
-            *self.reasons.entry((stage, reason)).or_default() += n;
+            *self.reasons.entry((stage.clone(), reason.clone())).or_default() += n;
         }
+        self.rows.push(row);
     }
 
     fn limit_passed(&self) -> Option<RunError> {

@@ -29,6 +29,9 @@ use super::stats::Moments;
 use crate::schema::{Column, ColumnType, Schema};
 use crate::stage::{Reject, RunInfo, Sink, SinkReport, StageError, UnitTally};
 
+/// Of so many pieces of a job one looks for what others have left when they died.
+const PIECES_PER_SWEEP: usize = 64;
+
 /// Notes on records that cannot be used; the rest is counted.
 const SHOWN_RECORDS: usize = 5;
 
@@ -92,8 +95,9 @@ impl ShardWriter {
     }
 
     fn begin(&mut self, run: &RunInfo) -> Result<Vec<bool>, ShardError> {
-        refuse_foreign(self.fs.as_ref(), &self.root)?;
+        // Whoever shares a job out has looked at the folder; each piece would list thousands of files once more.
         if !run.piece {
+            refuse_foreign(self.fs.as_ref(), &self.root)?;
             let units = layout::units_dir(&self.root);
             self.fs.create_dir_all(&units).map_err(|e| ShardError::io("create", &units, e))?;
         }
@@ -104,7 +108,11 @@ impl ShardWriter {
         } else {
             generation::choose(&self.fs, &self.root, &job, run, &mut notes)?
         };
-        let left = sweep(self.fs.as_ref(), &self.root) + sweep(self.fs.as_ref(), &generation.dir());
+        // What died on this machine can be removed here alone, but not by every piece.
+        let sweeps =
+            !run.piece || run.mine.iter().position(|mine| *mine).is_some_and(|unit| unit % PIECES_PER_SWEEP == 0);
+        let left =
+            if sweeps { sweep(self.fs.as_ref(), &self.root) + sweep(self.fs.as_ref(), &generation.dir()) } else { 0 };
         if left > 0 {
             let root = self.root.display();
             notes.push(format!(

@@ -29,6 +29,7 @@ mod mutate;
 mod overrides;
 mod program;
 mod promises;
+#[cfg(feature = "train")]
 mod published;
 #[cfg(feature = "sql")]
 mod query;
@@ -37,6 +38,7 @@ mod scan;
 mod tidy;
 #[cfg(feature = "train")]
 mod train;
+mod units;
 
 use ajepa_pipe::config::{self, ConfigErrors};
 use ajepa_pipe::plan::Graph;

@@ -81,6 +81,7 @@ fn realistic() -> RunReport {
         bottleneck: end.bottleneck(),
         end,
         trainings: Vec::new(),
+        units: Vec::new(),
         sinks: vec![(
             "shards".to_owned(),
             SinkReport {

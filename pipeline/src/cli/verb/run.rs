@@ -1,5 +1,6 @@
 //! `run`: does what the graph says, shows how it goes, and says what came of it.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::{fail, load, print, write_text};
@@ -224,6 +225,7 @@ fn summary(report: &RunReport) -> String {
         rate(per_s),
         bytes(report.peak_rss_bytes)
     );
+    by_host(report, &mut out);
     if end.rejects > 0 {
         let _ = writeln!(out, "{} refused:", counted(end.rejects, "clip"));
         for (stage, reason, n) in &report.reject_counts {
@@ -239,6 +241,28 @@ fn summary(report: &RunReport) -> String {
         );
     }
     out
+}
+
+/// Machines that are listed; of more it is said how many.
+const SHOWN_HOSTS: usize = 8;
+
+/// Which machines of a cluster did how much.
+fn by_host(report: &RunReport, out: &mut String) {
+    let mut hosts: BTreeMap<&str, (u64, u64, f64)> = BTreeMap::new();
+    for row in &report.units {
+        let (units, clips, seconds) = hosts.entry(&row.host).or_default();
+        *units += 1;
+        *clips += row.clips;
+        *seconds += row.seconds;
+    }
+    for (host, (units, clips, seconds)) in hosts.iter().take(SHOWN_HOSTS) {
+        let (units, clips, per_s) =
+            (counted(*units, "shard"), counted(*clips, "clip"), *clips as f64 / seconds.max(1e-9));
+        let _ = writeln!(out, "  {host}: {units}, {clips}, {} on each thread", rate(per_s));
+    }
+    if hosts.len() > SHOWN_HOSTS {
+        let _ = writeln!(out, "  and {} more machines", hosts.len() - SHOWN_HOSTS);
+    }
 }
 
 fn write_report(file: &ReportFile, report: &RunReport) -> std::io::Result<()> {

@@ -27,6 +27,8 @@ fn a_cluster_makes_the_shards_of_one_machine_and_of_parts() {
     let report: RunReport = serde_json::from_slice(&std::fs::read(place.path("report.json")).unwrap()).unwrap();
     assert_eq!((report.end.clips_done, report.end.clips_total, report.end.units_done), (61, 61, 16));
     assert_eq!((report.end.rejects, report.end.jobs, report.outcome.as_str()), (1, 2, "done"));
+    assert_eq!((report.units.len(), report.units.iter().map(|row| row.rows).sum::<u64>()), (16, 60));
+    assert!(report.units.iter().any(|row| row.host == "host0") && ended.out.contains("host1: "), "{ended:?}");
     assert_eq!(report.reject_counts.len(), 1, "{:?}", report.reject_counts);
     let first = |text: &str| text.lines().next().unwrap_or_default().replace("local", "out");
     assert_eq!(first(&local.out), first(&ended.out), "{ended:?}");
