@@ -11,14 +11,14 @@ use super::value;
 /// `cluster scheduler|executor`.
 #[derive(Debug, Clone, PartialEq, Args)]
 #[command(after_help = "\
-Examples, on three machines that see the same files under the same paths:
+Examples:
   head$ openssl rand -hex 32 > ~/ajepa.token && chmod 600 ~/ajepa.token
   head$ ajepa-pipe cluster scheduler --listen 10.0.0.1:50050 --token-file ~/ajepa.token
   a, b$ ajepa-pipe cluster executor --scheduler df://10.0.0.1:50050 --token-file ~/ajepa.token
   head$ ajepa-pipe run audioset.yaml --cluster df://10.0.0.1:50050 --token-file ~/ajepa.token
 
-The same build of the program everywhere; executors are started in the folder that relative paths
-of graphs are under. Whoever has the token can read and write what the executors can.")]
+These are three machines that see the same files under the same paths, with the same build of the
+program; executors are started in the folder that relative paths of graphs are under. Whoever has the token can read and write what the executors can.")]
 pub struct ClusterArgs {
     /// Which part.
     #[command(subcommand)]
