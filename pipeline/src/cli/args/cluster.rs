@@ -64,8 +64,8 @@ Examples:
   ajepa-pipe cluster executor --scheduler df://10.0.0.1:50050 --token-file ~/ajepa.token
   ajepa-pipe cluster executor --scheduler df://10.0.0.1:50050 --slots 4
 
-It listens on nothing, waits for its scheduler, and goes on when that comes back. Stopped by a signal
-it says good-bye, and what it had begun is done by others; killed, the others do it after 20 s.")]
+It listens on nothing, waits for its scheduler, and goes on when that comes back. Stopped by a
+signal it says good-bye, and what it had begun is done by others; killed, they do it after 20 s.")]
 pub struct ExecutorArgs {
     /// The scheduler, as df://host:50050
     #[arg(long, value_name = "URL")]
