@@ -106,7 +106,7 @@ def timed(command):
 
 def scale(args, folder):
     """Two executors of one core each against one, in turn, and against a run of one worker without a cluster."""
-    graph, out = corpus(folder, args.clips, 64), folder / "out"
+    graph, out = corpus(folder, args.clips, 32), folder / "out"
     times = {"local": [], 1: [], 2: []}
     for _ in range(args.rounds):
         for n in (1, 2):
@@ -114,7 +114,8 @@ def scale(args, folder):
                 shutil.rmtree(out, ignore_errors=True)
                 times[n].append(timed(cluster.run(graph)))
         shutil.rmtree(out, ignore_errors=True)
-        times["local"].append(timed([args.program, "run", graph, "--jobs", "1", "--progress", "off"]))
+        bound = ["taskset", "-c", str(min(os.sched_getaffinity(0)))]
+        times["local"].append(timed([*bound, args.program, "run", graph, "--jobs", "1", "--progress", "off"]))
     ratios = [one / two for one, two in zip(times[1], times[2])]
     yield "two executors against one", {"ratio": round(statistics.median(ratios), 2), "s": {str(k): [round(t, 2) for t in v] for k, v in times.items()}}
 
