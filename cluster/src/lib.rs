@@ -6,7 +6,7 @@
 //! ```text
 //! client --(a plan: our node over a scan of items)--> scheduler <--(asks for tasks, tells of ended ones)-- executors
 //! ```
-//! * The scheduler is Ballista's, with a gate before it ([`scheduler`]): a token on every request, and no plan but ours.
+//! * The scheduler is Ballista's, with a gate before it: a token on every request, and no plan but ours.
 //! * An executor listens on nothing. It asks for tasks (Ballista's `PollWork`), does them, and tells what came of them; what it
 //!   told is repeated until the scheduler has heard it.
 //! * Results are not fetched. A task's lines of report travel with the word that it has ended; what the work makes lies where the

@@ -1,4 +1,4 @@
-//! The plan of a job: our node over a scan whose partitions are the tasks. The only plan that goes through the [gate](super::gate).
+//! The plan of a job: our node over a scan whose partitions are the tasks. The only plan that goes through the gate.
 //!
 //! Ballista cuts a plan into tasks at its leaf, and knows only leaves of `DataFusion`'s: so the items lie in a scan of memory, and our
 //! node, which carries the text of the job, stands on it.
