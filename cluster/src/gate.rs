@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use ballista_core::config::{BALLISTA_JOB_NAME, BALLISTA_SCHEDULER_MAX_PARTITIONS_PER_TASK};
 use ballista_core::serde::protobuf::execute_query_params::Query;
@@ -10,8 +11,8 @@ use ballista_core::serde::protobuf::{
     CancelJobParams, CancelJobResult, CleanJobDataParams, CleanJobDataResult, CreateUpdateSessionParams,
     CreateUpdateSessionResult, ExecuteQueryParams, ExecuteQueryResult, ExecuteQuerySuccessResult,
     ExecutorStoppedParams, ExecutorStoppedResult, GetJobMetricsParams, GetJobMetricsResult, GetJobStatusParams,
-    GetJobStatusResult, HeartBeatParams, HeartBeatResult, KeyValuePair, PollWorkParams, PollWorkResult,
-    RegisterExecutorParams, RegisterExecutorResult, RemoveSessionParams, RemoveSessionResult, TaskStatus,
+    GetJobStatusResult, HeartBeatParams, HeartBeatResult, JobStatus, KeyValuePair, PollWorkParams, PollWorkResult,
+    QueuedJob, RegisterExecutorParams, RegisterExecutorResult, RemoveSessionParams, RemoveSessionResult, TaskStatus,
     UpdateTaskStatusParams, UpdateTaskStatusResult, execute_query_result, job_status, operator_metric,
 };
 use ballista_scheduler::scheduler_server::SchedulerServer;
@@ -29,6 +30,9 @@ const MAX_JOBS: usize = 32;
 /// Lines of a job for each of its tasks, and bytes of a line, at most: what a broken executor can fill.
 const LINES_PER_TASK: usize = 4096;
 const MAX_LINE_BYTES: usize = 64 << 10;
+
+/// How long a job may lie between two of Ballista's tables.
+const BETWEEN_TABLES: Duration = Duration::from_secs(10);
 
 /// Where an operator reads what happens.
 pub(crate) type Say = Arc<dyn Fn(&str) + Send + Sync>;
@@ -54,17 +58,29 @@ struct Job {
     n_tasks: usize,
     /// What executors told of its tasks.
     lines: Vec<String>,
+    /// Since when Ballista knows nothing of it.
+    unknown_since: Option<Instant>,
 }
 
 impl Jobs {
     fn add(&mut self, id: &str, key: blake3::Hash, n_tasks: usize) {
         self.newest.push_back(id.to_owned());
-        self.by_id.insert(id.to_owned(), Job { key, n_tasks, lines: Vec::new() });
+        self.by_id.insert(id.to_owned(), Job { key, n_tasks, lines: Vec::new(), unknown_since: None });
         if self.newest.len() > MAX_JOBS
             && let Some(oldest) = self.newest.pop_front()
         {
             self.by_id.remove(&oldest);
         }
+    }
+
+    /// Whether a job that Ballista knows nothing of was handed in here a moment ago: it lies in a queue between two of its tables.
+    fn is_on_its_way(&mut self, id: &str, is_known: bool) -> bool {
+        let Some(job) = self.by_id.get_mut(id) else { return false };
+        if is_known {
+            job.unknown_since = None;
+            return false;
+        }
+        job.unknown_since.get_or_insert_with(Instant::now).elapsed() < BETWEEN_TABLES
     }
 
     /// Moves the lines out of the word on a task: Ballista would add them up.
@@ -109,7 +125,7 @@ impl Gate {
         };
         for job_id in same {
             let asked = Request::new(GetJobStatusParams { job_id: job_id.clone() });
-            let status = SchedulerGrpc::get_job_status(self.inner.as_ref(), asked).await.ok()?.into_inner().status;
+            let status = SchedulerGrpc::get_job_status(self, asked).await.ok()?.into_inner().status;
             if let Some(job_status::Status::Queued(_) | job_status::Status::Running(_)) = status.and_then(|s| s.status)
             {
                 return Some(job_id);
@@ -190,7 +206,14 @@ impl SchedulerGrpc for Gate {
         &self,
         request: Request<GetJobStatusParams>,
     ) -> Result<Response<GetJobStatusResult>, Status> {
-        SchedulerGrpc::get_job_status(self.inner.as_ref(), request).await
+        let job_id = request.get_ref().job_id.clone();
+        let mut answer = SchedulerGrpc::get_job_status(self.inner.as_ref(), request).await?;
+        let status = &mut answer.get_mut().status;
+        if self.jobs().is_on_its_way(&job_id, status.is_some()) {
+            let queued = Some(job_status::Status::Queued(QueuedJob::default()));
+            *status = Some(JobStatus { job_id, status: queued, ..JobStatus::default() });
+        }
+        Ok(answer)
     }
 
     async fn cancel_job(&self, request: Request<CancelJobParams>) -> Result<Response<CancelJobResult>, Status> {
