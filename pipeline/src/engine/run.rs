@@ -14,7 +14,7 @@ use thiserror::Error;
 use super::board::{Board, ChainPorts, QueueCap};
 use super::chain::{ChainSettings, Link, panic_message};
 use super::gate::Gate;
-use super::metrics::{Metrics, Snapshot};
+use super::metrics::{Metrics, Snapshot, resident_bytes};
 use super::network::{Network, QueueSpec, Segment, SegmentWork};
 use super::segments::{ChainPrototype, Worker, run_fold, run_merge, run_sink, run_source};
 use crate::stage::{Reject, RunInfo, SinkReport, StageError, Unit};
@@ -343,10 +343,13 @@ fn wiring(network: &Network, options: &RunOptions) -> (Vec<ChainPorts>, usize) {
     (ports, threads + workers)
 }
 
-/// Half of the memory is for queues, shared out evenly; the other half is for clips under way.
+/// Half of the memory is for queues, shared out evenly; the other half is for clips under way. What the process has taken already,
+/// itself first, comes off the queues, or the two halves and the program were more than was allowed; to a guest of a large process half of
+/// them is left.
 fn queue_caps(queues: &[QueueSpec], options: &RunOptions) -> Vec<QueueCap> {
     const ENOUGH_BYTES: u64 = 256 << 20;
-    let bytes = (options.memory_bytes / 2 / queues.len().max(1) as u64).min(ENOUGH_BYTES);
+    let half = options.memory_bytes / 2;
+    let bytes = ((half - resident_bytes().min(half / 2)) / queues.len().max(1) as u64).min(ENOUGH_BYTES);
     queues.iter().map(|_| QueueCap { bytes, items: 4 * options.jobs as u64 + 4 }).collect()
 }
 
