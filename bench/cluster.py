@@ -106,7 +106,7 @@ def timed(command):
 
 def scale(args, folder):
     """Two executors of one core each against one, in turn, and against a run of one worker without a cluster."""
-    graph, out = corpus(folder, args.clips, 32), folder / "out"
+    graph, out = corpus(folder, args.clips, args.per_shard), folder / "out"
     times = {"local": [], 1: [], 2: []}
     for _ in range(args.rounds):
         for n in (1, 2):
@@ -117,7 +117,11 @@ def scale(args, folder):
         bound = ["taskset", "-c", str(min(os.sched_getaffinity(0)))]
         times["local"].append(timed([*bound, args.program, "run", graph, "--jobs", "1", "--progress", "off"]))
     ratios = [one / two for one, two in zip(times[1], times[2])]
-    yield "two executors against one", {"ratio": round(statistics.median(ratios), 2), "s": {str(k): [round(t, 2) for t in v] for k, v in times.items()}}
+    over = [one / local - 1 for one, local in zip(times[1], times["local"])]
+    yield "two executors against one", {
+        "ratio": round(statistics.median(ratios), 2), "one_over_local": round(statistics.median(over), 3),
+        "units": -(-args.clips // args.per_shard), "s": {str(k): [round(t, 2) for t in v] for k, v in times.items()},
+    }
 
 
 def queue(args, folder):
@@ -175,6 +179,7 @@ def main():
     parser.add_argument("figures", nargs="*", metavar="FIGURE", help=", ".join(figures))
     parser.add_argument("--folder", type=Path, help="where it works; a temporary one otherwise")
     parser.add_argument("--clips", type=int, default=2000)
+    parser.add_argument("--per-shard", type=int, default=512, help="clips of a unit, where two executors run against one")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--span", type=float, default=4.0, help="a kill comes within so many seconds")

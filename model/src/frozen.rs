@@ -2,6 +2,7 @@
 
 use ajepa_ops::patch::Patchify;
 use burn::tensor::{Device, Tensor, TensorData};
+use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +13,9 @@ use crate::encoder::{Encoder, Tokens};
 use crate::jepa::{Jepa, encoder_of};
 use crate::params::{Compute, Params};
 use crate::positions::PositionTable;
+
+/// Tokens of a part of pictures that is encoded beside others, at least: its products still take most of the time.
+const TOKENS_OF_A_PART: usize = 384;
 
 /// Which of a checkpoint's encoders.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -179,11 +183,14 @@ impl FrozenEncoder {
     fn in_company(
         &self,
         pictures: Pictures<'_>,
-        all: impl Fn(Pictures<'_>) -> Result<Vec<Vec<f32>>, ModelError>,
+        all: impl Fn(Pictures<'_>) -> Result<Vec<Vec<f32>>, ModelError> + Sync,
     ) -> Result<Vec<Vec<f32>>, ModelError> {
         let each = self.patchify.picture_shape().into_iter().product::<usize>();
         let (n_clips, least) = (pictures.len() / each, self.least_clips());
-        if n_clips == 0 || n_clips >= least {
+        if n_clips >= least {
+            return beside(pictures, each, self.n_parts(n_clips, least), &all);
+        }
+        if n_clips == 0 {
             return all(pictures);
         }
         let copies = least.div_ceil(n_clips);
@@ -197,6 +204,16 @@ impl FrozenEncoder {
         Ok(filled)
     }
 
+    /// Into how many parts the pictures go that are encoded beside each other: between its products a pass has much that one thread does
+    /// alone, and while one part is there another's products keep the other threads busy. Each part reads all weights, so it is not small.
+    fn n_parts(&self, n_clips: usize, least: usize) -> usize {
+        if !self.is_on_cpu() {
+            return 1;
+        }
+        let n_large = n_clips * self.patchify.n_tokens() / TOKENS_OF_A_PART;
+        rayon::current_num_threads().min(n_large).min(n_clips / least.max(1)).max(1)
+    }
+
     /// Clips from which on a product sums each number's terms in one and the same order, however many more there are. `gemm` has other
     /// ways for outputs of one row, of up to 256 numbers, and of up to 64 x 64; attention multiplies clip by clip, and all else
     /// goes row by row.
@@ -205,6 +222,33 @@ impl FrozenEncoder {
         let least_rows = if width <= 64 { 65 } else { 2 };
         least_rows.max(256 / width + 1).div_ceil(self.patchify.n_tokens().max(1))
     }
+}
+
+/// What `all` makes of `n_parts` parts of the pictures at once, each of `each` numbers, put together again.
+fn beside(
+    pictures: Pictures<'_>,
+    each: usize,
+    n_parts: usize,
+    all: &(impl Fn(Pictures<'_>) -> Result<Vec<Vec<f32>>, ModelError> + Sync),
+) -> Result<Vec<Vec<f32>>, ModelError> {
+    if n_parts < 2 {
+        return all(pictures);
+    }
+    let n_clips = pictures.len() / each;
+    let part = |at: usize| {
+        let range = at * n_clips / n_parts * each..(at + 1) * n_clips / n_parts * each;
+        match pictures {
+            Pictures::F32(data) => all(Pictures::F32(&data[range])),
+            Pictures::F16(data) => all(Pictures::F16(&data[range])),
+        }
+    };
+    let parts: Vec<Vec<Vec<f32>>> = (0..n_parts).into_par_iter().map(part).collect::<Result<_, _>>()?;
+    let mut parts = parts.into_iter();
+    let mut whole = parts.next().unwrap_or_default();
+    for part in parts {
+        whole.iter_mut().zip(part).for_each(|(whole, part)| whole.extend(part));
+    }
+    Ok(whole)
 }
 
 fn numbers(latents: Tensor<2>) -> Result<Vec<f32>, ModelError> {
