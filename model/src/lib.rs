@@ -65,7 +65,7 @@ pub use jepa::{Jepa, Uploaded, Uploader, Weights};
 pub use memory::{BatchSizes, TrainMemory};
 pub use objective::{LossConfig, RegulariserConfig, TargetConfig};
 pub use optim::{ScheduleConfig, Shape};
-pub use pages::keep_pages;
+pub use pages::{keep_pages, share_heaps};
 pub use params::{Compute, Init, Params};
 pub use positions::Positions;
 pub use step::{Learner, StepReport};

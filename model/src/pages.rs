@@ -12,3 +12,16 @@ pub fn keep_pages() {
         libc::mallopt(libc::M_ARENA_MAX, 1);
     }
 }
+
+/// Has threads share `n` heaps. Each heap keeps what its threads have freed: with one for every thread a program holds much that it does not
+/// use. Called once by a program, before its threads; a library that is a guest in another program does not.
+pub fn share_heaps(n: usize) {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    #[allow(unsafe_code)]
+    // SAFETY: as above.
+    unsafe {
+        libc::mallopt(libc::M_ARENA_MAX, i32::try_from(n.max(1)).unwrap_or(i32::MAX));
+    }
+    #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+    let _ = n;
+}

@@ -36,6 +36,9 @@ pub fn run(args: &RunArgs, registry: &Registry) -> Exit {
 
 /// Runs a graph that is proven, with everything around it: signals, progress, reports, the last word.
 pub(super) fn execute(graph: &Graph, options: JobOptions, progress: ProgressMode, reports: &[ReportFile]) -> Exit {
+    // As fast with two workers, and 2,000 clips take the process to 52 to 55 MB instead of 61 to 71.
+    #[cfg(feature = "train")]
+    ajepa_model::share_heaps(job::run_options(graph, options).jobs.div_ceil(2));
     let words = if graph.is_whole() { STOPPING_WHOLE } else { STOPPING };
     let watch = match StopWatch::start_saying(words) {
         Ok(watch) => watch,
