@@ -46,6 +46,11 @@ pub trait StageConfig: Debug + Send + Sync {
         None
     }
 
+    /// Whether paths of the config may be addresses of object stores.
+    fn takes_addresses(&self) -> bool {
+        false
+    }
+
     /// Whether a sink commits all that it is given at once, at the end, or nothing: a run that is stopped then begins again.
     fn is_whole(&self) -> bool {
         false

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use twox_hash::XxHash3_64;
 
 use crate::error::StoreError;
-use crate::fs::{Fs, FsFile};
+use crate::fs::{Fs, FsFile, Upload};
 
 /// Bytes collected before they are handed to the system.
 const WRITE_BUFFER_BYTES: usize = 1 << 20;
@@ -17,10 +17,16 @@ const WRITE_BUFFER_BYTES: usize = 1 << 20;
 /// A file on its way to its name. Dropped before [`PendingFile::commit`], it is taken away again.
 pub struct PendingFile {
     fs: Arc<dyn Fs>,
-    temp: PathBuf,
     target: PathBuf,
-    out: Option<BufWriter<Box<dyn FsFile>>>,
-    left_over: bool,
+    way: Way,
+}
+
+/// How it gets there.
+enum Way {
+    /// Under a temporary name, by a rename.
+    Renamed { temp: PathBuf, out: Option<BufWriter<Box<dyn FsFile>>>, left_over: bool },
+    /// By an upload that is complete.
+    Uploaded(Option<BufWriter<Box<dyn Upload>>>),
 }
 
 impl PendingFile {
@@ -29,18 +35,14 @@ impl PendingFile {
     /// # Errors
     /// [`StoreError`]; the file is then absent, or as it was.
     pub fn create(fs: &Arc<dyn Fs>, target: PathBuf) -> Result<Self, StoreError> {
-        loop {
-            let temp = temp_name(&target);
-            match fs.create_new(&temp) {
-                Ok(file) => {
-                    let out = BufWriter::with_capacity(WRITE_BUFFER_BYTES, file);
-                    return Ok(Self { fs: fs.clone(), temp, target, out: Some(out), left_over: true });
-                }
-                // A dead process of the same number left it; it is not ours to judge here.
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(StoreError::io("create", &temp, error)),
+        let way = match fs.upload(&target) {
+            Some(upload) => {
+                let upload = upload.map_err(|e| StoreError::io("create", &target, e))?;
+                Way::Uploaded(Some(BufWriter::with_capacity(WRITE_BUFFER_BYTES, upload)))
             }
-        }
+            None => renamed(fs, &target)?,
+        };
+        Ok(Self { fs: fs.clone(), target, way })
     }
 
     /// Puts `bytes` in the place of the file's first ones: the last thing before it is committed.
@@ -48,8 +50,11 @@ impl PendingFile {
     /// # Errors
     /// [`StoreError`]; the file is not to be committed then.
     pub fn rewrite_head(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
-        let Some(out) = &mut self.out else { return Ok(()) };
-        let written = out.flush().and_then(|()| out.get_mut().rewrite_head(bytes));
+        let written = match &mut self.way {
+            Way::Renamed { out: Some(out), .. } => out.flush().and_then(|()| out.get_mut().rewrite_head(bytes)),
+            Way::Renamed { .. } => Ok(()),
+            Way::Uploaded(_) => Err(io::ErrorKind::Unsupported.into()),
+        };
         written.map_err(|e| StoreError::io("write", &self.target, e))
     }
 
@@ -58,10 +63,12 @@ impl PendingFile {
     /// # Errors
     /// [`StoreError`]; the file is then absent, or as it was.
     pub fn commit(mut self) -> Result<(), StoreError> {
-        self.sync()?;
-        self.fs.rename(&self.temp, &self.target).map_err(|e| StoreError::io("rename to", &self.target, e))?;
-        self.left_over = false;
-        self.sync_dir()
+        let Self { fs, target, way } = &mut self;
+        let Way::Renamed { temp, out, left_over } = way else { return self.complete(false).map(|_| ()) };
+        sync(out, target)?;
+        fs.rename(temp, target).map_err(|e| StoreError::io("rename to", target, e))?;
+        *left_over = false;
+        sync_dir(fs.as_ref(), target)
     }
 
     /// Makes the file durable and gives it its name if that is free; `false` when it is not.
@@ -69,58 +76,87 @@ impl PendingFile {
     /// # Errors
     /// [`StoreError`]; the file is then absent, or as it was.
     pub fn commit_new(mut self) -> Result<bool, StoreError> {
-        self.sync()?;
-        match self.fs.hard_link(&self.temp, &self.target) {
+        let Self { fs, target, way } = &mut self;
+        let Way::Renamed { temp, out, left_over } = way else { return self.complete(true) };
+        sync(out, target)?;
+        match fs.hard_link(temp, target) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(false),
             // File systems without hard links: the check and the rename are two steps, the best they offer.
             Err(error) if matches!(error.kind(), io::ErrorKind::Unsupported | io::ErrorKind::PermissionDenied) => {
-                if self.fs.len(&self.target).is_ok() {
+                if fs.len(target).is_ok() {
                     return Ok(false);
                 }
-                self.fs.rename(&self.temp, &self.target).map_err(|e| StoreError::io("rename to", &self.target, e))?;
-                self.left_over = false;
+                fs.rename(temp, target).map_err(|e| StoreError::io("rename to", target, e))?;
+                *left_over = false;
             }
-            Err(error) => return Err(StoreError::io("create", &self.target, error)),
+            Err(error) => return Err(StoreError::io("create", target, error)),
         }
-        self.sync_dir()?;
+        sync_dir(fs.as_ref(), target)?;
         Ok(true)
     }
 
-    fn sync(&mut self) -> Result<(), StoreError> {
-        let Some(mut out) = self.out.take() else { return Ok(()) };
-        out.flush().map_err(|e| StoreError::io("write", &self.target, e))?;
-        out.get_mut().sync().map_err(|e| StoreError::io("write", &self.target, e))
+    fn complete(mut self, new_only: bool) -> Result<bool, StoreError> {
+        let Way::Uploaded(out) = &mut self.way else { return Ok(false) };
+        let Some(out) = out.take() else { return Ok(false) };
+        let done =
+            out.into_inner().map_err(io::IntoInnerError::into_error).and_then(|upload| upload.complete(new_only));
+        done.map_err(|e| StoreError::io("write", &self.target, e))
     }
+}
 
-    fn sync_dir(&self) -> Result<(), StoreError> {
-        let dir = folder_of(&self.target);
-        self.fs.sync_dir(dir).map_err(|e| StoreError::io("sync", dir, e))
+fn renamed(fs: &Arc<dyn Fs>, target: &Path) -> Result<Way, StoreError> {
+    loop {
+        let temp = temp_name(target);
+        match fs.create_new(&temp) {
+            Ok(file) => {
+                let out = Some(BufWriter::with_capacity(WRITE_BUFFER_BYTES, file));
+                return Ok(Way::Renamed { temp, out, left_over: true });
+            }
+            // A dead process of the same number left it; it is not ours to judge here.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(StoreError::io("create", &temp, error)),
+        }
     }
+}
+
+fn sync(out: &mut Option<BufWriter<Box<dyn FsFile>>>, target: &Path) -> Result<(), StoreError> {
+    let Some(mut out) = out.take() else { return Ok(()) };
+    out.flush().map_err(|e| StoreError::io("write", target, e))?;
+    out.get_mut().sync().map_err(|e| StoreError::io("write", target, e))
+}
+
+fn sync_dir(fs: &dyn Fs, target: &Path) -> Result<(), StoreError> {
+    let dir = folder_of(target);
+    fs.sync_dir(dir).map_err(|e| StoreError::io("sync", dir, e))
 }
 
 impl Write for PendingFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match &mut self.out {
-            Some(out) => out.write(bytes),
-            None => Err(io::Error::other("the file is closed")),
+        match &mut self.way {
+            Way::Renamed { out: Some(out), .. } => out.write(bytes),
+            Way::Uploaded(Some(out)) => out.write(bytes),
+            _ => Err(io::Error::other("the file is closed")),
         }
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        // Flushed once, by `sync`: the writers above flush more often than a file needs.
+        // Flushed once, by the commit: the writers above flush more often than a file needs.
         Ok(())
     }
 }
 
 impl Drop for PendingFile {
     fn drop(&mut self) {
-        if let Some(out) = self.out.take() {
-            // What is buffered is of a file that nobody wants any more.
-            drop(out.into_parts());
-        }
-        if self.left_over {
-            let _ = self.fs.remove(&self.temp);
+        // What is buffered is of a file that nobody wants any more.
+        match &mut self.way {
+            Way::Uploaded(out) => drop(out.take().map(BufWriter::into_parts)),
+            Way::Renamed { temp, out, left_over } => {
+                drop(out.take().map(BufWriter::into_parts));
+                if *left_over {
+                    let _ = self.fs.remove(temp);
+                }
+            }
         }
     }
 }

@@ -23,6 +23,15 @@ pub trait FsFile: Write + Send {
     }
 }
 
+/// A file on its way into a store that has no temporary names: it appears when it is complete. Dropped before, it never does.
+pub trait Upload: Write + Send {
+    /// Makes the file appear; `new_only`: unless there is one of this name, `false` then.
+    ///
+    /// # Errors
+    /// The store's; the file is then absent, or as it was.
+    fn complete(self: Box<Self>, new_only: bool) -> io::Result<bool>;
+}
+
 /// The file operations that commits need. Each is atomic or leaves only a temporary file behind.
 pub trait Fs: Debug + Send + Sync {
     /// Creates a folder and what is missing above it.
@@ -36,6 +45,15 @@ pub trait Fs: Debug + Send + Sync {
     /// # Errors
     /// `AlreadyExists`, or the system's.
     fn create_new(&self, path: &Path) -> io::Result<Box<dyn FsFile>>;
+
+    /// Starts a file that will be `target` in a store without temporary names; `None` where files are renamed into place.
+    ///
+    /// # Errors
+    /// The store's.
+    fn upload(&self, target: &Path) -> Option<io::Result<Box<dyn Upload>>> {
+        let _ = target;
+        None
+    }
 
     /// Opens a file to write behind its first `keep_bytes`, and lets go what lies there; creates it if it is not there.
     ///
@@ -85,10 +103,20 @@ pub trait Fs: Debug + Send + Sync {
     /// `InvalidData` when it is longer, or the system's.
     fn read(&self, path: &Path, cap_bytes: u64) -> io::Result<Vec<u8>>;
 
+    /// Reads several whole files, each of at most `cap_bytes`; where they lie far away, many at once.
+    fn read_all(&self, paths: &[PathBuf], cap_bytes: u64) -> Vec<io::Result<Vec<u8>>> {
+        paths.iter().map(|path| self.read(path, cap_bytes)).collect()
+    }
+
+    /// Lengths of several files, likewise.
+    fn len_all(&self, paths: &[PathBuf]) -> Vec<io::Result<u64>> {
+        paths.iter().map(|path| self.len(path)).collect()
+    }
+
     /// Names in a folder, sorted.
     ///
     /// # Errors
-    /// The system's.
+    /// The system's. A store that knows no folders says of one that is not there that it is empty.
     fn list(&self, dir: &Path) -> io::Result<Vec<String>>;
 }
 

@@ -62,6 +62,8 @@ pub enum Verb {
     Inspect(InspectArgs),
     /// Check every checksum of a folder of shards or of a checkpoint
     Verify(VerifyArgs),
+    /// Copy a folder of shards, to an object store or back, checked on its way
+    Copy(CopyArgs),
     /// Know a corpus: scan its clips, make manifests of AudioSet, FSD50K, ESC-50, X-ARES and folders
     Dataset(Box<DatasetArgs>),
     /// Share runs out to several machines
@@ -267,6 +269,29 @@ pub struct VerifyArgs {
     /// A folder of shards, or a checkpoint
     #[arg(value_name = "PATH")]
     pub path: PathBuf,
+}
+
+/// `copy FROM TO`.
+#[derive(Debug, Clone, PartialEq, Args)]
+#[command(after_help = "\
+Examples:
+  ajepa-pipe copy s3://bucket/mel /scratch/mel      to train on: random batches are read from a disk
+  ajepa-pipe copy out/mel gs://bucket/mel
+
+Every page is checked against its checksum as it passes. A copy that was cut off goes on when the command is given again: parts that
+are there are kept, and the manifest comes last.")]
+pub struct CopyArgs {
+    /// A finished set: a folder, s3://BUCKET/FOLDER or gs://BUCKET/FOLDER
+    #[arg(value_name = "FROM")]
+    pub from: PathBuf,
+
+    /// Where it is to be: likewise; without files of another set
+    #[arg(value_name = "TO")]
+    pub to: PathBuf,
+
+    /// How to show progress on stderr
+    #[arg(long, value_enum, value_name = "HOW", default_value_t)]
+    pub progress: ProgressMode,
 }
 
 /// `bench FILE.yaml`.

@@ -1,6 +1,7 @@
 //! From the tree to a stage's config: a serde deserializer whose errors keep their place, their field and their kind.
 
 use std::fmt;
+use std::path::Path;
 
 use serde::de::value::StrDeserializer;
 use serde::de::{
@@ -228,6 +229,11 @@ impl<'de> Deserializer<'de> for &'de Node {
             Value::Signed(value) => visitor.visit_i64(*value),
             Value::Float(value) if !value.is_finite() => Err(ReadError::custom(NOT_FINITE)),
             Value::Float(value) => visitor.visit_f64(*value),
+            // An address of this machine is the path that it means.
+            Value::Text(text) if text.starts_with("file://") => match ajepa_store::plain(Path::new(text)) {
+                Ok(path) => visitor.visit_string(path.to_string_lossy().into_owned()),
+                Err(error) => Err(ReadError::custom(format!("{text}: {error}"))),
+            },
             Value::Text(text) => visitor.visit_borrowed_str(text),
             Value::List(items) => visitor.visit_seq(Items(items.iter())),
             Value::Map(entries) => visitor.visit_map(Entries { rest: entries.iter(), current: None }),

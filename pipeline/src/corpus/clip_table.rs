@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use ajepa_store::is_url;
 use arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, Float64Array, RecordBatch, StringArray, UInt32Array, new_null_array,
 };
@@ -13,7 +14,8 @@ use arrow::util::display::{ArrayFormatter, FormatOptions};
 use blake3::Hasher;
 use twox_hash::XxHash3_64;
 
-use super::listing::{Listing, Stamps};
+use super::listing::Listing;
+use super::stamps::Stamps;
 use crate::columns::{MediaPlace, arrow_field, media_array};
 use crate::schema::{Schema, list_of_utf8};
 use crate::stage::StageError;
@@ -84,10 +86,11 @@ impl ClipTable {
             bytes: Some(rows().map(|(t, row)| t.bytes(row)).collect()),
             labels: Some(concat(&labels)?),
             faults: Some(texts(&|t, row| t.fault(row).map(str::to_owned))),
+            stamps: Stamps::merged(tables.iter().map(|table| &table.stamps)),
             ..Self::of_files(
                 PathBuf::new(),
                 texts(&|t, row| Some(t.clip_id.value(row).to_owned())),
-                texts(&|t, row| Some(t.root.join(t.path.value(row)).to_string_lossy().into_owned())),
+                texts(&|t, row| Some(t.file(row).to_string_lossy().into_owned())),
             )
         })
     }
@@ -117,13 +120,18 @@ impl ClipTable {
             labels: self.labels.as_ref().map(|labels| of(labels)).transpose()?,
             extra: self.extra.iter().map(extra).collect::<Result<_, _>>()?,
             faults: self.faults.as_ref().map(texts).transpose()?,
-            stamps: Stamps::default(),
+            stamps: self.stamps.clone(),
         })
+    }
+
+    /// Where the file of a clip is.
+    fn file(&self, clip: usize) -> PathBuf {
+        ajepa_store::join(&self.root, self.path.value(clip))
     }
 
     fn place(&self, clip: usize) -> MediaPlace {
         MediaPlace {
-            path: self.root.join(self.path.value(clip)).to_string_lossy().into_owned(),
+            path: self.file(clip).to_string_lossy().into_owned(),
             bytes: self.bytes(clip),
             start_s: number(self.start_s.as_ref(), clip),
             end_s: number(self.end_s.as_ref(), clip),
@@ -157,6 +165,25 @@ impl Listing for ClipTable {
 
     fn n_clips(&self) -> usize {
         self.clip_id.len()
+    }
+
+    fn prepare(&mut self, clips: &[u32]) -> std::io::Result<()> {
+        if !is_url(&self.root) && !self.path.iter().flatten().any(|path| path.contains("://")) {
+            return Ok(());
+        }
+        let mut stamps = std::mem::take(&mut self.stamps);
+        let learnt = stamps.learn(clips.iter().map(|&clip| self.file(clip as usize)));
+        self.stamps = stamps;
+        learnt
+    }
+
+    fn far_bytes(&self, clip: u32) -> Option<u64> {
+        if self.stamps.knows_nothing() {
+            return None;
+        }
+        let clip = clip as usize;
+        let whole = self.stamps.far_bytes(&self.file(clip))?;
+        Some(self.bytes(clip).map_or(whole, |(_, len)| len))
     }
 
     fn hash(&mut self, clips: &[u32], into: &mut Hasher) -> Result<(), StageError> {

@@ -1,24 +1,34 @@
 //! From a list of clips to a source: order, units, their keys, batches of sixteen.
 
-use std::fs::Metadata;
-use std::path::Path;
 use std::sync::Arc;
-use std::time::UNIX_EPOCH;
 
 use ajepa_ops::seed;
 use arrow::array::RecordBatch;
 use blake3::Hasher;
 
+use super::ahead::{Ahead, batches};
 use super::condition::Condition;
 use crate::stage::{BuildCx, BuildError, Source, StageError, Unit};
-
-/// Rows that a source gives at once: few enough that all workers get work from the first unit on.
-const BATCH_ROWS: usize = 16;
 
 /// Clips that are known by number, in one order for ever.
 pub trait Listing: Send {
     /// How many clips there are.
     fn n_clips(&self) -> usize;
+
+    /// Finds out what is to be known of these clips before they are hashed: sizes of objects in stores.
+    ///
+    /// # Errors
+    /// When a store cannot be reached.
+    fn prepare(&mut self, clips: &[u32]) -> std::io::Result<()> {
+        let _ = clips;
+        Ok(())
+    }
+
+    /// Bytes of a clip that have to be fetched from an object store; `None` where it lies on this machine.
+    fn far_bytes(&self, clip: u32) -> Option<u64> {
+        let _ = clip;
+        None
+    }
 
     /// Feeds all that decides what these clips will be read as: ids, places, columns, size and time of files.
     ///
@@ -69,6 +79,8 @@ pub struct Listed<L> {
     order: Arc<[u32]>,
     units: Arc<[Unit]>,
     clips_per_unit: usize,
+    /// Encoded bytes that may be fetched ahead.
+    ahead_bytes: u64,
 }
 
 impl<L: Listing> Listed<L> {
@@ -90,6 +102,10 @@ impl<L: Listing> Listed<L> {
         if let Some(limit) = selection.limit {
             order.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
         }
+        let unreachable = |error: std::io::Error| {
+            BuildError::new(error.to_string(), "check the address, the credentials and the network")
+        };
+        listing.prepare(&order).map_err(unreachable)?;
         let clips_per_unit = cx.clips_per_unit.max(1);
         let mut units = Vec::with_capacity(order.len().div_ceil(clips_per_unit));
         for clips in order.chunks(clips_per_unit) {
@@ -99,7 +115,8 @@ impl<L: Listing> Listed<L> {
             listing.hash(clips, &mut hasher).map_err(unhashable)?;
             units.push(Unit::new(clips.len() as u64, &hasher));
         }
-        Ok(Self { listing, order: order.into(), units: units.into(), clips_per_unit })
+        let (order, units) = (order.into(), units.into());
+        Ok(Self { listing, order, units, clips_per_unit, ahead_bytes: cx.clip_cap_bytes })
     }
 }
 
@@ -115,48 +132,24 @@ impl<L: Listing + 'static> Source for Listed<L> {
     ) -> Result<(), StageError> {
         let no_such = || StageError::Other(format!("there is no unit {unit} of {}", self.units.len()));
         let clips = self.order.chunks(self.clips_per_unit).nth(unit).ok_or_else(no_such)?;
-        for batch in clips.chunks(BATCH_ROWS) {
-            emit(self.listing.rows(batch)?)?;
+        let far_bytes = |listing: &L, clip: u32| listing.far_bytes(clip).unwrap_or(0);
+        let mut ahead = Ahead::default();
+        for batch in batches(clips, &|clip| far_bytes(&self.listing, clip)) {
+            let sizes: Vec<u64> = batch.iter().map(|&clip| far_bytes(&self.listing, clip)).collect();
+            while ahead.is_full(sizes.iter().sum(), self.ahead_bytes) {
+                ahead.pop()?.map_or(Ok(()), &mut *emit)?;
+            }
+            ahead.push(self.listing.rows(batch)?, &sizes);
+        }
+        while let Some(rows) = ahead.pop()? {
+            emit(rows)?;
         }
         Ok(())
     }
 
     fn fork(&self) -> Option<Box<dyn Source>> {
-        let (order, units, clips_per_unit) = (self.order.clone(), self.units.clone(), self.clips_per_unit);
-        Some(Box::new(Self { listing: self.listing.fork()?, order, units, clips_per_unit }))
+        let (order, units) = (self.order.clone(), self.units.clone());
+        let Self { clips_per_unit, ahead_bytes, .. } = *self;
+        Some(Box::new(Self { listing: self.listing.fork()?, order, units, clips_per_unit, ahead_bytes }))
     }
-}
-
-/// Size and time of files as hash input; the last file is remembered, for windows of one recording follow each other.
-///
-/// An edit that keeps both the size and the time of last change (to the nanosecond) is not seen.
-#[derive(Debug, Clone, Default)]
-pub struct Stamps {
-    last: Option<(String, [u8; 25])>,
-}
-
-impl Stamps {
-    /// Feeds the stamp of `path`, joined to `root`.
-    pub fn hash(&mut self, root: &Path, path: &str, into: &mut Hasher) {
-        if self.last.as_ref().is_none_or(|(last, _)| last != path) {
-            let stamp = std::fs::metadata(root.join(path)).map_or([0; 25], |metadata| stamp(&metadata));
-            self.last = Some((path.to_owned(), stamp));
-        }
-        if let Some((_, stamp)) = &self.last {
-            into.update(stamp);
-        }
-    }
-}
-
-/// 1, size, nanoseconds since 1970. All zero is the stamp of a file that is not there.
-fn stamp(metadata: &Metadata) -> [u8; 25] {
-    let time_ns = metadata.modified().map_or(0, |time| match time.duration_since(UNIX_EPOCH) {
-        Ok(after) => after.as_nanos() as i128,
-        Err(before) => -(before.duration().as_nanos() as i128),
-    });
-    let mut stamp = [0; 25];
-    stamp[0] = 1;
-    stamp[1..9].copy_from_slice(&metadata.len().to_le_bytes());
-    stamp[9..].copy_from_slice(&time_ns.to_le_bytes());
-    stamp
 }

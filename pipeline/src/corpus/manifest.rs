@@ -1,7 +1,7 @@
 //! From a table with a row per clip to clips: which column is what, and every fault by its row.
 
 use std::collections::HashSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::array::{
@@ -63,7 +63,7 @@ pub fn clips_of_table(
 ) -> Result<ClipTable, BuildError> {
     let mut roles = Roles { shown, table, used: HashSet::new() };
     let path = roles.find(columns.path.as_ref(), &["path"])?.ok_or_else(|| roles.missing("path", "path"))?;
-    let path = roles.texts("path", &path)?;
+    let path = plain_paths(roles.texts("path", &path)?);
     let mut faults = Faults::default();
     let mut numbers = |roles: &mut Roles<'_>, named: Option<&String>, usual: &[&str]| {
         roles.find(named, usual)?.map(|column| roles.numbers(usual[0], &column, &mut faults)).transpose()
@@ -228,6 +228,16 @@ impl Roles<'_> {
         }
         Ok(extra.into_iter().map(|(field, column)| (field.clone(), column.clone())).collect())
     }
+}
+
+/// Addresses of this machine (`file://`) as the paths they mean; one that means none stays, and its clip is missing.
+fn plain_paths(paths: StringArray) -> StringArray {
+    if !paths.iter().flatten().any(|path| path.starts_with("file://")) {
+        return paths;
+    }
+    let plain =
+        |path: &str| ajepa_store::plain(Path::new(path)).map_or(path.into(), |p| p.to_string_lossy().into_owned());
+    paths.iter().map(|path| path.map(plain)).collect()
 }
 
 fn ends_of(start_s: &Float64Array, duration_s: &Float64Array) -> Float64Array {

@@ -1,5 +1,6 @@
 //! Lists of clips: folders, manifests and tars cut into units. All sources stand on this ground.
 
+mod ahead;
 mod clip_table;
 mod condition;
 mod faults;
@@ -7,6 +8,7 @@ mod listing;
 mod manifest;
 mod parquet_clips;
 mod places;
+mod stamps;
 mod table_file;
 mod tar_index;
 mod tar_members;
@@ -15,10 +17,11 @@ mod tar_samples;
 pub use clip_table::{ClipTable, clip_ids, first_repeated, hash_column};
 pub use condition::{Condition, check_condition};
 pub use faults::Faults;
-pub use listing::{Listed, Listing, Selection, Stamps};
+pub use listing::{Listed, Listing, Selection};
 pub use manifest::{ManifestColumns, clips_of_table};
 pub use parquet_clips::{ParquetClips, ParquetColumns, has_audio};
 pub use places::expand;
+pub use stamps::Stamps;
 pub use table_file::{TableReader, footer_text, in_order, open_columns, open_table, read_table};
 pub use tar_index::{Member, MemberKind, ScanError, scan_tar};
 pub use tar_samples::{TarParts, TarSamples};

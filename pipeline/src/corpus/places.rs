@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use ajepa_store::{About, is_url, join};
+
 use crate::stage::BuildError;
 
 /// A typing error must not become a list of a billion names.
@@ -18,9 +20,11 @@ pub fn expand(text: &str, extension: &str) -> Result<Vec<PathBuf>, BuildError> {
     for place in braces(text)? {
         let path = PathBuf::from(&place);
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        if path.is_dir() {
-            let suffix = format!(".{extension}");
-            places.extend(children(&path, &|child| child.to_ascii_lowercase().ends_with(&suffix))?);
+        let suffix = format!(".{extension}");
+        let is_wanted = |child: &str| child.to_ascii_lowercase().ends_with(&suffix);
+        // What has no such ending is a folder in a store, where there are none to be asked.
+        if path.is_dir() || (is_url(&path) && !is_wanted(&name) && !name.contains(['*', '?'])) {
+            places.extend(children(&path, &is_wanted)?);
         } else if name.contains(['*', '?']) {
             let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
             places.extend(children(folder, &|child| matches(name.as_bytes(), child.as_bytes()))?);
@@ -46,8 +50,13 @@ fn too_many(text: &str) -> BuildError {
 
 fn children(folder: &Path, wanted: &dyn Fn(&str) -> bool) -> Result<Vec<PathBuf>, BuildError> {
     let unreadable = |error: std::io::Error| {
-        BuildError::new(format!("{}: {error}", folder.display()), "check the path and the permissions of the folder")
+        BuildError::new(format!("{}: {error}", folder.display()), "check the path, and the permissions of the folder")
     };
+    if is_url(folder) {
+        let named = |(name, _): &(String, About)| !name.starts_with('.') && wanted(name);
+        let found = ajepa_store::list(folder, usize::MAX).map_err(unreadable)?;
+        return Ok(found.iter().filter(|one| named(one)).map(|(name, _)| join(folder, name)).collect());
+    }
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(unreadable)? {
         let path = entry.map_err(unreadable)?.path();

@@ -89,7 +89,7 @@ fn open(path: &Path, columns: Option<&[&str]>) -> Result<TableReader, BuildError
         let problem = format!("{shown}: this is a folder, not a table");
         return Err(BuildError::new(problem, "name the table in it; a folder of audio is read by `source_folder`"));
     }
-    let file = File::open(path)
+    let file = ajepa_store::open_local(path)
         .map_err(|error| BuildError::new(format!("{shown}: {error}"), "check the path and its permissions"))?;
     if file.metadata().is_ok_and(|about| about.is_file() && about.len() == 0) {
         let problem = format!("{shown}: the file is empty, without even a header");
@@ -201,7 +201,7 @@ fn kind_in_order(kind: &DataType) -> DataType {
 
 /// The first line that is no JSON object, by its number in the file: the reader counts within what it happened to hold.
 fn bad_line(path: &Path) -> Option<ArrowError> {
-    let lines = BufReader::new(File::open(path).ok()?).split(b'\n').enumerate();
+    let lines = BufReader::new(ajepa_store::open_local(path).ok()?).split(b'\n').enumerate();
     for (at, line) in lines {
         let line = line.ok()?;
         if line.iter().all(u8::is_ascii_whitespace) {

@@ -1,9 +1,9 @@
 //! Where the members of a tar lie, told from its headers alone. Names are only names here: no path of a tar is ever opened.
 
-use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
+use ajepa_store::{Opened, ReadSeek};
 use tar::{EntryType, Header, PaxExtensions};
 
 use crate::stage::BuildError;
@@ -80,9 +80,8 @@ pub fn scan_tar(path: &Path, found: &mut dyn FnMut(Member)) -> Result<(), ScanEr
     let io = |error: std::io::Error| {
         ScanError::Unusable(BuildError::new(format!("{}: {error}", path.display()), "check the file"))
     };
-    let file = File::open(path).map_err(io)?;
-    let file_len = file.metadata().map_err(io)?.len();
-    let mut scan = Scan { path, file: BufReader::with_capacity(BLOCK as usize, file), at: 0, file_len };
+    let Opened { len: file_len, reader } = ajepa_store::open(path).map_err(io)?;
+    let mut scan = Scan { path, file: BufReader::with_capacity(BLOCK as usize, reader), at: 0, file_len };
     scan.refuse_compressed()?;
     let mut ahead = Ahead::default();
     while let Some(header) = scan.header()? {
@@ -144,7 +143,7 @@ fn member_kind(kind: EntryType) -> MemberKind {
 
 struct Scan<'a> {
     path: &'a Path,
-    file: BufReader<File>,
+    file: BufReader<Box<dyn ReadSeek>>,
     /// Where `file` stands.
     at: u64,
     file_len: u64,

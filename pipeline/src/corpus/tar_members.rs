@@ -41,7 +41,7 @@ pub fn find_members(root: &Path, path: &StringArray, member: &StringArray) -> Me
                 };
             }
         };
-        let problem = match scan_tar(&root.join(tar), &mut found) {
+        let problem = match scan_tar(&ajepa_store::join(root, tar), &mut found) {
             Ok(()) => "it is not in the tar".to_owned(),
             Err(error) => BuildError::from(error).problem,
         };

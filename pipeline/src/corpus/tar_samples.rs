@@ -1,11 +1,11 @@
 //! Samples of `WebDataset` tars: members with one key, found from headers, read in place when their unit is read.
 
 use std::collections::{HashMap, HashSet};
-use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use ajepa_store::{ReadSeek, is_url};
 use arrow::array::{
     Array, ArrayRef, Float64Array, ListBuilder, RecordBatch, StringArray, StringBuilder, UInt32Array, new_null_array,
 };
@@ -63,7 +63,6 @@ pub struct TarParts {
 }
 
 /// The samples of a list of tars; 100 bytes each, and their keys.
-#[derive(Debug)]
 pub struct TarSamples {
     tars: Vec<PathBuf>,
     /// Names of the clips.
@@ -74,7 +73,7 @@ pub struct TarSamples {
     ends: Vec<String>,
     has_text: [bool; 3],
     stamps: Stamps,
-    open: Option<(u32, File)>,
+    open: Option<(u32, Box<dyn ReadSeek>)>,
 }
 
 impl TarSamples {
@@ -142,7 +141,7 @@ impl TarSamples {
         let io = |error| StageError::io(format!("reading {}", path.display()), error);
         let file = match &mut self.open {
             Some((open, file)) if *open == tar => file,
-            open => &mut open.insert((tar, File::open(path).map_err(io)?)).1,
+            open => &mut open.insert((tar, ajepa_store::open(path).map_err(io)?.reader)).1,
         };
         let mut bytes = vec![0; span.len as usize];
         file.seek(SeekFrom::Start(span.offset)).map_err(io)?;
@@ -177,6 +176,16 @@ fn file_name(path: &Path) -> String {
 impl Listing for TarSamples {
     fn n_clips(&self) -> usize {
         self.samples.len()
+    }
+
+    fn prepare(&mut self, _: &[u32]) -> std::io::Result<()> {
+        self.stamps.learn(self.tars.iter().cloned())
+    }
+
+    fn far_bytes(&self, clip: u32) -> Option<u64> {
+        let sample = &self.samples[clip as usize];
+        let len = sample.audio.map_or(0, |audio| audio.len);
+        is_url(&self.tars[sample.tar as usize]).then_some(len)
     }
 
     fn hash(&mut self, clips: &[u32], into: &mut Hasher) -> Result<(), StageError> {

@@ -199,7 +199,11 @@ impl Iterator for Feed {
 fn open_sets(config: &FeedConfig, dirs: &[&Path]) -> Result<Vec<ShardSet>, FeedError> {
     let open = |dir: &Path, max_open: usize| {
         let options = ReadOptions { verify: config.verify, access: config.access, max_open };
-        ShardSet::open_with(dir, options).map_err(|source| FeedError::Set { dir: dir.to_owned(), source })
+        let opened = match ajepa_store::is_url(dir) {
+            true => Err(ShardError::Far { dir: dir.to_owned() }),
+            false => ShardSet::open_with(dir, options),
+        };
+        opened.map_err(|source| FeedError::Set { dir: dir.to_owned(), source })
     };
     let mut n_parts = 0;
     for dir in dirs {

@@ -2,6 +2,8 @@
 
 use std::path::{Component, Path, PathBuf};
 
+use ajepa_store::is_url;
+
 use super::draft::{Draft, DraftFault, DraftStage, Where};
 use super::topology::{self, IN_STEP};
 use super::{Graph, Node};
@@ -41,6 +43,7 @@ pub fn check(draft: Draft) -> Result<Graph, Vec<DraftFault>> {
         }
     }
     shared_folders(&draft, &mut faults);
+    (0..draft.stages.len()).for_each(|i| addresses(&draft, i, &mut faults));
     unverified(&draft, &topology, &mut faults);
     if faults.is_empty() { assemble(draft, &topology, planned) } else { Err(faults) }
 }
@@ -68,6 +71,32 @@ fn shared_folders(draft: &Draft, faults: &mut Vec<DraftFault>) {
     }
 }
 
+/// An address where only a path will do would be taken for a folder of that name; one of an unknown kind leads nowhere.
+fn addresses(draft: &Draft, i: usize, faults: &mut Vec<DraftFault>) {
+    let Some(parsed) = &draft.stages[i].parsed else { return };
+    let fields = parsed.json.as_object().into_iter().flatten();
+    for (field, value) in fields {
+        let texts = match value {
+            serde_json::Value::Array(items) => items.iter().filter_map(|item| item.as_str()).collect(),
+            other => other.as_str().into_iter().collect::<Vec<_>>(),
+        };
+        for text in texts.into_iter().filter(|text| is_url(Path::new(text))) {
+            let fault = if parsed.config.takes_addresses() {
+                let Err(error) = ajepa_store::check(Path::new(text)) else { continue };
+                DraftFault::stage(i, format!("{text} cannot be reached"), error.to_string())
+            } else {
+                let help = "object stores are read by sources of audio and shards, and written by `sink_shards`";
+                DraftFault::stage(
+                    i,
+                    format!("{text}: `{}` takes paths of this machine", draft.stages[i].type_name),
+                    help,
+                )
+            };
+            faults.push(fault.at(Where::Field(field.clone())));
+        }
+    }
+}
+
 fn own_source(sink: usize, source: &str) -> DraftFault {
     let problem = format!("`{source}` reads this folder: every run would read what the one before it wrote");
     DraftFault::stage(sink, problem, "give the sink a folder of its own")
@@ -79,6 +108,17 @@ fn unverified(draft: &Draft, topology: &topology::Topology, faults: &mut Vec<Dra
         let (true, Some(&[input])) = (stage.type_name == "sink_train", inputs.as_deref()) else { continue };
         let source = &draft.stages[input];
         let is_off = |json: &serde_json::Value| json.get("verify").is_some_and(|verify| verify == false);
+        let json = source.parsed.as_ref().map(|parsed| &parsed.json);
+        let path = json.and_then(|json| json.get("path")?.as_str()).map(Path::new);
+        if source.type_name == "source_shards" && path.is_some_and(is_url) {
+            let problem = format!("`{}` trains on files of this machine, and these shards are not", stage.id);
+            let fault = DraftFault::stage(
+                input,
+                problem,
+                "copy them to a disk first: `ajepa-pipe copy`, then name that folder",
+            );
+            faults.push(fault.at(Where::Field("path".to_owned())));
+        }
         if source.type_name == "source_shards" && source.parsed.as_ref().is_some_and(|parsed| is_off(&parsed.json)) {
             let problem = format!("`{}` trains on verified shards alone, and `verify` is false", stage.id);
             let fault = DraftFault::stage(input, problem, "leave `verify` out");

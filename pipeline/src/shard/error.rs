@@ -36,6 +36,12 @@ pub enum ShardError {
         /// The folder.
         dir: PathBuf,
     },
+    /// A set in an object store, where only a map of a file will do.
+    #[error("{}: batches at random are read from files of this machine: copy the set first, `ajepa-pipe copy {} FOLDER`", dir.display(), dir.display())]
+    Far {
+        /// The address.
+        dir: PathBuf,
+    },
     /// A manifest or a unit record that is torn, edited, or contradicts itself.
     #[error("{}: {problem}", path.display())]
     Manifest {

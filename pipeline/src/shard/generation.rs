@@ -4,6 +4,8 @@
 //! another generation is ever changed. Units that a new generation has in common with an earlier one of the same graph
 //! (same number, same key) are taken over by a record that names the earlier part.
 
+use std::collections::HashSet;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -16,6 +18,9 @@ use ajepa_store::{Fs, PAGE_BYTES, commit_bytes, commit_bytes_new, to_hex};
 
 /// Lines about a changed graph that a report shows.
 const SHOWN_DIFFERENCES: usize = 12;
+
+/// Records that are held in memory to be judged.
+const READ_AT_ONCE: usize = 512;
 
 /// Fields of the sink's own that no YAML has.
 const INTERNAL: [&str; 2] = ["batch_rows", "page_bytes"];
@@ -71,22 +76,14 @@ pub(super) fn choose(
     run: &RunInfo,
     notes: &mut Vec<String>,
 ) -> Result<Generation, ShardError> {
-    let of = |number, job| Generation { number, job, root: root.to_owned(), fs: fs.clone() };
     loop {
         let known = jobs(fs.as_ref(), root)?;
-        let mut earlier: Vec<Generation> = Vec::new();
-        for (number, found) in &known {
-            match found {
-                Ok(Some(found)) => earlier.push(of(*number, found.clone())),
-                Ok(None) => {}
-                Err(problem) => {
-                    let file = layout::generation_dir(root, *number).join(layout::JOB);
-                    notes.push(format!("{}: {problem}; generation {number} is left as it is", file.display()));
-                }
-            }
+        for (number, problem) in known.iter().filter_map(|(number, found)| Some((number, found.as_ref().err()?))) {
+            let file = layout::generation_dir(root, *number).join(layout::JOB);
+            notes.push(format!("{}: {problem}; generation {number} is left as it is", file.display()));
         }
-        let latest_same = earlier.iter().rposition(|g| g.job.same_as(job));
-        if let Some(at) = latest_same
+        let mut earlier = claims(fs, root, &known);
+        if let Some(at) = latest_of(&earlier, job)
             && (!run.fresh || !earlier[at].has_any_of(run))
         {
             let chosen = earlier.swap_remove(at);
@@ -94,7 +91,7 @@ pub(super) fn choose(
             return Ok(chosen);
         }
         let number = next_number(fs.as_ref(), root, &known)?;
-        let chosen = of(number, job.clone());
+        let chosen = Generation { number, job: job.clone(), root: root.to_owned(), fs: fs.clone() };
         if chosen.claim()? {
             if let Some(last) = earlier.last() {
                 notes.extend(what_changed(last, job, number));
@@ -114,11 +111,9 @@ pub(super) fn claimed(
     run: &RunInfo,
     notes: &mut Vec<String>,
 ) -> Result<Generation, ShardError> {
-    let of = |number, job| Generation { number, job, root: root.to_owned(), fs: fs.clone() };
     let known = if fs.list(&layout::units_dir(root)).is_ok() { jobs(fs.as_ref(), root)? } else { Vec::new() };
-    let mut claimed: Vec<Generation> =
-        known.into_iter().filter_map(|(number, job)| Some(of(number, job.ok().flatten()?))).collect();
-    let Some(at) = claimed.iter().rposition(|generation| generation.job.same_as(job)) else {
+    let mut claimed = claims(fs, root, &known);
+    let Some(at) = latest_of(&claimed, job) else {
         return Err(ShardError::NotClaimed { dir: root.to_owned() });
     };
     let chosen = claimed.swap_remove(at);
@@ -126,9 +121,22 @@ pub(super) fn claimed(
     Ok(chosen)
 }
 
-/// The jobs under `_units`, by number: `None` where a folder has no claim yet.
-#[allow(clippy::type_complexity)]
-fn jobs(fs: &dyn Fs, root: &Path) -> Result<Vec<(u32, Result<Option<Job>, String>)>, ShardError> {
+/// The generations that somebody has claimed.
+fn claims(fs: &Arc<dyn Fs>, root: &Path, known: &[Known]) -> Vec<Generation> {
+    let claimed = known.iter().filter_map(|(number, job)| Some((*number, job.as_ref().ok()?.clone()?)));
+    claimed.map(|(number, job)| Generation { number, job, root: root.to_owned(), fs: fs.clone() }).collect()
+}
+
+/// The last of them that is of the same job.
+fn latest_of(claimed: &[Generation], job: &Job) -> Option<usize> {
+    claimed.iter().rposition(|generation| generation.job.same_as(job))
+}
+
+/// A generation by number: its job, `None` where a folder has no claim yet, or what is wrong with the claim.
+type Known = (u32, Result<Option<Job>, String>);
+
+/// The jobs under `_units`.
+fn jobs(fs: &dyn Fs, root: &Path) -> Result<Vec<Known>, ShardError> {
     let dir = layout::units_dir(root);
     let names = fs.list(&dir).map_err(|e| ShardError::io("list", &dir, e))?;
     let mut numbers: Vec<u32> = names.iter().filter_map(|name| layout::parse_generation(name)).collect();
@@ -137,7 +145,7 @@ fn jobs(fs: &dyn Fs, root: &Path) -> Result<Vec<(u32, Result<Option<Job>, String
         let path = layout::generation_dir(root, number).join(layout::JOB);
         match fs.read(&path, MAX_JSON_BYTES) {
             Ok(bytes) => Ok((number, ajepa_store::unseal(&bytes, FORMAT).map(Some))),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok((number, Ok(None))),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok((number, Ok(None))),
             Err(error) => Err(ShardError::io("read", &path, error)),
         }
     };
@@ -145,8 +153,7 @@ fn jobs(fs: &dyn Fs, root: &Path) -> Result<Vec<(u32, Result<Option<Job>, String
 }
 
 /// The first number that nothing in the folder belongs to.
-#[allow(clippy::type_complexity)]
-fn next_number(fs: &dyn Fs, root: &Path, known: &[(u32, Result<Option<Job>, String>)]) -> Result<u32, ShardError> {
+fn next_number(fs: &dyn Fs, root: &Path, known: &[Known]) -> Result<u32, ShardError> {
     let names = fs.list(root).map_err(|e| ShardError::io("list", root, e))?;
     // Parts without a claim (a set copied without `_units`) are somebody's too.
     let parts = names.iter().filter_map(|name| layout::generation_of_part(name)).max().unwrap_or(0);
@@ -203,36 +210,64 @@ impl Generation {
 
     /// Whether a unit of this process has a record here.
     fn has_any_of(&self, run: &RunInfo) -> bool {
+        let there: HashSet<String> = self.fs.list(&self.dir()).unwrap_or_default().into_iter().collect();
         let mut mine = run.mine.iter().enumerate().filter(|(_, mine)| **mine);
-        mine.any(|(unit, _)| self.fs.len(&self.dir().join(layout::record_name(unit))).is_ok())
+        mine.any(|(unit, _)| there.contains(&layout::record_name(unit)))
     }
 
-    /// Reads and judges the record of a unit: of this job, and its part is there with the right length.
-    pub fn record(&self, unit: usize, wanted: &Unit) -> Result<RecordState, ShardError> {
-        let path = self.dir().join(layout::record_name(unit));
-        let bytes = match self.fs.read(&path, MAX_JSON_BYTES) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(RecordState::Absent),
-            Err(error) => return Err(ShardError::io("read", &path, error)),
-        };
-        let judged =
-            ajepa_store::unseal::<UnitRecord>(&bytes, FORMAT).and_then(|record| self.judge(record, unit, wanted));
-        Ok(match judged {
-            Ok(record) => RecordState::Done(Box::new(record)),
-            Err(problem) => RecordState::Unusable(format!("{}: {problem}", path.display())),
-        })
+    /// Reads and judges the records of `units` and tells of each, in order: of this job, and its part is there with the right length.
+    pub fn each_record<'a>(
+        &self,
+        units: impl Iterator<Item = (usize, &'a Unit)>,
+        tell: &mut dyn FnMut(usize, RecordState) -> Result<(), ShardError>,
+    ) -> Result<(), ShardError> {
+        let units: Vec<(usize, &Unit)> = units.collect();
+        for some in units.chunks(READ_AT_ONCE) {
+            let paths: Vec<PathBuf> =
+                some.iter().map(|(unit, _)| self.dir().join(layout::record_name(*unit))).collect();
+            let mut read = Vec::with_capacity(some.len());
+            for (path, bytes) in paths.iter().zip(self.fs.read_all(&paths, MAX_JSON_BYTES)) {
+                read.push(match bytes {
+                    Ok(bytes) => Some(ajepa_store::unseal::<UnitRecord>(&bytes, FORMAT)),
+                    Err(error) if error.kind() == ErrorKind::NotFound => None,
+                    Err(error) => return Err(ShardError::io("read", path, error)),
+                });
+            }
+            let part = |record: &UnitRecord| Some(self.root.join(&record.part.as_ref()?.file));
+            let parts: Vec<PathBuf> = read.iter().flatten().filter_map(|record| part(record.as_ref().ok()?)).collect();
+            let mut lens = self.fs.len_all(&parts).into_iter();
+            for (((unit, wanted), path), record) in some.iter().zip(paths).zip(read) {
+                let len = record.as_ref().and_then(|r| r.as_ref().ok()).and_then(part).and_then(|_| lens.next());
+                let state = match record.map(|record| record.and_then(|record| self.judge(record, *unit, wanted, len)))
+                {
+                    None => RecordState::Absent,
+                    Some(Ok(record)) => RecordState::Done(Box::new(record)),
+                    Some(Err(problem)) => RecordState::Unusable(format!("{}: {problem}", path.display())),
+                };
+                tell(*unit, state)?;
+            }
+        }
+        Ok(())
     }
 
-    fn judge(&self, record: UnitRecord, unit: usize, wanted: &Unit) -> Result<UnitRecord, String> {
+    /// `len` is what its part has.
+    fn judge(
+        &self,
+        record: UnitRecord,
+        unit: usize,
+        wanted: &Unit,
+        len: Option<io::Result<u64>>,
+    ) -> Result<UnitRecord, String> {
         if record.content != self.job.content || record.unit != unit as u64 || record.key != to_hex(&wanted.key) {
             return Err("it is of another graph or other inputs".to_owned());
         }
         let Some(part) = &record.part else { return Ok(record) };
         part.check(PAGE_BYTES)?;
-        match self.fs.len(&self.root.join(&part.file)) {
-            Ok(bytes) if bytes == part.bytes => Ok(record),
-            Ok(bytes) => Err(format!("{} has {bytes} bytes instead of {}", part.file, part.bytes)),
-            Err(error) => Err(format!("{}: {error}", part.file)),
+        match len {
+            Some(Ok(bytes)) if bytes == part.bytes => Ok(record),
+            Some(Ok(bytes)) => Err(format!("{} has {bytes} bytes instead of {}", part.file, part.bytes)),
+            Some(Err(error)) => Err(format!("{}: {error}", part.file)),
+            None => Ok(record),
         }
     }
 
@@ -249,17 +284,27 @@ impl Generation {
         if self.job.fresh {
             return Ok(());
         }
+        let same = || earlier.iter().rev().filter(|generation| generation.job.content == self.job.content);
+        if same().next().is_none() {
+            return Ok(());
+        }
+        let mut missing = run.mine.clone();
+        let of = |missing: &[bool]| {
+            let missing = missing.to_vec();
+            run.units.iter().enumerate().filter(move |(unit, _)| missing[*unit])
+        };
+        self.each_record(of(&missing.clone()), &mut |unit, state| {
+            missing[unit] &= !matches!(state, RecordState::Done(_));
+            Ok(())
+        })?;
         let mut n_taken = 0;
-        for generation in earlier.iter().rev().filter(|g| g.job.content == self.job.content) {
-            for (unit, wanted) in run.units.iter().enumerate().filter(|(unit, _)| run.mine[*unit]) {
-                if let RecordState::Done(_) = self.record(unit, wanted)? {
-                    continue;
-                }
-                if let RecordState::Done(record) = generation.record(unit, wanted)? {
-                    self.commit(&record)?;
-                    n_taken += 1;
-                }
-            }
+        for generation in same() {
+            generation.each_record(of(&missing.clone()), &mut |unit, state| {
+                let RecordState::Done(record) = state else { return Ok(()) };
+                missing[unit] = false;
+                n_taken += 1;
+                self.commit(&record)
+            })?;
         }
         if n_taken > 0 {
             notes.push(format!("{n_taken} of {} units are unchanged and were taken over", run.units.len()));
@@ -277,7 +322,7 @@ pub(super) fn keep_aside(fs: &dyn Fs, path: &Path) -> Result<(), ShardError> {
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let aside = path.with_file_name(format!("{name}.torn-{}", &to_hex(blake3::hash(&bytes).as_bytes())[..8]));
     match fs.hard_link(path, &aside) {
-        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => Err(ShardError::io("keep", &aside, error)),
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(ShardError::io("keep", &aside, error)),
         _ => Ok(()),
     }
 }

@@ -17,7 +17,8 @@ use std::path::{Path, PathBuf};
 pub const MANIFEST: &str = "manifest.json";
 /// Name of the table of rejected clips.
 pub const REJECTS: &str = "rejects.parquet";
-const UNITS: &str = "_units";
+/// Name of the folder of the generations.
+pub const UNITS: &str = "_units";
 
 /// File name of the part of a unit.
 pub fn part_name(generation: u32, unit: usize) -> String {

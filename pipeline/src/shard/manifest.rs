@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use ajepa_store::{Checksums, Fs, RealFs};
+use ajepa_store::{Checksums, fs_of};
 use arrow::datatypes::{DataType, Field, Schema as ArrowSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -188,7 +188,7 @@ impl Manifest {
     /// [`ShardError::NotAShardSet`] when there is none, [`ShardError::Manifest`] when it is torn or contradicts itself.
     pub fn read(dir: &Path) -> Result<Self, ShardError> {
         let path = dir.join(layout::MANIFEST);
-        let bytes = match Fs::read(&RealFs, &path, MAX_JSON_BYTES) {
+        let bytes = match fs_of(dir)?.read(&path, MAX_JSON_BYTES) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 let problem = if dir.join("part-00000.tar").exists() {
@@ -213,17 +213,16 @@ impl Manifest {
     ///
     /// # Errors
     /// When the folder cannot be listed.
-    pub fn parts_beside(&self, dir: &Path) -> std::io::Result<Vec<PartBeside>> {
+    pub fn parts_beside(&self, dir: &Path) -> Result<Vec<PartBeside>, ShardError> {
         let named: std::collections::HashSet<&str> = self.parts.iter().map(|part| part.file.as_str()).collect();
+        let fs = fs_of(dir)?;
         let mut beside = Vec::new();
-        for entry in dir.read_dir()? {
-            let entry = entry?;
-            let name = entry.file_name().to_string_lossy().into_owned();
+        for name in fs.list(dir).map_err(|e| ShardError::io("list", dir, e))? {
             if let Some(generation) = layout::generation_of_part(&name).filter(|_| !named.contains(name.as_str())) {
-                beside.push(PartBeside { file: name, generation, bytes: entry.metadata()?.len() });
+                let bytes = fs.len(&dir.join(&name)).map_err(|e| ShardError::io("look at", &dir.join(&name), e))?;
+                beside.push(PartBeside { file: name, generation, bytes });
             }
         }
-        beside.sort_by(|a, b| a.file.cmp(&b.file));
         Ok(beside)
     }
 

@@ -25,7 +25,7 @@ use std::path::{Path, PathBuf};
 use std::ptr::NonNull;
 use std::sync::Arc;
 
-use ajepa_store::open_regular;
+use ajepa_store::open_local;
 use arrow::buffer::{Buffer, MutableBuffer};
 use memmap2::Mmap;
 use schemars::JsonSchema;
@@ -79,7 +79,7 @@ impl PartFile {
         let path: PathBuf = dir.join(name);
         let failed = |what: &'static str| move |error: io::Error| (what, error);
         let opened = (|| {
-            let file = open_regular(&path).map_err(failed("open"))?;
+            let file = open_local(&path).map_err(failed("open"))?;
             let stamp = Stamp::of(&file.metadata().map_err(failed("open"))?);
             Ok((file, stamp))
         })();

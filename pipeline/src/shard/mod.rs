@@ -1,5 +1,6 @@
 //! Write-once shards of Arrow record batches: written whole or not at all, checked before they are read, mapped in place.
 
+mod copy;
 mod decode;
 mod diff;
 mod error;
@@ -19,6 +20,7 @@ mod verify;
 mod writer;
 
 pub use ajepa_store::Checksums;
+pub use copy::{Copied, copy};
 #[cfg(feature = "sql")]
 pub(crate) use decode::is_numbers as is_tensor;
 pub use diff::differences;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use ajepa_store::Checksums;
+use ajepa_store::{Checksums, is_url};
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::buffer::Buffer;
 use arrow::datatypes::{Schema as ArrowSchema, SchemaRef, UInt32Type};
@@ -16,6 +16,9 @@ use super::manifest::{ColumnInfo, Manifest, PartInfo, TensorInfo};
 use super::map::{Access, PartFile, Stamp};
 use super::part_writer::check_same;
 use crate::columns::tensor_values;
+
+/// Parts of a set in an object store that are there as copies at once.
+const MAX_COPIES: usize = 4;
 
 /// How a shard set is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -126,6 +129,9 @@ impl ShardSet {
     pub fn open_with(dir: impl AsRef<Path>, options: ReadOptions) -> Result<Self, ShardError> {
         let dir = dir.as_ref().to_owned();
         let manifest = Manifest::read(&dir)?;
+        // Each open part of an object store is a copy on a disk of this machine.
+        let max_open = if is_url(&dir) { options.max_open.min(MAX_COPIES) } else { options.max_open };
+        let options = ReadOptions { max_open, ..options };
         let mut starts = vec![0];
         for part in &manifest.parts {
             starts.push(starts[starts.len() - 1] + part.rows);

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io::Read;
 use std::path::Path;
 
-use ajepa_store::{Checksums, open_regular};
+use ajepa_store::{Checksums, Opened};
 use arrow::array::{Array, AsArray, RecordBatch};
 use serde::{Deserialize, Serialize};
 
@@ -94,8 +94,8 @@ pub fn verify(dir: impl AsRef<Path>) -> Result<VerifyReport, ShardError> {
 
 /// Ranges of the pages that do not have their checksum.
 fn read_pages(dir: &Path, info: &PartInfo, page_bytes: u64, n_read: &mut u64) -> Result<Vec<(u64, u64)>, String> {
-    let mut file = open_regular(&dir.join(&info.file)).map_err(|error| error.to_string())?;
-    let len = file.metadata().map_err(|error| error.to_string())?.len();
+    let opened = ajepa_store::open(&dir.join(&info.file)).map_err(|error| error.to_string())?;
+    let Opened { len, reader: mut file } = opened;
     if len != info.bytes {
         return Err(format!("{len} bytes instead of {}", info.bytes));
     }

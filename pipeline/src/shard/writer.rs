@@ -14,7 +14,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ajepa_store::{Fs, PAGE_BYTES, RealFs, commit_bytes, sweep, to_hex};
+use ajepa_store::{Fs, PAGE_BYTES, commit_bytes, fs_of, sweep, to_hex};
 use arrow::array::RecordBatch;
 use serde_json::json;
 
@@ -27,7 +27,7 @@ use super::part_writer::{PartWriter, batch_rows, check_same};
 use super::rejects::write_rejects;
 use super::stats::Moments;
 use crate::schema::{Column, ColumnType, Schema};
-use crate::stage::{Reject, RunInfo, Sink, SinkReport, StageError, UnitTally};
+use crate::stage::{Reject, RunInfo, Sink, SinkReport, StageError, Unit, UnitTally};
 
 /// Of so many pieces of a job one looks for what others have left when they died.
 const PIECES_PER_SWEEP: usize = 64;
@@ -64,9 +64,11 @@ impl ShardWriter {
     /// A writer into the folder `root` of rows whose columns are at least those of `stored`.
     ///
     /// # Errors
-    /// [`ShardError::Column`] for columns that are places of encoded audio.
+    /// [`ShardError::Column`] for columns that are places of encoded audio, [`ShardError::Io`] for an address that cannot be reached.
     pub fn new(root: impl Into<PathBuf>, stored: Schema, compression: Compression) -> Result<Self, ShardError> {
-        Self::with_fs(root, stored, compression, Arc::new(RealFs))
+        let root = root.into();
+        let fs = fs_of(&root)?;
+        Self::with_fs(root, stored, compression, fs)
     }
 
     /// The same over other file operations.
@@ -120,21 +122,17 @@ impl ShardWriter {
             ));
         }
         let mut columns = None;
-        let mut done = Vec::with_capacity(run.units.len());
+        let mut done = vec![false; run.units.len()];
         let mut unusable = Vec::new();
-        for (unit, wanted) in run.units.iter().enumerate() {
-            if run.piece && !run.mine[unit] {
-                done.push(false);
-                continue;
-            }
-            let state = generation.record(unit, wanted)?;
-            done.push(matches!(state, RecordState::Done(_)));
+        generation.each_record(of_interest(run), &mut |unit, state| {
+            done[unit] = matches!(state, RecordState::Done(_));
             match state {
-                RecordState::Done(record) => columns = columns.or_else(|| columns_of(&record)),
+                RecordState::Done(record) => columns = columns.take().or_else(|| columns_of(&record)),
                 RecordState::Unusable(problem) => unusable.push(problem),
                 RecordState::Absent => {}
             }
-        }
+            Ok(())
+        })?;
         let more = unusable.len().saturating_sub(SHOWN_RECORDS);
         notes.extend(
             unusable.into_iter().take(SHOWN_RECORDS).map(|problem| format!("{problem}; the unit is done again")),
@@ -187,11 +185,12 @@ impl ShardWriter {
         let open = self.opened()?;
         let piece = open.run.piece;
         let mut records = Vec::new();
-        for (unit, wanted) in open.run.units.iter().enumerate().filter(|(unit, _)| !piece || open.run.mine[*unit]) {
-            if let RecordState::Done(record) = open.generation.record(unit, wanted)? {
+        open.generation.each_record(of_interest(&open.run), &mut |_, state| {
+            if let RecordState::Done(record) = state {
                 records.push(*record);
             }
-        }
+            Ok(())
+        })?;
         let complete = !piece && records.len() == open.run.units.len();
         let (run, number, job) = (open.run.clone(), open.generation.number, open.generation.job.clone());
         let mut notes = std::mem::take(&mut open.notes);
@@ -276,12 +275,15 @@ impl ShardWriter {
         tell: &mut dyn FnMut(Option<String>, UnitTally) -> Result<(), StageError>,
     ) -> Result<(), StageError> {
         let open = self.opened()?;
-        for (unit, wanted) in open.run.units.iter().enumerate() {
-            if let RecordState::Done(record) = open.generation.record(unit, wanted)? {
-                tell(record.part.map(|part| part.file), record.tally)?;
+        // What whoever is told says is not of a shard: it is kept until the walk is over.
+        let mut refused = Ok(());
+        open.generation.each_record(open.run.units.iter().enumerate(), &mut |_, state| {
+            if let (RecordState::Done(record), Ok(())) = (state, &refused) {
+                refused = tell(record.part.map(|part| part.file), record.tally);
             }
-        }
-        Ok(())
+            Ok(())
+        })?;
+        refused
     }
 
     /// The folder that is written.
@@ -304,6 +306,11 @@ impl Open {
         }
         Ok(part)
     }
+}
+
+/// The units whose records a run looks at: all, or its own where it does a piece.
+fn of_interest(run: &RunInfo) -> impl Iterator<Item = (usize, &Unit)> {
+    run.units.iter().enumerate().filter(|(unit, _)| !run.piece || run.mine[*unit])
 }
 
 fn columns_of(record: &UnitRecord) -> Option<(String, Vec<ColumnInfo>)> {

@@ -1,12 +1,12 @@
 //! `decode`: encoded bytes to a waveform, pulled as it is needed.
 
-use std::fs::File;
-use std::io::{BufReader, Read, Seek, SeekFrom};
+use std::io::{BufReader, Read, SeekFrom};
 use std::path::Path;
 use std::sync::Arc;
 
 use ajepa_ops::decode::{AudioInfo, Channels, Decode, DecodeConfig, Decoder};
 use ajepa_ops::{AudioRead, OpError};
+use ajepa_store::{Opened, is_url};
 use arrow::datatypes::DataType;
 use twox_hash::XxHash3_128;
 
@@ -75,14 +75,17 @@ impl DecodeMap {
         self.last = place.start_s.is_some().then(|| (file.clone(), encoded));
         Ok(match bytes {
             Some(bytes) => self.decode.open_bytes(SharedBytes(bytes), &hint)?,
-            None => self.decode.open(Box::new(BufReader::with_capacity(1 << 20, open(&file)?)), &hint)?,
+            None => self.decode.open(Box::new(BufReader::with_capacity(1 << 20, open(&file)?.reader)), &hint)?,
         })
     }
 
-    /// Encoded audio that came with the row: the path is only its name.
+    /// Encoded audio that came with the row: the path only says what it is.
     fn open_carried(&self, row: &mut Row, place: &MediaPlace, bytes: CarriedBytes) -> Result<Decoder, ClipError> {
         row.set("content_hash", Cell::Hash(XxHash3_128::oneshot(bytes.as_ref()).to_be_bytes()));
-        Ok(self.decode.open_bytes(bytes, &extension("", &place.path))?)
+        // The name of a member of a tar is in `source` alone.
+        let source = if place.bytes.is_some() { row.str("source") } else { "" };
+        let hint = extension(source, &place.path);
+        Ok(self.decode.open_bytes(bytes, &hint)?)
     }
 
     /// The bytes of `file`, or the way to them.
@@ -143,13 +146,16 @@ fn extension(source: &str, path: &str) -> String {
 }
 
 /// Opens a regular file. A pipe would be waited for, a device might never end.
-fn open(place: &MediaPlace) -> Result<File, ClipError> {
-    let about = std::fs::metadata(&place.path).map_err(|error| unreadable(&error, place))?;
-    if !about.is_file() {
-        let kind = if about.is_dir() { "a folder" } else { "a pipe or a device" };
-        return Err(ClipError::new("not_a_file", format!("{} is {kind}, not a file", place.path)));
+fn open(place: &MediaPlace) -> Result<Opened, ClipError> {
+    let path = Path::new(&place.path);
+    if !is_url(path) {
+        let about = std::fs::metadata(path).map_err(|error| unreadable(&error, place))?;
+        if !about.is_file() {
+            let kind = if about.is_dir() { "a folder" } else { "a pipe or a device" };
+            return Err(ClipError::new("not_a_file", format!("{} is {kind}, not a file", place.path)));
+        }
     }
-    File::open(&place.path).map_err(|error| unreadable(&error, place))
+    ajepa_store::open(path).map_err(|error| unreadable(&error, place))
 }
 
 fn unreadable(error: &std::io::Error, place: &MediaPlace) -> ClipError {
@@ -167,8 +173,7 @@ struct Hashed {
 /// Hashes the bytes, and reads them into `buffer` when they are few.
 fn read(place: &MediaPlace, buffer: &mut Vec<u8>) -> Result<Hashed, ClipError> {
     let io = |error: std::io::Error| unreadable(&error, place);
-    let mut file = open(place)?;
-    let size = file.metadata().map_err(io)?.len();
+    let Opened { len: size, reader: mut file } = open(place)?;
     let (offset, len) = place.bytes.unwrap_or((0, size));
     if offset.checked_add(len).is_none_or(|end| end > size) {
         let detail = format!("{} ends before byte {} of the member", place.path, offset.saturating_add(len));

@@ -2,11 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
+use ajepa_store::is_url;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::schema::{ColumnType, Dtype, Schema};
-use crate::shard::{Compression, ShardWriter};
+use crate::shard::{Compression, ShardError, ShardWriter};
 use crate::stage::{BuildCx, BuildError, PlanError, Stage, StageConfig, StagePlan};
 
 /// Writes rows as memory-mapped shards: `manifest.json` and `part-*.arrow` files, each committed whole or absent.
@@ -16,7 +17,7 @@ use crate::stage::{BuildCx, BuildError, PlanError, Stage, StageConfig, StagePlan
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SinkShardsConfig {
-    /// The folder; made if it is not there.
+    /// The folder; made if it is not there. It may lie in an object store: `s3://bucket/mel`.
     pub path: PathBuf,
     /// Type of the numbers in tensor columns. Half floats hold log-mel to 2^-6 or better and need half the space and
     /// bandwidth; `DuckDB` reads single floats only. Default: f16.
@@ -88,7 +89,11 @@ impl StageConfig for SinkShardsConfig {
     fn build(&self, cx: &BuildCx<'_>) -> Result<Stage, BuildError> {
         super::checks::folder_to_write(&self.path)?;
         let writer = ShardWriter::new(&self.path, cx.output.clone(), self.compression);
-        let writer = writer.map_err(|error| BuildError::new(error.to_string(), "leave the column out"))?;
+        let cure = |error: &ShardError| match error {
+            ShardError::Io { .. } => "check the address and the credentials",
+            _ => "leave the column out",
+        };
+        let writer = writer.map_err(|error| BuildError::new(error.to_string(), cure(&error)))?;
         Ok(Stage::Sink(Box::new(writer)))
     }
 
@@ -97,7 +102,12 @@ impl StageConfig for SinkShardsConfig {
     }
 
     fn with_folder(&self, folder: PathBuf) -> Option<Box<dyn StageConfig>> {
-        Some(Box::new(Self { path: folder, ..self.clone() }))
+        // Whoever removes a folder when a measurement is over knows those of this machine alone.
+        (!is_url(&self.path)).then(|| Box::new(Self { path: folder, ..self.clone() }) as Box<dyn StageConfig>)
+    }
+
+    fn takes_addresses(&self) -> bool {
+        true
     }
 }
 

@@ -1,15 +1,17 @@
 //! `source_files`: files, folders and tables by name, one after another.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use ajepa_store::{about, is_url};
 use arrow::array::{Array, StringArray};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::source_folder::{LinkPolicy, SourceFolderConfig};
 use crate::corpus::{
-    ClipTable, Condition, Listed, ManifestColumns, Selection, check_condition, clip_ids, clips_of_table,
-    first_repeated, read_table,
+    ClipTable, Condition, Listed, ManifestColumns, Selection, Stamps, audio_extensions, check_condition, clip_ids,
+    clips_of_table, first_repeated, has_extension, read_table,
 };
 use crate::schema::Schema;
 use crate::stage::{BuildCx, BuildError, PlanError, Stage, StageConfig, StageKind, StagePlan};
@@ -65,6 +67,10 @@ impl StageConfig for SourceFilesConfig {
         let condition = Condition::new(self.r#where.as_deref(), self.paths.first().map(PathBuf::as_path));
         Ok(Stage::Source(Box::new(Listed::new(clips, &Selection { condition, ..Selection::default() }, cx)?)))
     }
+
+    fn takes_addresses(&self) -> bool {
+        true
+    }
 }
 
 fn joined(tables: &[ClipTable]) -> Result<ClipTable, BuildError> {
@@ -73,16 +79,21 @@ fn joined(tables: &[ClipTable]) -> Result<ClipTable, BuildError> {
 
 fn clips_of(path: &Path, links: LinkPolicy) -> Result<ClipTable, BuildError> {
     let shown = path.display().to_string();
-    if path.is_dir() {
-        let paths = SourceFolderConfig::of(path, links).list()?;
+    let extension = path.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
+    let is_table = TABLES.contains(&extension.as_str());
+    // A store has no folders to be asked: what ends like neither a table nor audio is one.
+    let is_far_folder = is_url(path) && !is_table && !has_extension(&shown, &audio_extensions());
+    if path.is_dir() || is_far_folder {
+        let folder = SourceFolderConfig::of(path, links);
+        let (paths, stamps) = if is_far_folder { folder.list_objects()? } else { (folder.list()?, Stamps::default()) };
         if paths.is_empty() {
             return Err(BuildError::new(format!("{shown}: no audio files in it"), "name another folder"));
         }
         let under = |name: &String| path.join(name).to_string_lossy().into_owned();
-        return Ok(of_files(paths.iter().map(|(name, _)| under(name)).collect()));
+        let clips = of_files(paths.iter().map(|(name, _)| under(name)).collect());
+        return Ok(ClipTable { stamps, ..clips });
     }
-    let extension = path.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
-    if TABLES.contains(&extension.as_str()) {
+    if is_table {
         let root = path.parent().unwrap_or(Path::new("")).to_owned();
         let clips = clips_of_table(&shown, &read_table(path)?, &ManifestColumns::default(), ";", root)?;
         if clips.clip_id.is_empty() {
@@ -91,10 +102,14 @@ fn clips_of(path: &Path, links: LinkPolicy) -> Result<ClipTable, BuildError> {
         return Ok(clips);
     }
     // A name with a typing error is the user's to mend before anything runs; what is in a file is a matter of its clip.
-    if !path.exists() {
-        return Err(BuildError::new(format!("{shown}: there is no such file or folder"), "check the path"));
+    let there = if is_url(path) { about(&[shown.clone()]).remove(0).map(|_| ()) } else { path.metadata().map(|_| ()) };
+    match there {
+        Err(error) if error.kind() == ErrorKind::NotFound || !is_url(path) => {
+            Err(BuildError::new(format!("{shown}: there is no such file or folder"), "check the path"))
+        }
+        Err(error) => Err(BuildError::new(format!("{shown}: {error}"), "check the address and the network")),
+        Ok(()) => Ok(of_files(vec![shown])),
     }
-    Ok(of_files(vec![shown]))
 }
 
 fn of_files(paths: Vec<String>) -> ClipTable {

@@ -2,13 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
+use ajepa_store::{is_url, walk};
 use arrow::array::{ArrayRef, ListBuilder, StringArray, StringBuilder};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use walkdir::{DirEntry, WalkDir};
 
 use crate::corpus::{
-    ClipTable, Condition, Faults, Listed, Selection, audio_extensions, check_condition, clip_ids, has_extension,
+    ClipTable, Condition, Faults, Listed, Selection, Stamps, audio_extensions, check_condition, clip_ids, has_extension,
 };
 use crate::schema::Schema;
 use crate::stage::{BuildCx, BuildError, PlanError, Stage, StageConfig, StageKind, StagePlan};
@@ -16,7 +17,7 @@ use crate::stage::{BuildCx, BuildError, PlanError, Stage, StageConfig, StageKind
 /// Every audio file under a folder, in the byte order of its path under that folder; the same order on every machine.
 ///
 /// `clip_id` is that path without its extension; the extension stays where two files differ in it alone. Names that begin
-/// with a dot are left out. A name that is not UTF-8 stays in the list with its odd bytes written as `\\xNN`, and `decode`
+/// with a dot are left out. The folder may be one of an object store, `s3://bucket/audio`. A name that is not UTF-8 stays in the list with its odd bytes written as `\\xNN`, and `decode`
 /// rejects it (`name_not_utf8`): rename the file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -88,7 +89,7 @@ impl StageConfig for SourceFolderConfig {
     }
 
     fn build(&self, cx: &BuildCx<'_>) -> Result<Stage, BuildError> {
-        let paths = self.list()?;
+        let (paths, stamps) = if is_url(&self.path) { self.list_objects()? } else { (self.list()?, Stamps::default()) };
         if paths.is_empty() {
             let problem =
                 format!("{}: no file with an extension of {}", self.path.display(), self.extensions.join(", "));
@@ -99,10 +100,14 @@ impl StageConfig for SourceFolderConfig {
         let paths = StringArray::from_iter_values(paths.iter().map(|(path, _)| path));
         let ids = clip_ids(&paths, None);
         let labels = (self.labels == FolderLabels::ParentDir).then(|| parent_labels(&paths));
-        let table = ClipTable { labels, faults, ..ClipTable::of_files(self.path.clone(), ids, paths) };
+        let table = ClipTable { labels, faults, stamps, ..ClipTable::of_files(self.path.clone(), ids, paths) };
         let condition = Condition::new(self.r#where.as_deref(), Some(&self.path));
         let selection = Selection { condition, shuffle: self.shuffle, limit: self.limit };
         Ok(Stage::Source(Box::new(Listed::new(table, &selection, cx)?)))
+    }
+
+    fn takes_addresses(&self) -> bool {
+        true
     }
 }
 
@@ -112,6 +117,20 @@ impl SourceFolderConfig {
         let labels = FolderLabels::None;
         let (extensions, path) = (audio_extensions(), path.to_owned());
         Self { path, extensions, recursive: true, labels, links, r#where: None, shuffle: false, limit: None }
+    }
+
+    /// The same of an object store, where nothing is a link; with the sizes that the list has.
+    pub(crate) fn list_objects(&self) -> Result<(Vec<(String, bool)>, Stamps), BuildError> {
+        let unreachable = |error: std::io::Error| {
+            let problem = format!("{}: {error}", self.path.display());
+            BuildError::new(problem, "check the address, the credentials and the network")
+        };
+        let found = if self.recursive { walk(&self.path) } else { ajepa_store::list(&self.path, usize::MAX) };
+        let mut found = found.map_err(unreachable)?;
+        let is_hidden = |path: &str| path.split('/').any(|part| part.starts_with('.'));
+        found.retain(|(path, _)| has_extension(path, &self.extensions) && !is_hidden(path));
+        let stamps = Stamps::of_objects(&self.path, &found);
+        Ok((found.into_iter().map(|(path, _)| (path, false)).collect(), stamps))
     }
 
     /// Paths under the folder, parted by `/`, in byte order; each with whether it is not UTF-8.

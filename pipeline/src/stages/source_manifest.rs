@@ -82,6 +82,10 @@ impl StageConfig for SourceManifestConfig {
         let selection = Selection { condition, shuffle: self.shuffle, limit: self.limit };
         Ok(Stage::Source(Box::new(Listed::new(clips, &selection, cx)?)))
     }
+
+    fn takes_addresses(&self) -> bool {
+        true
+    }
 }
 
 /// The clips that `exclude` does not name.

@@ -46,4 +46,8 @@ impl StageConfig for SourceParquetConfig {
         let is_file = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("parquet"));
         (!is_file && !self.path.contains(['{', '*', '?'])).then_some(path)
     }
+
+    fn takes_addresses(&self) -> bool {
+        true
+    }
 }

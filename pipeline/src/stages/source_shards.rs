@@ -144,6 +144,10 @@ impl StageConfig for SourceShardsConfig {
     fn folder(&self) -> Option<&Path> {
         Some(&self.path)
     }
+
+    fn takes_addresses(&self) -> bool {
+        true
+    }
 }
 
 /// The key of a part is what is in it, not where it lies: copied shards are the same input.

@@ -67,4 +67,8 @@ impl StageConfig for SourceWebdatasetConfig {
         let is_tar = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("tar"));
         (!is_tar && !self.path.contains(['{', '*', '?'])).then_some(path)
     }
+
+    fn takes_addresses(&self) -> bool {
+        true
+    }
 }

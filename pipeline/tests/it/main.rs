@@ -26,6 +26,8 @@ mod memory;
 #[cfg(feature = "train")]
 mod models;
 mod mutate;
+#[cfg(feature = "objects")]
+mod objects;
 mod overrides;
 mod program;
 mod promises;

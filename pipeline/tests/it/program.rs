@@ -11,6 +11,8 @@ use arrow::array::AsArray;
 /// A folder that is gone after the test; graphs name their files relative to it.
 pub struct Place {
     folder: tempfile::TempDir,
+    /// What every command finds in its environment beside what this process has.
+    pub env: Vec<(String, String)>,
 }
 
 /// What a run of the program left behind.
@@ -24,7 +26,7 @@ pub struct Ended {
 
 impl Place {
     pub fn new() -> Self {
-        Self { folder: tempfile::tempdir().expect("a folder") }
+        Self { folder: tempfile::tempdir().expect("a folder"), env: Vec::new() }
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -40,7 +42,7 @@ impl Place {
     /// The program with these arguments, parted by spaces; quiet, but for what it has to say.
     pub fn command(&self, args: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ajepa-pipe"));
-        command.args(args.split_whitespace()).current_dir(self.folder.path());
+        command.args(args.split_whitespace()).current_dir(self.folder.path()).envs(self.env.clone());
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).stdin(Stdio::null());
         command
     }

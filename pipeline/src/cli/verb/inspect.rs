@@ -16,7 +16,7 @@ use crate::cli::format::{bytes, counted};
 use crate::cli::picture::{Canvas, FrequencyAxis, Layout, MelClip, PatchRole, PictureOptions, contact_sheet, draw};
 use crate::config;
 use crate::front_end::frame_s;
-use crate::shard::{Manifest, RowRef, ShardSet, TensorInfo};
+use crate::shard::{Manifest, RowRef, ShardError, ShardSet, TensorInfo};
 
 /// Prints what the manifest says; draws clips when asked to.
 pub fn inspect(args: &InspectArgs) -> Exit {
@@ -125,7 +125,7 @@ fn summary(path: &Path, manifest: &Manifest) -> String {
 }
 
 /// Parts of generations before that of `manifest`, which names none of them.
-fn unused(path: &Path, manifest: &Manifest) -> std::io::Result<Vec<PathBuf>> {
+fn unused(path: &Path, manifest: &Manifest) -> Result<Vec<PathBuf>, ShardError> {
     let parts = manifest.parts_beside(path)?.into_iter().filter(|part| part.generation < manifest.generation);
     Ok(parts.map(|part| path.join(part.file)).collect())
 }

@@ -7,6 +7,7 @@ pub mod check;
 pub mod checkpoint;
 #[cfg(feature = "cluster")]
 pub mod cluster;
+pub mod copy;
 pub mod dataset;
 #[cfg(feature = "train")]
 pub mod embed;
@@ -58,6 +59,7 @@ pub fn act(cli: &Cli, registry: &Registry) -> Exit {
         Verb::Schema(_) => stages::schema(registry),
         Verb::Inspect(args) => inspect::inspect(args),
         Verb::Verify(args) => verify::verify(args),
+        Verb::Copy(args) => copy::copy(args),
         Verb::Dataset(args) => dataset::dataset(args, registry),
         Verb::Cluster(args) => cluster::cluster(args, registry),
         Verb::Bench(args) => bench::bench(args, registry),

@@ -1,6 +1,5 @@
 //! One Parquet file: its footer, and its rows as clips.
 
-use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,7 +12,9 @@ use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
 };
 use parquet::errors::ParquetError;
+use parquet::file::reader::Length;
 
+use super::chunks::Chunks;
 use super::columns::Roles;
 use crate::columns::{MediaPlace, arrow_field, media_with_bytes};
 use crate::schema::{Schema, list_of_utf8};
@@ -50,14 +51,13 @@ impl AudioFile {
         let shown = path.display().to_string();
         let wrong =
             |why: String| BuildError::new(format!("{shown}: {why}"), "check the path, or download the file again");
-        let file = ajepa_store::open_regular(&path).map_err(|error| wrong(error.to_string()))?;
+        let file = Chunks::open(&path).map_err(|error| wrong(error.to_string()))?;
         let options = ArrowReaderOptions::new();
         let metadata = guard(|| ArrowReaderMetadata::load(&file, options)).map_err(wrong)?;
         let groups = metadata.metadata().row_groups().iter().map(|group| u64::try_from(group.num_rows()));
         let groups =
             groups.collect::<Result<Vec<u64>, _>>().map_err(|_| wrong("a row group of less than no rows".into()))?;
-        let (n_rows, n_bytes) = (groups.iter().fold(0, |sum: u64, rows| sum.saturating_add(*rows)), file.metadata());
-        let n_bytes = n_bytes.map_err(|error| wrong(error.to_string()))?.len();
+        let (n_rows, n_bytes) = (groups.iter().fold(0, |sum: u64, rows| sum.saturating_add(*rows)), file.len());
         if n_rows > n_bytes {
             // A list of units is made of this count: it must not be a lie that fills the memory.
             return Err(wrong(format!("it claims {n_rows} rows, and has {n_bytes} bytes")));
@@ -96,7 +96,7 @@ impl AudioFile {
         (skip, n): (usize, usize),
         batch_rows: usize,
     ) -> Result<ParquetRecordBatchReader, String> {
-        let file = File::open(&self.path).map_err(|error| error.to_string())?;
+        let file = Chunks::open(&self.path).map_err(|error| error.to_string())?;
         guard(|| {
             let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.metadata.clone());
             let mask = ProjectionMask::columns(builder.parquet_schema(), names.iter().copied());

@@ -1,5 +1,6 @@
 //! Clips inside Parquet files: encoded audio in a column, read page by page when its unit is read.
 
+mod chunks;
 mod columns;
 mod file;
 #[cfg(test)]
@@ -11,7 +12,7 @@ use arrow::array::{Array, RecordBatch, StringArray};
 use blake3::Hasher;
 
 use super::clip_table::first_repeated;
-use super::listing::Stamps;
+use super::stamps::Stamps;
 use crate::stage::{BuildError, Source, StageError, Unit};
 use columns::Roles;
 use file::{AudioFile, Rows};
@@ -62,12 +63,15 @@ impl ParquetClips {
         let mut bounds: Vec<u64> = (0..n_clips).step_by(clips_per_unit.max(1)).collect();
         bounds.push(n_clips);
         let mut clips = Self { files, roles, ids, bounds, units: Vec::new() };
-        clips.units = clips.keys();
+        clips.units = clips.keys()?;
         Ok(clips)
     }
 
-    fn keys(&self) -> Vec<Unit> {
+    fn keys(&self) -> Result<Vec<Unit>, BuildError> {
         let mut stamps = Stamps::default();
+        let places = self.files.iter().map(|file| PathBuf::from(file.shown()));
+        let learnt = stamps.learn(places);
+        learnt.map_err(|e| BuildError::new(e.to_string(), "check the address, the credentials and the network"))?;
         let key = |bounds: &[u64]| {
             let mut hasher = Hasher::new();
             for (file, start, n) in self.pieces(bounds[0], bounds[1]) {
@@ -79,7 +83,7 @@ impl ParquetClips {
             }
             Unit::new(bounds[1] - bounds[0], &hasher)
         };
-        self.bounds.windows(2).map(key).collect()
+        Ok(self.bounds.windows(2).map(key).collect())
     }
 
     /// The rows `start..end` over all files as (file, first row in it, number of rows).

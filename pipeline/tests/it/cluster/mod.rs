@@ -1,6 +1,6 @@
 //! A cluster of real processes on this machine: the same shards, whoever is killed, and nothing for strangers.
 
 mod killed;
-mod lan;
+pub mod lan;
 mod same;
 mod strangers;
