@@ -121,7 +121,7 @@ fn with_bytes(
 ) -> Result<RecordBatch, StageError> {
     let at = rows.schema().index_of("media")?;
     let media = rows.column(at).as_struct();
-    let child = |name: &str| media.column_by_name(name).map(|column| column.as_string::<i32>());
+    let child = |name: &str| media.column_by_name(name).map(AsArray::as_string::<i32>);
     let (paths, faults) = (child("path"), child("fault"));
     let text = |column: Option<&StringArray>, row: usize| {
         column.filter(|column| column.is_valid(row)).map(|column| column.value(row).to_owned())

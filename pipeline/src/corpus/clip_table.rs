@@ -172,7 +172,7 @@ impl Listing for ClipTable {
             return Ok(());
         }
         let mut stamps = std::mem::take(&mut self.stamps);
-        let learnt = stamps.learn(clips.iter().map(|&clip| self.file(clip as usize)));
+        let learnt = stamps.learn(&clips.iter().map(|&clip| self.file(clip as usize)));
         self.stamps = stamps;
         learnt
     }

@@ -74,7 +74,7 @@ impl Stamps {
     ///
     /// # Errors
     /// When a store cannot be reached, or none of its objects may be read; an object that is not there stays unknown.
-    pub fn learn(&mut self, places: impl Iterator<Item = PathBuf> + Clone) -> io::Result<()> {
+    pub fn learn(&mut self, places: &(impl Iterator<Item = PathBuf> + Clone)) -> io::Result<()> {
         let known = self.far.clone();
         let far_texts = || {
             let texts = places.clone().filter(|place| is_url(place)).map(|place| place.to_string_lossy().into_owned());

@@ -179,7 +179,7 @@ impl Listing for TarSamples {
     }
 
     fn prepare(&mut self, _: &[u32]) -> std::io::Result<()> {
-        self.stamps.learn(self.tars.iter().cloned())
+        self.stamps.learn(&self.tars.iter().cloned())
     }
 
     fn far_bytes(&self, clip: u32) -> Option<u64> {

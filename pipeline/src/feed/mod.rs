@@ -199,10 +199,8 @@ impl Iterator for Feed {
 fn open_sets(config: &FeedConfig, dirs: &[&Path]) -> Result<Vec<ShardSet>, FeedError> {
     let open = |dir: &Path, max_open: usize| {
         let options = ReadOptions { verify: config.verify, access: config.access, max_open };
-        let opened = match ajepa_store::is_url(dir) {
-            true => Err(ShardError::Far { dir: dir.to_owned() }),
-            false => ShardSet::open_with(dir, options),
-        };
+        let far = || ShardError::Far { dir: dir.to_owned() };
+        let opened = if ajepa_store::is_url(dir) { Err(far()) } else { ShardSet::open_with(dir, options) };
         opened.map_err(|source| FeedError::Set { dir: dir.to_owned(), source })
     };
     let mut n_parts = 0;

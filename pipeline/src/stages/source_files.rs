@@ -102,7 +102,11 @@ fn clips_of(path: &Path, links: LinkPolicy) -> Result<ClipTable, BuildError> {
         return Ok(clips);
     }
     // A name with a typing error is the user's to mend before anything runs; what is in a file is a matter of its clip.
-    let there = if is_url(path) { about(&[shown.clone()]).remove(0).map(|_| ()) } else { path.metadata().map(|_| ()) };
+    let there = if is_url(path) {
+        about(std::slice::from_ref(&shown)).remove(0).map(|_| ())
+    } else {
+        path.metadata().map(|_| ())
+    };
     match there {
         Err(error) if error.kind() == ErrorKind::NotFound || !is_url(path) => {
             Err(BuildError::new(format!("{shown}: there is no such file or folder"), "check the path"))

@@ -123,6 +123,7 @@ fn broke_off(error: &Error) -> bool {
 }
 
 /// A store's word as the system would say it.
+#[allow(clippy::needless_pass_by_value, reason = "what `map_err` hands over")]
 fn io_error(error: Error) -> io::Error {
     use io::ErrorKind::{AlreadyExists, NotFound, Other, PermissionDenied, Unsupported};
     let (kind, cure) = match &error {

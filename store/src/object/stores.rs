@@ -10,13 +10,16 @@ use std::time::Duration;
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
 use object_store::path::Path as Key;
-use object_store::{ClientConfigKey, ObjectStore};
+use object_store::{BackoffConfig, ClientConfigKey, ObjectStore, RetryConfig};
 use url::Url;
 
 use super::io_error;
 
 /// Longest time for one request, its body included: 64 MiB at 1 MB/s.
 const REQUEST_TIMEOUT: &str = "70 seconds";
+
+/// How long a server may take to take a connection.
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
 /// What to do where access is denied.
 pub const CREDENTIALS: &str = "; S3 takes its credentials from AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN and AWS_REGION \
@@ -102,7 +105,7 @@ fn make(bucket: &str) -> io::Result<Arc<dyn ObjectStore>> {
             if std::env::var_os("GOOGLE_TIMEOUT").is_none() {
                 builder = builder.with_config(GoogleConfigKey::Client(ClientConfigKey::Timeout), REQUEST_TIMEOUT);
             }
-            Ok(Arc::new(builder.build().map_err(io_error)?))
+            Ok(Arc::new(builder.with_retry(patience()).build().map_err(io_error)?))
         }
         other => Err(unknown(other)),
     }
@@ -114,10 +117,10 @@ fn s3(bucket: &str) -> io::Result<Arc<dyn ObjectStore>> {
     if set("AWS_TIMEOUT").is_none() {
         builder = builder.with_config(AmazonS3ConfigKey::Client(ClientConfigKey::Timeout), REQUEST_TIMEOUT);
     }
-    // Whoever names an endpoint of http:// has said so.
-    let endpoint = ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"].into_iter().find_map(set);
-    if endpoint.is_some_and(|endpoint| endpoint.starts_with("http://")) {
-        builder = builder.with_allow_http(true);
+    if let Some(endpoint) = ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"].into_iter().find_map(set) {
+        answers(&endpoint)?;
+        // Whoever names an endpoint of http:// has said so.
+        builder = builder.with_allow_http(endpoint.starts_with("http://"));
     }
     let given = ["AWS_ACCESS_KEY_ID", "AWS_SKIP_SIGNATURE", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_METADATA_ENDPOINT"];
     let container = ["AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI"];
@@ -128,7 +131,34 @@ fn s3(bucket: &str) -> io::Result<Arc<dyn ObjectStore>> {
         let why = format!("no credentials for s3://{bucket}{CREDENTIALS}");
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
     }
-    Ok(Arc::new(builder.build().map_err(io_error)?))
+    Ok(Arc::new(builder.with_retry(patience()).build().map_err(io_error)?))
+}
+
+/// A minute, in which a server may be started anew.
+fn patience() -> RetryConfig {
+    let longest = Duration::from_secs(5);
+    let backoff = BackoffConfig { max_backoff: longest, ..BackoffConfig::default() };
+    RetryConfig { backoff, max_retries: 40, retry_timeout: Duration::from_mins(1) }
+}
+
+/// Whether somebody listens at an endpoint that was named: a typing error is said at once, and not after a minute.
+fn answers(endpoint: &str) -> io::Result<()> {
+    let proxies = ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"];
+    if proxies.into_iter().any(|name| std::env::var_os(name).is_some()) {
+        return Ok(());
+    }
+    let silent = |why: &dyn std::fmt::Display| {
+        let why = format!("no server answers at {endpoint}, which AWS_ENDPOINT_URL names: {why}");
+        io::Error::new(io::ErrorKind::ConnectionRefused, why)
+    };
+    let url = Url::parse(endpoint).map_err(|error| silent(&error))?;
+    let addresses = url.socket_addrs(|| None).map_err(|error| silent(&error))?;
+    let mut tries = addresses.iter().map(|address| TcpStream::connect_timeout(address, ANSWER_WITHIN));
+    let mut last = None;
+    match tries.find_map(|tried| tried.map_err(|error| last = Some(error)).ok()) {
+        Some(_) => Ok(()),
+        None => Err(last.map_or_else(|| silent(&"the name has no address"), |error| silent(&error))),
+    }
 }
 
 #[cfg(test)]

@@ -70,7 +70,7 @@ impl ParquetClips {
     fn keys(&self) -> Result<Vec<Unit>, BuildError> {
         let mut stamps = Stamps::default();
         let places = self.files.iter().map(|file| PathBuf::from(file.shown()));
-        let learnt = stamps.learn(places);
+        let learnt = stamps.learn(&places);
         learnt.map_err(|e| BuildError::new(e.to_string(), "check the address, the credentials and the network"))?;
         let key = |bounds: &[u64]| {
             let mut hasher = Hasher::new();

@@ -175,8 +175,8 @@ fn tars_tables_and_parquet_of_a_bucket_are_read_as_those_of_a_disk() {
     place.write("tars.yaml", TARS);
     place.done("run tars.yaml --progress off");
     let stems = names.iter().take(10).map(|name| name.split('.').next().expect("a stem"));
-    let members: String = stems.map(|stem| format!("{stem},part-00000.tar,{stem}.wav\n")).collect();
-    place.write("tars/members.csv", format!("clip_id,path,member\n{members}"));
+    let members: Vec<String> = stems.map(|stem| format!("{stem},part-00000.tar,{stem}.wav")).collect();
+    place.write("tars/members.csv", format!("clip_id,path,member\n{}\n", members.join("\n")));
     for folder in ["audio", "data", "tars"] {
         bucket.put_all(&place.path(folder), folder);
     }
