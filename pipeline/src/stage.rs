@@ -154,6 +154,9 @@ pub struct BuildCx<'a> {
     pub fail: bool,
 }
 
+/// What a clip of unknown length counts as, in seconds.
+pub const TYPICAL_CLIP_S: f64 = 10.0;
+
 /// Lists what there is to do and reads it, in one order for ever.
 pub trait Source: Send {
     /// The units, in order. Unit `k` holds the same rows in every run over the same inputs.
@@ -172,6 +175,11 @@ pub trait Source: Send {
     /// Another reader of the same list, without listing it again; `None` where the list cannot be shared.
     fn fork(&self) -> Option<Box<dyn Source>> {
         None
+    }
+
+    /// Seconds of audio of unit `k`, as far as they are known or can be guessed: work is shared out by it. No part of what a unit is.
+    fn seconds(&self, unit: usize) -> f64 {
+        self.units()[unit].n_clips as f64 * TYPICAL_CLIP_S
     }
 }
 

@@ -21,6 +21,8 @@ use ajepa_store::to_hex;
 pub struct UnitJob {
     graph: Graph,
     units: Vec<Unit>,
+    /// Audio of each.
+    seconds: Vec<f64>,
     inputs: String,
     /// What each sink is told, its units left out.
     sinks: BTreeMap<usize, RunInfo>,
@@ -76,8 +78,11 @@ impl UnitJob {
         let network = network_over(&graph, &options, &mut |_| Ok(None))?;
         let units = engine::all_units(&network);
         let mut idle = Idle::new();
+        let mut seconds = vec![0.0; units.len()];
         for segment in network.segments {
-            if let SegmentWork::Source { source, .. } = segment.work {
+            if let SegmentWork::Source { source, first_unit } = segment.work {
+                let of_source = (0..source.units().len()).map(|unit| source.seconds(unit));
+                seconds[first_unit..].iter_mut().zip(of_source).for_each(|(sum, more)| *sum += more);
                 idle.entry(segment.stage).or_default().push(source);
             }
         }
@@ -87,7 +92,7 @@ impl UnitJob {
         }
         let sinks = graph.sinks().into_iter().map(|sink| (sink, run_info(&graph, sink, false))).collect();
         let inputs = to_hex(&inputs.finalize().as_bytes()[..16]);
-        Ok(Self { graph, units, inputs, sinks, sources: Arc::new(Mutex::new(idle)) })
+        Ok(Self { graph, units, seconds, inputs, sinks, sources: Arc::new(Mutex::new(idle)) })
     }
 
     /// The graph.
@@ -98,6 +103,11 @@ impl UnitJob {
     /// The units, in order.
     pub fn units(&self) -> &[Unit] {
         &self.units
+    }
+
+    /// Seconds of audio of each unit, as far as lists and sizes of files tell.
+    pub fn seconds(&self) -> &[f64] {
+        &self.seconds
     }
 
     /// Clips of all units.
@@ -229,6 +239,10 @@ impl Source for Lent {
             Some(source) => source.read(unit, emit),
             None => Ok(()),
         }
+    }
+
+    fn seconds(&self, unit: usize) -> f64 {
+        self.source.as_ref().map_or(0.0, |source| source.seconds(unit))
     }
 }
 

@@ -137,7 +137,7 @@ fn follow(
     tally.slots = slots;
     let word = |&unit: &usize| item(unit, &job.units()[unit]);
     let tasks: Vec<Vec<String>> =
-        share_out(job.units(), todo, slots as usize).iter().map(|task| task.iter().map(word).collect()).collect();
+        share_out(job.seconds(), todo, slots as usize).iter().map(|task| task.iter().map(word).collect()).collect();
     let text = serde_json::to_string(ticket).map_err(|e| ClusterFault::Job(e.to_string()))?;
     let id = client.submit(&job.graph().pipeline, &text, &tasks).map_err(ClusterFault::from)?;
     say(&format!("job {id}: {} units in {} tasks for {slots} places", todo.len(), tasks.len()));

@@ -1,33 +1,28 @@
 //! Units into tasks: big enough that handing one out costs nothing beside it, small enough that all executors end together.
 
-use crate::stage::Unit;
-
-/// Clips of a task: tens of seconds of one core's work, where a task costs some hundredths of one.
-const CLIPS: u64 = 2048;
+/// Seconds of audio of a task: tens of seconds of one core's work, where a task costs some hundredths of one.
+const TASK_S: f64 = 20_480.0;
 
 /// Tasks for each place at least, so that none waits long for the last.
-const TASKS_PER_SLOT: u64 = 8;
+const TASKS_PER_SLOT: usize = 8;
 
-/// Puts the units `todo` into tasks of about the same number of clips, whole units each, the largest first.
-pub fn share_out(units: &[Unit], todo: &[usize], slots: usize) -> Vec<Vec<usize>> {
-    let clips_of = |task: &Vec<usize>| task.iter().map(|&unit| units[unit].n_clips).sum::<u64>();
-    let total: u64 = todo.iter().map(|&unit| units[unit].n_clips).sum();
-    let fair = total.div_ceil(TASKS_PER_SLOT * slots.max(1) as u64);
-    let target = CLIPS.min(fair).max(1);
-    let mut tasks: Vec<Vec<usize>> = Vec::new();
-    let mut filled = target;
+/// Puts the units `todo` into tasks of about as much audio, whole units each, the longest first. `seconds` says how much audio each unit
+/// of the job is.
+pub fn share_out(seconds: &[f64], todo: &[usize], slots: usize) -> Vec<Vec<usize>> {
+    let fair = todo.iter().map(|&unit| seconds[unit]).sum::<f64>() / (TASKS_PER_SLOT * slots.max(1)) as f64;
+    let target = TASK_S.min(fair);
+    let mut tasks: Vec<(f64, Vec<usize>)> = Vec::new();
     for &unit in todo {
-        if filled >= target {
-            tasks.push(Vec::new());
-            filled = 0;
-        }
-        filled += units[unit].n_clips.max(1);
-        if let Some(task) = tasks.last_mut() {
-            task.push(unit);
+        match tasks.last_mut() {
+            Some((filled, task)) if *filled + seconds[unit] <= target => {
+                *filled += seconds[unit];
+                task.push(unit);
+            }
+            _ => tasks.push((seconds[unit], vec![unit])),
         }
     }
-    tasks.sort_by_key(|task| std::cmp::Reverse(clips_of(task)));
-    tasks
+    tasks.sort_by(|(one, _), (other, _)| other.total_cmp(one));
+    tasks.into_iter().map(|(_, task)| task).collect()
 }
 
 #[cfg(test)]
@@ -35,31 +30,43 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn units(clips: &[u64]) -> Vec<Unit> {
-        clips.iter().map(|&n_clips| Unit { n_clips, key: [0; 16] }).collect()
-    }
-
     #[test]
     fn small_units_come_together_and_large_ones_stay_alone() {
-        let small = units(&[64; 1000]);
+        let small = [640.0; 1000];
         let all: Vec<usize> = (0..1000).collect();
         let tasks = share_out(&small, &all, 2);
         assert!(tasks.iter().all(|task| task.len() <= 32) && tasks.len() == 32, "{} tasks", tasks.len());
-        assert_eq!(share_out(&units(&[4096; 3]), &[0, 1, 2], 1).len(), 3);
-        assert_eq!(share_out(&units(&[10, 700, 20]), &[0, 1, 2], 100), [vec![1], vec![2], vec![0]]);
+        assert_eq!(share_out(&[40_960.0; 3], &[0, 1, 2], 1).len(), 3);
+        assert_eq!(share_out(&[100.0, 7000.0, 200.0], &[0, 1, 2], 100), [vec![1], vec![2], vec![0]]);
         assert!(share_out(&small, &[], 4).is_empty());
+    }
+
+    #[test]
+    fn audio_counts_and_not_clips() {
+        // Ten-second clips, and as many of an hour each: those are a task by themselves, and begin first.
+        let seconds: Vec<f64> = (0..640).map(|unit| if unit % 64 == 63 { 64.0 * 3600.0 } else { 640.0 }).collect();
+        let all: Vec<usize> = (0..640).collect();
+        let tasks = share_out(&seconds, &all, 1);
+        assert!(tasks[..10].iter().all(|task| task.len() == 1 && task[0] % 64 == 63), "{:?}", &tasks[..11]);
+        let audio = |task: &Vec<usize>| task.iter().map(|&unit| seconds[unit]).sum::<f64>();
+        assert!(tasks[10..].iter().all(|task| audio(task) <= TASK_S) && tasks.len() == 30, "{} tasks", tasks.len());
+        assert!(tasks.is_sorted_by(|one, next| audio(one) >= audio(next)));
     }
 
     proptest! {
         #[test]
-        fn every_unit_is_in_one_task(clips in prop::collection::vec(0u64..5000, 0..200), slots in 0usize..40) {
-            let units = units(&clips);
-            let todo: Vec<usize> = (0..clips.len()).filter(|unit| unit % 3 != 0).collect();
-            let tasks = share_out(&units, &todo, slots);
+        fn every_unit_is_in_one_task_and_no_task_of_several_is_too_long(
+            seconds in prop::collection::vec(0.0f64..50_000.0, 0..200),
+            slots in 0usize..40,
+        ) {
+            let todo: Vec<usize> = (0..seconds.len()).filter(|unit| unit % 3 != 0).collect();
+            let tasks = share_out(&seconds, &todo, slots);
             let mut all: Vec<usize> = tasks.concat();
             all.sort_unstable();
             prop_assert_eq!(all, todo);
             prop_assert!(tasks.iter().all(|task| !task.is_empty()));
+            let audio = |task: &Vec<usize>| task.iter().map(|&unit| seconds[unit]).sum::<f64>();
+            prop_assert!(tasks.iter().all(|task| task.len() == 1 || audio(task) <= TASK_S));
         }
     }
 }

@@ -14,6 +14,7 @@ use arrow::util::display::{ArrayFormatter, FormatOptions};
 use blake3::Hasher;
 use twox_hash::XxHash3_64;
 
+use super::length::guess_s;
 use super::listing::Listing;
 use super::stamps::Stamps;
 use crate::columns::{MediaPlace, arrow_field, media_array};
@@ -139,6 +140,10 @@ impl ClipTable {
         }
     }
 
+    fn source(&self, clip: usize) -> &str {
+        self.source.as_ref().unwrap_or(&self.path).value(clip)
+    }
+
     fn bytes(&self, clip: usize) -> Option<(u64, u64)> {
         self.bytes.as_ref().and_then(|bytes| bytes[clip])
     }
@@ -186,7 +191,7 @@ impl Listing for ClipTable {
         Some(self.bytes(clip).map_or(whole, |(_, len)| len))
     }
 
-    fn hash(&mut self, clips: &[u32], into: &mut Hasher) -> Result<(), StageError> {
+    fn hash(&mut self, clips: &[u32], into: &mut Hasher) -> Result<f64, StageError> {
         let indices = UInt32Array::from(clips.to_vec());
         hash_column("clip_id", take(&self.clip_id, &indices, None)?.as_ref(), into)?;
         hash_column("path", take(&self.path, &indices, None)?.as_ref(), into)?;
@@ -204,13 +209,21 @@ impl Listing for ClipTable {
         for (field, column) in &self.extra {
             hash_column(field.name(), take(column, &indices, None)?.as_ref(), into)?;
         }
+        let mut seconds = 0.0;
         for &clip in clips {
-            if let Some((offset, len)) = self.bytes(clip as usize) {
+            let clip = clip as usize;
+            let bytes = self.bytes(clip);
+            if let Some((offset, len)) = bytes {
                 into.update(&offset.to_le_bytes()).update(&len.to_le_bytes());
             }
-            self.stamps.hash(&self.root, self.path.value(clip as usize), into);
+            self.stamps.hash(&self.root, self.path.value(clip), into);
+            seconds += self.duration_s(clip).unwrap_or_else(|| {
+                let start_s = number(self.start_s.as_ref(), clip).unwrap_or(0.0);
+                let size = bytes.map_or_else(|| self.stamps.size(), |(_, len)| len);
+                guess_s(self.source(clip), Some(size), start_s)
+            });
         }
-        Ok(())
+        Ok(seconds)
     }
 
     fn rows(&mut self, clips: &[u32]) -> Result<RecordBatch, StageError> {

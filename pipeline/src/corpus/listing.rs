@@ -30,11 +30,12 @@ pub trait Listing: Send {
         None
     }
 
-    /// Feeds all that decides what these clips will be read as: ids, places, columns, size and time of files.
+    /// Feeds all that decides what these clips will be read as: ids, places, columns, size and time of files. Gives the seconds of audio
+    /// that they are, as far as the list or sizes of files tell.
     ///
     /// # Errors
     /// [`StageError`] when a column cannot be put into bytes; a missing file is hashed as missing.
-    fn hash(&mut self, clips: &[u32], into: &mut Hasher) -> Result<(), StageError>;
+    fn hash(&mut self, clips: &[u32], into: &mut Hasher) -> Result<f64, StageError>;
 
     /// The rows of these clips.
     ///
@@ -78,6 +79,8 @@ pub struct Listed<L> {
     listing: L,
     order: Arc<[u32]>,
     units: Arc<[Unit]>,
+    /// Of each unit.
+    seconds: Arc<[f64]>,
     clips_per_unit: usize,
     /// Encoded bytes that may be fetched ahead.
     ahead_bytes: u64,
@@ -108,15 +111,16 @@ impl<L: Listing> Listed<L> {
         listing.prepare(&order).map_err(unreachable)?;
         let clips_per_unit = cx.clips_per_unit.max(1);
         let mut units = Vec::with_capacity(order.len().div_ceil(clips_per_unit));
+        let mut seconds = Vec::with_capacity(units.capacity());
         for clips in order.chunks(clips_per_unit) {
             let mut hasher = Hasher::new();
             let unhashable =
                 |error: StageError| BuildError::new(error.to_string(), "leave that column out of the list");
-            listing.hash(clips, &mut hasher).map_err(unhashable)?;
+            seconds.push(listing.hash(clips, &mut hasher).map_err(unhashable)?);
             units.push(Unit::new(clips.len() as u64, &hasher));
         }
-        let (order, units) = (order.into(), units.into());
-        Ok(Self { listing, order, units, clips_per_unit, ahead_bytes: cx.clip_cap_bytes })
+        let (order, units, seconds) = (order.into(), units.into(), seconds.into());
+        Ok(Self { listing, order, units, seconds, clips_per_unit, ahead_bytes: cx.clip_cap_bytes })
     }
 }
 
@@ -148,8 +152,12 @@ impl<L: Listing + 'static> Source for Listed<L> {
     }
 
     fn fork(&self) -> Option<Box<dyn Source>> {
-        let (order, units) = (self.order.clone(), self.units.clone());
+        let (order, units, seconds) = (self.order.clone(), self.units.clone(), self.seconds.clone());
         let Self { clips_per_unit, ahead_bytes, .. } = *self;
-        Some(Box::new(Self { listing: self.listing.fork()?, order, units, clips_per_unit, ahead_bytes }))
+        Some(Box::new(Self { listing: self.listing.fork()?, order, units, seconds, clips_per_unit, ahead_bytes }))
+    }
+
+    fn seconds(&self, unit: usize) -> f64 {
+        self.seconds[unit]
     }
 }

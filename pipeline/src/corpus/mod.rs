@@ -4,6 +4,7 @@ mod ahead;
 mod clip_table;
 mod condition;
 mod faults;
+mod length;
 mod listing;
 mod manifest;
 mod parquet_clips;

@@ -148,6 +148,12 @@ impl Stamps {
         }
     }
 
+    /// Size of what was fed last; 0 where it is not there.
+    pub fn size(&self) -> u64 {
+        let stamp = self.last.as_ref().map_or([0; 25], |(_, stamp)| *stamp);
+        stamp[1..9].iter().rev().fold(0, |size, &byte| size << 8 | u64::from(byte))
+    }
+
     /// All zero where there is no such file.
     fn stamp(&self, place: &Path) -> [u8; 25] {
         if !is_url(place) {

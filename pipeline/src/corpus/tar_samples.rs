@@ -14,6 +14,7 @@ use arrow::datatypes::{DataType, Field, FieldRef, Schema as ArrowSchema};
 use blake3::Hasher;
 
 use super::clip_table::{first_repeated, labels_field};
+use super::length::guess_s;
 use super::tar_index::{Member, MemberKind, ScanError, scan_tar};
 use super::{Faults, Listing, Stamps, has_extension};
 use crate::columns::{MediaPlace, arrow_field, media_array};
@@ -188,7 +189,8 @@ impl Listing for TarSamples {
         is_url(&self.tars[sample.tar as usize]).then_some(len)
     }
 
-    fn hash(&mut self, clips: &[u32], into: &mut Hasher) -> Result<(), StageError> {
+    fn hash(&mut self, clips: &[u32], into: &mut Hasher) -> Result<f64, StageError> {
+        let mut seconds = 0.0;
         for &clip in clips {
             let sample = &self.samples[clip as usize];
             let key = self.keys.value(clip as usize);
@@ -203,8 +205,10 @@ impl Listing for TarSamples {
             let tar = &self.tars[sample.tar as usize];
             into.update(file_name(tar).as_bytes());
             self.stamps.hash(Path::new(""), &tar.to_string_lossy(), into);
+            let end = sample.end.and_then(|end| self.ends.get(usize::from(end)));
+            seconds += guess_s(end.map_or("", String::as_str), sample.audio.map(|audio| audio.len), 0.0);
         }
-        Ok(())
+        Ok(seconds)
     }
 
     fn rows(&mut self, clips: &[u32]) -> Result<RecordBatch, StageError> {
