@@ -268,12 +268,18 @@ pub fn run_options(graph: &Graph, options: JobOptions) -> RunOptions {
         memory_bytes: graph.resources.memory_bytes,
         clip_cap_bytes: graph.resources.clip_cap_bytes(),
         seed: graph.seed,
-        on_error: ErrorPolicy {
-            fail: graph.on_error.policy == Policy::Fail,
-            max_fraction: graph.on_error.max_fraction,
-            max_count: graph.on_error.max_count,
-        },
+        on_error: error_policy(graph),
         share,
+    }
+}
+
+/// What `on_error` of a graph is to the engine.
+pub(crate) fn error_policy(graph: &Graph) -> ErrorPolicy {
+    let on_error = &graph.on_error;
+    ErrorPolicy {
+        fail: on_error.policy == Policy::Fail,
+        max_fraction: on_error.max_fraction,
+        max_count: on_error.max_count,
     }
 }
 
@@ -294,8 +300,7 @@ pub(crate) fn run_info(graph: &Graph, sink: usize, fresh: bool) -> RunInfo {
 
 /// The limit holds for the whole job, earlier runs included, and is checked again when all units are there.
 pub(crate) fn within_budget(graph: &Graph, outcome: &Outcome) -> Result<(), RunError> {
-    let policy =
-        ErrorPolicy { fail: false, max_fraction: graph.on_error.max_fraction, max_count: graph.on_error.max_count };
+    let policy = error_policy(graph);
     for (_, sink) in &outcome.sinks {
         let clips = sink.rows + sink.rejects;
         if let Some(limit) = policy.limit_passed(sink.rejects, clips) {

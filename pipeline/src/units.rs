@@ -11,9 +11,9 @@ use arrow::array::RecordBatch;
 use crossbeam::channel::never;
 use serde::{Deserialize, Serialize};
 
-use crate::engine::{self, Metrics, RunError, RunOptions, SegmentWork, Share, peak_resident_bytes};
+use crate::engine::{self, ErrorPolicy, Metrics, RunError, RunOptions, SegmentWork, Share, peak_resident_bytes};
 use crate::job::{JobError, JobOptions, build_stage, network_over, run_info, run_options};
-use crate::plan::{Graph, Policy};
+use crate::plan::Graph;
 use crate::stage::{RunInfo, Sink, SinkReport, Source, Stage, StageError, StageKind, Unit};
 use ajepa_store::to_hex;
 
@@ -159,11 +159,7 @@ impl UnitJob {
         let base = run_options(&self.graph, JobOptions { jobs: Some(limits.jobs), ..JobOptions::default() });
         let options = RunOptions {
             memory_bytes: base.memory_bytes / limits.at_once.max(1) as u64,
-            on_error: engine::ErrorPolicy {
-                fail: self.graph.on_error.policy == Policy::Fail,
-                max_fraction: 1.0,
-                max_count: None,
-            },
+            on_error: ErrorPolicy { max_fraction: 1.0, max_count: None, ..base.on_error },
             share: Share::Units(vec![unit]),
             ..base
         };

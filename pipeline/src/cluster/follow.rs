@@ -10,8 +10,8 @@ use thiserror::Error;
 use super::share_out::share_out;
 use super::ticket::{Ticket, item};
 use crate::engine::{ErrorPolicy, Outcome, RejectLog, RunError, Snapshot, StopSignal, Timeline, resident_bytes};
-use crate::job::{JobError, now};
-use crate::plan::{Graph, Policy};
+use crate::job::{JobError, error_policy, now};
+use crate::plan::Graph;
 use crate::report::RunReport;
 use crate::units::{Ledger, UnitJob, UnitRow};
 
@@ -273,12 +273,7 @@ struct Tally {
 
 impl Tally {
     fn new(job: &UnitJob, ledger: &Ledger) -> Self {
-        let on_error = &job.graph().on_error;
-        let policy = ErrorPolicy {
-            fail: on_error.policy == Policy::Fail,
-            max_fraction: on_error.max_fraction,
-            max_count: on_error.max_count,
-        };
+        let policy = error_policy(job.graph());
         let is_todo: Vec<bool> = ledger.done().iter().map(|done| !done).collect();
         let clips: Vec<u64> = job.units().iter().map(|unit| unit.n_clips).collect();
         let of = |todo: bool| clips.iter().zip(&is_todo).filter(|(_, is)| **is == todo).map(|(n, _)| n).sum();
