@@ -6,17 +6,20 @@ use std::time::{Duration, Instant};
 
 use ballista_core::config::{BALLISTA_JOB_NAME, BALLISTA_SCHEDULER_MAX_PARTITIONS_PER_TASK};
 use ballista_core::serde::protobuf::execute_query_params::Query;
+use ballista_core::serde::protobuf::executor_resource::Resource;
 use ballista_core::serde::protobuf::scheduler_grpc_server::SchedulerGrpc;
 use ballista_core::serde::protobuf::{
     CancelJobParams, CancelJobResult, CleanJobDataParams, CleanJobDataResult, CreateUpdateSessionParams,
     CreateUpdateSessionResult, ExecuteQueryParams, ExecuteQueryResult, ExecuteQuerySuccessResult,
-    ExecutorStoppedParams, ExecutorStoppedResult, GetJobMetricsParams, GetJobMetricsResult, GetJobStatusParams,
+    ExecutorResource, ExecutorSpecification, ExecutorStoppedParams, ExecutorStoppedResult, GetJobMetricsParams, GetJobMetricsResult, GetJobStatusParams,
     GetJobStatusResult, HeartBeatParams, HeartBeatResult, JobStatus, KeyValuePair, PollWorkParams, PollWorkResult,
     QueuedJob, RegisterExecutorParams, RegisterExecutorResult, RemoveSessionParams, RemoveSessionResult, TaskStatus,
     UpdateTaskStatusParams, UpdateTaskStatusResult, execute_query_result, job_status, operator_metric,
 };
 use ballista_scheduler::scheduler_server::SchedulerServer;
 use datafusion_proto::protobuf::{LogicalPlanNode, PhysicalPlanNode};
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
 use tonic::{Request, Response, Status};
 
 use super::plan;
@@ -34,6 +37,15 @@ const MAX_LINE_BYTES: usize = 64 << 10;
 /// How long a job may lie between two of Ballista's tables.
 const BETWEEN_TABLES: Duration = Duration::from_secs(10);
 
+/// How long the question of an executor that has nothing to do is held, for a job to come: it begins at once, and asks seldom.
+const HELD: Duration = Duration::from_secs(1);
+
+/// How long a job may take from the gate to its first task.
+const PLANNED_WITHIN: Duration = Duration::from_millis(300);
+
+/// How often that is looked at.
+const LOOK: Duration = Duration::from_millis(10);
+
 /// Where an operator reads what happens.
 pub(crate) type Say = Arc<dyn Fn(&str) + Send + Sync>;
 
@@ -42,6 +54,8 @@ pub(crate) type Say = Arc<dyn Fn(&str) + Send + Sync>;
 pub(crate) struct Gate {
     inner: Arc<Scheduler>,
     jobs: Arc<Mutex<Jobs>>,
+    /// When the last job was handed in.
+    handed_in: watch::Sender<Option<Instant>>,
     say: Say,
 }
 
@@ -100,7 +114,7 @@ impl Jobs {
 
 impl Gate {
     pub fn new(inner: Arc<Scheduler>, say: Say) -> Self {
-        Self { inner, jobs: Arc::default(), say }
+        Self { inner, jobs: Arc::default(), handed_in: watch::Sender::new(None), say }
     }
 
     fn jobs(&self) -> MutexGuard<'_, Jobs> {
@@ -110,6 +124,27 @@ impl Gate {
     /// Lines of `job` from the `after`-th on, at most `n`; `None` for a job that is not known.
     pub fn lines(&self, job: &str, after: usize, n: usize) -> Option<Vec<String>> {
         self.jobs().by_id.get(job).map(|job| job.lines.iter().skip(after).take(n).cloned().collect())
+    }
+
+    /// Asks for an executor that has nothing to do until there is something, a while at most.
+    async fn held(&self, asked: PollWorkParams) -> Result<Response<PollWorkResult>, Status> {
+        let until = Instant::now() + HELD;
+        let mut handed_in = self.handed_in.subscribe();
+        loop {
+            let answer = SchedulerGrpc::poll_work(self.inner.as_ref(), Request::new(asked.clone())).await?;
+            let left = until.saturating_duration_since(Instant::now());
+            let is_empty = answer.get_ref().tasks.is_empty() && answer.get_ref().jobs_to_clean.is_empty();
+            if !is_empty || left.is_zero() {
+                return Ok(answer);
+            }
+            let is_planned_now = handed_in.borrow_and_update().is_some_and(|at| at.elapsed() < PLANNED_WITHIN);
+            if is_planned_now {
+                sleep(LOOK.min(left)).await;
+            } else {
+                // Whether one came or the time is over: it is asked once more.
+                let _ = timeout(left, handed_in.changed()).await;
+            }
+        }
     }
 
     /// A job of this text that waits or runs.
@@ -133,6 +168,15 @@ impl Gate {
         }
         None
     }
+}
+
+/// Places of an executor, all together.
+fn vcores(executor: &ExecutorSpecification) -> u32 {
+    let of = |resource: &ExecutorResource| match resource.resource {
+        Some(Resource::Vcores(n)) => n,
+        _ => 0,
+    };
+    executor.resources.iter().map(of).max().unwrap_or(0)
 }
 
 fn refused<T>(what: &str) -> Result<Response<T>, Status> {
@@ -163,6 +207,10 @@ impl SchedulerGrpc for Gate {
         {
             let mut jobs = self.jobs();
             asked.task_status.iter_mut().for_each(|status| jobs.take_lines(status));
+        }
+        let vcores = asked.metadata.as_ref().and_then(|m| m.specification.as_ref()).map_or(0, vcores);
+        if asked.task_status.is_empty() && asked.num_free_vcores >= vcores {
+            return self.held(request.into_inner()).await;
         }
         SchedulerGrpc::poll_work(self.inner.as_ref(), request).await
     }
@@ -197,6 +245,7 @@ impl SchedulerGrpc for Gate {
         let answer = SchedulerGrpc::execute_query(self.inner.as_ref(), request).await?;
         if let Some(execute_query_result::Result::Success(made)) = &answer.get_ref().result {
             self.jobs().add(&made.job_id, key, n_tasks);
+            self.handed_in.send_replace(Some(Instant::now()));
             (self.say)(&format!("job {} ({}): {n_tasks} tasks", made.job_id, name.unwrap_or_default()));
         }
         Ok(answer)

@@ -15,8 +15,14 @@ use crate::plan::Graph;
 use crate::report::RunReport;
 use crate::units::{Ledger, UnitJob, UnitRow};
 
-/// How often the scheduler is asked.
+/// How often the scheduler is asked, at the longest.
 const TICK: Duration = Duration::from_millis(300);
+
+/// A job is late by half a tick on average: no more than a small part of what it took.
+const TICKS: u32 = 200;
+
+/// How often at the shortest.
+const SHORT_TICK: Duration = Duration::from_millis(20);
 
 /// How long a scheduler may be silent before the client gives up.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -141,10 +147,11 @@ fn follow(
     let text = serde_json::to_string(ticket).map_err(|e| ClusterFault::Job(e.to_string()))?;
     let id = client.submit(&job.graph().pipeline, &text, &tasks).map_err(ClusterFault::from)?;
     say(&format!("job {id}: {} units in {} tasks for {slots} places", todo.len(), tasks.len()));
-    let mut heard = Instant::now();
+    let since = Instant::now();
+    let mut heard = since;
     let mut after = 0;
     loop {
-        if let Ok(signal) = stop.recv_timeout(TICK) {
+        if let Ok(signal) = stop.recv_timeout((since.elapsed() / TICKS).clamp(SHORT_TICK, TICK)) {
             return Err(leave(client, &id, stop, signal, say));
         }
         let told = client.state(&id).map(|state| (state, client.lines(&id, after)));
@@ -167,8 +174,7 @@ fn follow(
         match state {
             JobState::UnderWay => {}
             JobState::Done => {
-                let rest = client.lines(&id, after).unwrap_or_default();
-                tally.add(&rest);
+                rest(client, &id, after, tally);
                 observe(&tally.snapshot(resident_bytes()));
                 return Ok(());
             }
@@ -178,6 +184,22 @@ fn follow(
                            done is kept";
                 return Err(ClusterFault::Job(why.to_owned()).into());
             }
+        }
+    }
+}
+
+/// What executors told at last. The job is done whether it is heard or not.
+fn rest(client: &Client, id: &str, mut after: usize, tally: &mut Tally) {
+    let since = Instant::now();
+    while since.elapsed() < PATIENCE {
+        match client.lines(id, after) {
+            Ok(lines) if lines.is_empty() => return,
+            Ok(lines) => {
+                after += lines.len();
+                tally.add(&lines);
+            }
+            Err(ClusterError::Unreachable { .. }) => std::thread::sleep(TICK),
+            Err(_) => return,
         }
     }
 }
