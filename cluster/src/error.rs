@@ -46,6 +46,12 @@ pub enum ClusterError {
         /// The system's word.
         source: std::io::Error,
     },
+    /// No slot is left that does not hang.
+    #[error(
+        "each of {0} slots is taken by something that hangs, and a thread cannot be killed: this executor ends. Start it again when the cause \
+         is mended"
+    )]
+    Hung(usize),
     /// Ballista's own word.
     #[error("{0}")]
     Scheduler(String),

@@ -5,17 +5,14 @@
 //! old one struck off, so that all it had is given out again; work is done once, for what is done already is skipped.
 
 use std::collections::HashMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use ballista_core::serde::protobuf::failed_task::FailedReason;
 use ballista_core::serde::protobuf::scheduler_grpc_client::SchedulerGrpcClient;
-use ballista_core::serde::protobuf::{
-    ExecutionError, ExecutorStoppedParams, FailedTask, IoError, NamedCount, OperatorMetric, OperatorMetricsSet,
-    PollWorkParams, SuccessfulTask, TaskDefinition, TaskKilled, TaskStatus, operator_metric, task_status,
-};
+use ballista_core::serde::protobuf::{ExecutorStoppedParams, PollWorkParams, TaskStatus, task_status};
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tonic::Code;
 use tonic::service::interceptor::InterceptedService;
@@ -24,39 +21,23 @@ use tonic::transport::Channel;
 use super::MAX_MESSAGE_BYTES;
 use super::client::channel;
 use super::error::ClusterError;
-use super::plan::decode_task;
+use super::gate::Say;
 use super::registration::registration;
+use super::task::{Bench, Ended, UnderWay, Work, now_ms};
 use super::token::{Bearer, Token};
 
-/// How often an executor with room asks for work.
+/// How often an executor with room asks for work, from one question to the next.
 const IDLE: Duration = Duration::from_millis(200);
 
 /// How often one without room says that it is alive.
 const HEARTBEAT: Duration = Duration::from_secs(2);
 
-/// How long a task that met passing trouble is held back, so that it is not tried four times within a blink.
-const BREATH: Duration = Duration::from_secs(2);
+/// How long an executor that met passing trouble takes no work, the first, second and further times in a row: a task fails its job by the
+/// fourth try, and others, whose disks may be well, are to have come to it by then.
+const BREATHS: [Duration; 3] = [Duration::from_secs(2), Duration::from_secs(8), Duration::from_secs(32)];
 
 /// How long it waits after nobody answered.
 const AGAIN: Duration = Duration::from_secs(1);
-
-/// What an executor does. Two tasks may be at it at once.
-pub trait Work: Send + Sync + 'static {
-    /// Does one item of a job, and reports in a line. Doing what is done already is quick, and changes nothing.
-    ///
-    /// # Errors
-    /// [`Trouble`], by which it is done again or the job fails.
-    fn work(&self, job: &str, item: &str) -> Result<String, Trouble>;
-}
-
-/// Why an item was not done.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Trouble {
-    /// The machine's or the network's: done again, up to four times, here or elsewhere.
-    Passing(String),
-    /// It would happen everywhere: the job fails.
-    Lasting(String),
-}
 
 /// How an executor is run.
 pub struct ExecutorOptions {
@@ -68,6 +49,8 @@ pub struct ExecutorOptions {
     pub host: String,
     /// Tasks at once.
     pub slots: usize,
+    /// How long an item may take before it counts as hung; for ever when `None`.
+    pub limit: Option<Duration>,
     /// Told what happens, a line at a time.
     pub say: Box<dyn Fn(&str) + Send + Sync>,
     /// Blocks until the process is asked to stop.
@@ -77,10 +60,15 @@ pub struct ExecutorOptions {
 /// Runs an executor until [`ExecutorOptions::until`] returns. A scheduler that is not there is waited for.
 ///
 /// # Errors
-/// [`ClusterError`] for an address that is none, or a token that is not accepted.
+/// [`ClusterError`] for an address that is none, a token that is not accepted, or when every slot hangs.
 pub fn execute(options: ExecutorOptions, work: Arc<dyn Work>) -> Result<(), ClusterError> {
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(1).thread_name("executor").enable_all().build();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        // One at work and one at the disk for each slot, what hangs, and the one that waits for a signal.
+        .max_blocking_threads(4 * options.slots + 16)
+        .thread_name("executor")
+        .enable_all()
+        .build();
     let runtime = runtime.map_err(|e| ClusterError::io("cannot start the executor's threads", e))?;
     let result = runtime.block_on(run(options, work));
     // What is under way ends with the process: it is committed whole or not at all.
@@ -89,7 +77,8 @@ pub fn execute(options: ExecutorOptions, work: Arc<dyn Work>) -> Result<(), Clus
 }
 
 async fn run(options: ExecutorOptions, work: Arc<dyn Work>) -> Result<(), ClusterError> {
-    let ExecutorOptions { scheduler, token, host, slots, say, until } = options;
+    let ExecutorOptions { scheduler, token, host, slots, limit, say, until } = options;
+    let say: Say = Arc::from(say);
     let channel = {
         let channel = channel(&scheduler)?;
         SchedulerGrpcClient::with_interceptor(channel, Bearer(token))
@@ -104,13 +93,24 @@ async fn run(options: ExecutorOptions, work: Arc<dyn Work>) -> Result<(), Cluste
         slots: slots.max(1),
         ended: Vec::new(),
         tasks: JoinSet::new(),
-        stops: HashMap::new(),
+        n_tasks: 0,
+        under_way: HashMap::new(),
+        bench: Bench { work, limit, hung: Arc::default(), changed: Arc::new(Notify::new()), say: say.clone() },
+        ails: 0,
+        ails_at: String::new(),
+        well_at: Instant::now(),
+        asked: Instant::now(),
         is_heard: None,
         say,
     };
     let until = tokio::task::spawn_blocking(until);
     tokio::select! {
-        fault = executor.ask_for_ever(&work) => Err(fault),
+        fault = executor.ask_for_ever() => {
+            if matches!(fault, ClusterError::Hung(_)) {
+                executor.leave().await;
+            }
+            Err(fault)
+        }
         _ = until => {
             executor.leave().await;
             Ok(())
@@ -135,13 +135,6 @@ impl Name {
     }
 }
 
-/// How a task ended, and under which name it was given out.
-struct Ended {
-    given_to: String,
-    task: (String, u32),
-    status: TaskStatus,
-}
-
 struct Executor {
     scheduler: SchedulerGrpcClient<InterceptedService<Channel, Bearer>>,
     url: String,
@@ -152,18 +145,32 @@ struct Executor {
     /// What the scheduler has not heard yet.
     ended: Vec<TaskStatus>,
     tasks: JoinSet<Ended>,
-    /// By job and task.
-    stops: HashMap<(String, u32), Arc<AtomicBool>>,
+    /// Tasks that this process was ever given.
+    n_tasks: u64,
+    /// With the job, by their numbers here.
+    under_way: HashMap<u64, (String, Arc<UnderWay>)>,
+    bench: Bench,
+    /// How often in a row it met passing trouble, at which job, and until when it takes no work.
+    ails: usize,
+    ails_at: String,
+    well_at: Instant,
+    /// When the last question went out.
+    asked: Instant,
     /// Whether the last call was answered.
     is_heard: Option<bool>,
-    say: Box<dyn Fn(&str) + Send + Sync>,
+    say: Say,
 }
 
 impl Executor {
     /// Comes back only with what no asking again will mend.
-    async fn ask_for_ever(&mut self, work: &Arc<dyn Work>) -> ClusterError {
+    async fn ask_for_ever(&mut self) -> ClusterError {
         loop {
-            match self.ask(work).await {
+            self.asked = Instant::now();
+            match self.ask().await {
+                // By then the scheduler has heard what they are.
+                Ok(()) if self.hung() >= self.slots && self.under_way.is_empty() => {
+                    return ClusterError::Hung(self.slots);
+                }
                 Ok(()) => {
                     if self.is_heard != Some(true) {
                         (self.say)(&format!("joined {} as {}, {} tasks at once", self.url, self.name.id(), self.slots));
@@ -201,61 +208,94 @@ impl Executor {
         }
     }
 
-    async fn ask(&mut self, work: &Arc<dyn Work>) -> Result<(), tonic::Status> {
+    fn hung(&self) -> usize {
+        self.bench.hung.load(Ordering::Relaxed)
+    }
+
+    /// Tasks that can be taken: a slot is taken by a task whose last item is at work, and by an item that hangs. Beside each slot one more
+    /// task may wait for the disk.
+    fn room(&self) -> usize {
+        if Instant::now() < self.well_at {
+            return 0;
+        }
+        let at_work = self.under_way.values().filter(|(_, task)| !task.is_free.load(Ordering::Relaxed)).count();
+        let at_once = (2 * self.slots).saturating_sub(self.under_way.len());
+        self.slots.saturating_sub(at_work + self.hung()).min(at_once)
+    }
+
+    async fn ask(&mut self) -> Result<(), tonic::Status> {
         while let Some(executor_id) = self.stale.last().cloned() {
             let reason = "an answer to it was lost".to_owned();
             self.scheduler.executor_stopped(ExecutorStoppedParams { executor_id, reason }).await?;
             self.stale.pop();
         }
         let id = self.name.id();
-        let free = self.slots.saturating_sub(self.tasks.len());
         let asked = PollWorkParams {
             metadata: Some(registration(&id, &self.name.host, self.slots)),
-            num_free_vcores: u32::try_from(free).unwrap_or(u32::MAX),
+            num_free_vcores: u32::try_from(self.room()).unwrap_or(u32::MAX),
             task_status: self.ended.clone(),
         };
         let given = self.scheduler.poll_work(asked).await?.into_inner();
         self.ended.clear();
         for job in given.jobs_to_clean {
-            let of_job = self.stops.iter().filter(|((of, _), _)| *of == job.job_id);
-            of_job.for_each(|(_, stop)| stop.store(true, Ordering::Relaxed));
+            let of_job = self.under_way.values().filter(|(of, _)| *of == job.job_id);
+            of_job.for_each(|(_, task)| task.is_stopped.store(true, Ordering::Relaxed));
+            if job.job_id == self.ails_at {
+                // It has failed: when it comes again, somebody has seen to it.
+                (self.ails, self.well_at) = (0, self.asked);
+            }
         }
         for task in given.tasks {
-            let stop = Arc::new(AtomicBool::new(false));
-            let key = (task.job_id.clone(), task.task_id);
-            self.stops.insert(key, stop.clone());
-            let (work, given_to) = (work.clone(), id.clone());
-            self.tasks.spawn_blocking(move || perform(work.as_ref(), given_to, &task, &stop));
+            let under_way = Arc::new(UnderWay::default());
+            self.n_tasks += 1;
+            self.under_way.insert(self.n_tasks, (task.job_id.clone(), under_way.clone()));
+            self.tasks.spawn(self.bench.clone().perform(self.n_tasks, id.clone(), task, under_way));
         }
         Ok(())
     }
 
-    /// Until a task has ended, or it is time to ask.
+    /// Until a task has ended or makes room, or it is time to ask.
     async fn wait(&mut self) {
-        let pause = if self.tasks.len() < self.slots { IDLE } else { HEARTBEAT };
-        // Without tasks there is none to wait for.
-        let ended = tokio::time::timeout(pause, async {
-            match self.tasks.join_next().await {
-                Some(ended) => ended,
-                None => std::future::pending().await,
-            }
-        });
-        if let Ok(Ok(ended)) = ended.await {
-            self.note(ended);
-        }
+        let ails = self.well_at.saturating_duration_since(self.asked);
+        let pause = match self.room() {
+            0 if ails.is_zero() => HEARTBEAT,
+            0 => HEARTBEAT.min(ails),
+            _ => IDLE,
+        };
+        let ended = tokio::select! {
+            Some(Ok(ended)) = self.tasks.join_next() => Some(ended),
+            () = self.bench.changed.notified() => None,
+            () = tokio::time::sleep_until((self.asked + pause).into()) => None,
+        };
+        ended.into_iter().for_each(|ended| self.note(ended));
         while let Some(Ok(ended)) = self.tasks.try_join_next() {
             self.note(ended);
         }
     }
 
     fn note(&mut self, ended: Ended) {
-        self.stops.remove(&ended.task);
-        if let Some(task_status::Status::Failed(failed)) = &ended.status.status {
-            (self.say)(&format!("job {}, task {}: {}", ended.task.0, ended.task.1, failed.error));
+        self.under_way.remove(&ended.n);
+        match &ended.status.status {
+            Some(task_status::Status::Failed(failed)) => {
+                (self.say)(&format!("job {}, task {}: {}", ended.status.job_id, ended.status.task_id, failed.error));
+                if matches!(failed.failed_reason, Some(FailedReason::IoError(_))) {
+                    self.breathe(&ended.status.job_id);
+                }
+            }
+            _ => self.ails = 0,
         }
         // What was given to another name has been given out again.
         if ended.given_to == self.name.id() {
             self.ended.push(ended.status);
+        }
+    }
+
+    /// Passing trouble: others come first for a while. What several slots meet together is one trouble.
+    fn breathe(&mut self, job: &str) {
+        if Instant::now() >= self.well_at {
+            self.well_at = Instant::now() + BREATHS[self.ails];
+            self.ails = (self.ails + 1).min(BREATHS.len() - 1);
+            job.clone_into(&mut self.ails_at);
         }
     }
 
@@ -266,66 +306,4 @@ impl Executor {
         let word = if matches!(told, Ok(Ok(_))) { "left" } else { "stopped; the scheduler was not told" };
         (self.say)(&format!("{word}; {} tasks are given to others", self.tasks.len()));
     }
-}
-
-fn perform(work: &dyn Work, given_to: String, task: &TaskDefinition, stop: &AtomicBool) -> Ended {
-    let started = now_ms();
-    let mut lines = Vec::new();
-    let result = catch_unwind(AssertUnwindSafe(|| items(work, task, stop, &mut lines)));
-    let result = result.unwrap_or_else(|_| Err(Trouble::Lasting("the work panicked; this is a bug".to_owned()).into()));
-    let status = match result {
-        Ok(()) => {
-            task_status::Status::Successful(SuccessfulTask { executor_id: given_to.clone(), ..Default::default() })
-        }
-        Err(failed) => task_status::Status::Failed(failed),
-    };
-    let line = |name| OperatorMetric {
-        partition: None,
-        metric: Some(operator_metric::Metric::Count(NamedCount { name, value: 0 })),
-    };
-    let status = TaskStatus {
-        task_id: task.task_id,
-        job_id: task.job_id.clone(),
-        stage_id: task.stage_id,
-        stage_attempt_num: task.stage_attempt_num,
-        launch_time: task.launch_time,
-        start_exec_time: started,
-        end_exec_time: now_ms(),
-        metrics: vec![OperatorMetricsSet { metrics: lines.into_iter().map(line).collect() }],
-        status: Some(status),
-    };
-    Ended { given_to, task: (task.job_id.clone(), task.task_id), status }
-}
-
-fn items(work: &dyn Work, task: &TaskDefinition, stop: &AtomicBool, lines: &mut Vec<String>) -> Result<(), FailedTask> {
-    let (job, items) = decode_task(&task.plan).map_err(|e| Trouble::Lasting(e.to_string()))?;
-    for item in &items {
-        if stop.load(Ordering::Relaxed) {
-            let failed_reason = Some(FailedReason::TaskKilled(TaskKilled {}));
-            let error = "the job was cancelled".to_owned();
-            return Err(FailedTask { error, retryable: true, count_to_failures: false, failed_reason });
-        }
-        let line = work.work(&job, item);
-        if matches!(line, Err(Trouble::Passing(_))) {
-            std::thread::sleep(BREATH);
-        }
-        lines.push(line?);
-    }
-    Ok(())
-}
-
-impl From<Trouble> for FailedTask {
-    fn from(trouble: Trouble) -> Self {
-        let (error, passing) = match trouble {
-            Trouble::Passing(error) => (error, true),
-            Trouble::Lasting(error) => (error, false),
-        };
-        let reason =
-            if passing { FailedReason::IoError(IoError {}) } else { FailedReason::ExecutionError(ExecutionError {}) };
-        Self { error, retryable: passing, count_to_failures: passing, failed_reason: Some(reason) }
-    }
-}
-
-fn now_ms() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
 }

@@ -19,12 +19,14 @@ mod gate;
 mod plan;
 mod registration;
 mod scheduler;
+mod task;
 mod token;
 
 pub use client::{Client, ExecutorInfo, JobId, JobState, Room};
 pub use error::ClusterError;
-pub use executor::{ExecutorOptions, Trouble, Work, execute};
+pub use executor::{ExecutorOptions, execute};
 pub use scheduler::{SchedulerOptions, schedule};
+pub use task::{Free, Trouble, Work};
 pub use token::{MIN_TOKEN_BYTES, Token};
 
 /// Bytes of a message at most: a job of 100,000 items is a tenth of it.

@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use ajepa_cluster::{
-    Client, ClusterError, ExecutorOptions, JobState, SchedulerOptions, Token, Trouble, Work, execute, schedule,
+    Client, ClusterError, ExecutorOptions, Free, JobState, SchedulerOptions, Token, Trouble, Work, execute, schedule,
 };
 use ballista_core::serde::protobuf::execute_query_params::Query;
 use ballista_core::serde::protobuf::scheduler_grpc_client::SchedulerGrpcClient;
@@ -65,12 +65,17 @@ fn scheduler(token: Option<Token>) -> (Part, String) {
 }
 
 fn executor(address: &str, host: &str, work: Arc<dyn Work>) -> Part {
+    executor_with(address, host, work, 2, None)
+}
+
+fn executor_with(address: &str, host: &str, work: Arc<dyn Work>, slots: usize, limit: Option<Duration>) -> Part {
     let (stop, stopped) = sync_channel(1);
     let options = ExecutorOptions {
         scheduler: format!("df://{address}"),
         token: Some(token()),
         host: host.to_owned(),
-        slots: 2,
+        slots,
+        limit,
         say: Box::new(|_| ()),
         until: until(stopped),
     };
@@ -112,7 +117,7 @@ impl Counting {
 }
 
 impl Work for Counting {
-    fn work(&self, job: &str, item: &str) -> Result<String, Trouble> {
+    fn work(&self, job: &str, item: &str, _: Free) -> Result<String, Trouble> {
         if item == "slow" {
             thread::sleep(Duration::from_millis(300));
         }
@@ -126,6 +131,10 @@ impl Work for Counting {
         }
         *self.done.lock().expect("no panic").entry(item.to_owned()).or_default() += 1;
         Ok(format!("{job} {item}"))
+    }
+
+    fn name(&self, _: &str, item: &str) -> String {
+        item.to_owned()
     }
 }
 
@@ -196,6 +205,104 @@ fn a_job_that_is_cancelled_stops_between_items() {
     thread::sleep(Duration::from_secs(1));
     assert_eq!(work.counts()["slow"], then, "work goes on");
     assert!(then < 40, "{then} of 200");
+}
+
+/// Items that compute, then lie at the disk; and one that hangs.
+#[derive(Default)]
+struct Lying {
+    /// At work, and the most at once; at the disk or at work, and the most at once.
+    counts: Mutex<[usize; 4]>,
+    released: AtomicBool,
+}
+
+impl Lying {
+    fn add(&self, at: usize) {
+        let mut counts = self.counts.lock().expect("no panic");
+        counts[at] += 1;
+        counts[at + 1] = counts[at + 1].max(counts[at]);
+    }
+
+    fn take(&self, at: usize) {
+        self.counts.lock().expect("no panic")[at] -= 1;
+    }
+}
+
+impl Work for Lying {
+    fn work(&self, _: &str, item: &str, free: Free) -> Result<String, Trouble> {
+        if item == "hangs" {
+            while !self.released.load(Ordering::SeqCst) {
+                thread::sleep(Duration::from_millis(10));
+            }
+            return Ok(item.to_owned());
+        }
+        self.add(0);
+        self.add(2);
+        thread::sleep(Duration::from_millis(20));
+        self.take(0);
+        free();
+        thread::sleep(Duration::from_millis(20));
+        self.take(2);
+        Ok(item.to_owned())
+    }
+
+    fn name(&self, job: &str, item: &str) -> String {
+        format!("{item} of {job}")
+    }
+}
+
+#[test]
+fn a_slot_begins_its_next_item_while_one_lies_at_the_disk() {
+    for tasks in [tasks(20), vec![(0..40).map(|n| n.to_string()).collect()]] {
+        let (_scheduler, address) = scheduler(Some(token()));
+        let work = Arc::new(Lying::default());
+        let _one = executor_with(&address, "a", work.clone(), 1, None);
+        let client = client(&address);
+        let job = client.submit("lying", "lying", &tasks).unwrap();
+        assert_eq!(end(&client, &job), JobState::Done);
+        assert_eq!(client.lines(&job, 0).unwrap().len(), 40);
+        let [_, at_work, _, beside_each_other] = *work.counts.lock().unwrap();
+        // One of this task and one of the task before may lie at the disk.
+        assert!(at_work == 1 && (2..=3).contains(&beside_each_other), "{at_work} at work of {beside_each_other}");
+    }
+}
+
+#[test]
+fn an_item_over_its_limit_fails_its_job_and_keeps_its_slot() {
+    let (_scheduler, address) = scheduler(Some(token()));
+    let work = Arc::new(Lying::default());
+    let _two_slots = executor_with(&address, "a", work.clone(), 2, Some(Duration::from_millis(300)));
+    let client = client(&address);
+    let run = |job: &str, items: &[&str]| {
+        let tasks: Vec<Vec<String>> = items.iter().map(|item| vec![(*item).to_owned()]).collect();
+        let id = client.submit(job, job, &tasks).unwrap();
+        end(&client, &id)
+    };
+    let JobState::Failed(why) = run("first", &["hangs"]) else { panic!("it is done") };
+    assert!(why.contains("hangs of first; not done in 300ms"), "{why}");
+    assert_eq!(run("second", &["a", "b", "c", "d"]), JobState::Done);
+    assert_eq!(work.counts.lock().unwrap()[1], 1, "its slot was given away");
+    work.released.store(true, Ordering::SeqCst);
+    let since = Instant::now();
+    while work.counts.lock().unwrap()[1] < 2 {
+        assert!(since.elapsed() < PATIENCE, "its slot does not come back");
+        let items: Vec<String> = (0..8).map(|n| n.to_string()).collect();
+        let items: Vec<&str> = items.iter().map(String::as_str).collect();
+        assert_eq!(run("third", &items), JobState::Done);
+    }
+}
+
+#[test]
+fn an_executor_ends_when_every_slot_hangs_and_was_heard_before() {
+    let (_scheduler, address) = scheduler(Some(token()));
+    let work = Arc::new(Lying::default());
+    let mut one = executor_with(&address, "a", work.clone(), 1, Some(Duration::from_millis(200)));
+    let client = client(&address);
+    let job = client.submit("hangs", "hangs", &[vec!["hangs".to_owned()]]).unwrap();
+    assert!(matches!(end(&client, &job), JobState::Failed(why) if why.contains("hangs of hangs")));
+    let ended = one.thread.take().expect("it runs").join().expect("no panic");
+    assert!(matches!(ended, Err(ClusterError::Hung(1))), "{ended:?}");
+    work.released.store(true, Ordering::SeqCst);
+    assert_eq!(client.executors().unwrap(), [], "it has said good-bye");
 }
 
 /// Forwards connections to `address` until it is cut.

@@ -4,17 +4,18 @@
 //! Doing a unit is idempotent: one that has a valid record is left as it is, one that is done twice is the same bytes.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use arrow::array::RecordBatch;
+use arrow::array::{AsArray, RecordBatch};
 use crossbeam::channel::never;
 use serde::{Deserialize, Serialize};
 
-use crate::engine::{self, ErrorPolicy, Metrics, RunError, RunOptions, SegmentWork, Share, peak_resident_bytes};
+use crate::engine::{self, ErrorPolicy, Metrics, Network, RunError, RunOptions, Segment, SegmentWork, Share, peak_resident_bytes};
 use crate::job::{JobError, JobOptions, build_stage, network_over, run_info, run_options};
 use crate::plan::Graph;
-use crate::stage::{RunInfo, Sink, SinkReport, Source, Stage, StageError, StageKind, Unit};
+use crate::stage::{RunInfo, Sink, SinkReport, Source, Stage, StageError, StageKind, Unit, UnitTally};
 use ajepa_store::to_hex;
 
 /// A job whose units are known.
@@ -27,6 +28,10 @@ pub struct UnitJob {
     /// What each sink is told, its units left out.
     sinks: BTreeMap<usize, RunInfo>,
     sources: Arc<Mutex<Idle>>,
+    /// Where the units of each source begin, by node.
+    first_units: BTreeMap<usize, usize>,
+    /// What is under way, by unit.
+    under_way: Mutex<BTreeMap<usize, Arc<Metrics>>>,
 }
 
 /// Sources that are listed, by node.
@@ -59,6 +64,9 @@ pub struct UnitRow {
     pub host: String,
 }
 
+/// Clips that are named of a unit that hangs.
+const NAMED_CLIPS: usize = 16;
+
 /// What one unit may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UnitLimits {
@@ -79,10 +87,12 @@ impl UnitJob {
         let units = engine::all_units(&network);
         let mut idle = Idle::new();
         let mut seconds = vec![0.0; units.len()];
+        let mut first_units = BTreeMap::new();
         for segment in network.segments {
             if let SegmentWork::Source { source, first_unit } = segment.work {
                 let of_source = (0..source.units().len()).map(|unit| source.seconds(unit));
                 seconds[first_unit..].iter_mut().zip(of_source).for_each(|(sum, more)| *sum += more);
+                first_units.insert(segment.stage, first_unit);
                 idle.entry(segment.stage).or_default().push(source);
             }
         }
@@ -92,7 +102,8 @@ impl UnitJob {
         }
         let sinks = graph.sinks().into_iter().map(|sink| (sink, run_info(&graph, sink, false))).collect();
         let inputs = to_hex(&inputs.finalize().as_bytes()[..16]);
-        Ok(Self { graph, units, seconds, inputs, sinks, sources: Arc::new(Mutex::new(idle)) })
+        let sources = Arc::new(Mutex::new(idle));
+        Ok(Self { graph, units, seconds, inputs, sinks, sources, first_units, under_way: Mutex::default() })
     }
 
     /// The graph.
@@ -155,6 +166,21 @@ impl UnitJob {
     /// # Errors
     /// [`JobError`]; the unit is then absent, not torn.
     pub fn run(&self, unit: usize, limits: UnitLimits, host: &str) -> Result<UnitRow, JobError> {
+        self.run_and_tell(unit, limits, host, || ())
+    }
+
+    /// The same, and calls `computed` when all rows are made and only the disk is waited for. It is not called for a unit that is there
+    /// already or fails before.
+    ///
+    /// # Errors
+    /// As [`UnitJob::run`].
+    pub fn run_and_tell(
+        &self,
+        unit: usize,
+        limits: UnitLimits,
+        host: &str,
+        computed: impl FnOnce() + Send + 'static,
+    ) -> Result<UnitRow, JobError> {
         let since = Instant::now();
         let base = run_options(&self.graph, JobOptions { jobs: Some(limits.jobs), ..JobOptions::default() });
         let options = RunOptions {
@@ -163,11 +189,14 @@ impl UnitJob {
             share: Share::Units(vec![unit]),
             ..base
         };
-        let network = network_over(&self.graph, &options, &mut |node| self.source(node, &options))?;
+        let mut network = network_over(&self.graph, &options, &mut |node| self.source(node, &options))?;
+        tell_when_computed(&mut network, computed);
         let stages = self.graph.nodes.iter().map(|n| (n.id.clone(), n.type_name.clone(), n.kind())).collect();
         let metrics = Arc::new(Metrics::new(stages));
         let describe = |sink: usize| self.sinks[&sink].clone();
+        lock(&self.under_way).insert(unit, metrics.clone());
         let (outcome, result) = engine::run(network, &options, &metrics, &describe, &never(), &mut |_| ());
+        lock(&self.under_way).remove(&unit);
         result?;
         let wanted = &self.units[unit];
         let sum = |of: fn(&SinkReport) -> u64| outcome.sinks.iter().map(|(_, sink)| of(sink)).sum();
@@ -179,11 +208,45 @@ impl UnitJob {
             bytes: sum(|sink| sink.bytes),
             rejects: sum(|sink| sink.rejects),
             reasons: outcome.rejects.counts.into_iter().map(|((stage, reason), n)| (stage, reason, n)).collect(),
-            kept: metrics.units_total.load(std::sync::atomic::Ordering::Relaxed) == 0,
+            kept: metrics.units_total.load(Relaxed) == 0,
             seconds: since.elapsed().as_secs_f64(),
             peak_bytes: peak_resident_bytes(),
             host: host.to_owned(),
         })
+    }
+
+    /// How far a unit is that is under way, for people: how many of its clips are through the first stage, and which come next, as far as
+    /// that is known without reading.
+    pub fn how_far(&self, unit: usize) -> String {
+        let n_clips = self.units.get(unit).map_or(0, |unit| unit.n_clips);
+        let first_stage = self.graph.nodes.iter().position(|node| node.kind() != StageKind::Source);
+        let metrics = lock(&self.under_way).get(&unit).cloned();
+        let through = metrics.zip(first_stage).map_or(0, |(metrics, stage)| metrics.stage(stage).rows_in.load(Relaxed));
+        let next = self.clips(unit, through as usize);
+        if next.is_empty() {
+            return format!("{through} of {n_clips} clips are through its first stage");
+        }
+        format!("{through} of {n_clips} clips are through its first stage, the next are {}", next.join(", "))
+    }
+
+    /// Names of a few clips of a unit, from the `first` on.
+    fn clips(&self, unit: usize, first: usize) -> Vec<String> {
+        let fork = self.first_units.iter().find_map(|(node, &first_unit)| {
+            let of_source = unit.checked_sub(first_unit)?;
+            let fork = lock(&self.sources).get(node)?.last()?.fork()?;
+            (of_source < fork.units().len()).then_some((fork, of_source))
+        });
+        let Some((mut source, unit)) = fork else { return Vec::new() };
+        let (mut skip, mut names) = (first, Vec::new());
+        // It ends early by the error; what was found by then is what there is to say.
+        let _ = source.read(unit, &mut |rows| {
+            let ids = rows.column_by_name("clip_id").and_then(|ids| ids.as_string_opt::<i32>());
+            names.extend(ids.into_iter().flatten().flatten().skip(skip).map(str::to_owned));
+            skip = skip.saturating_sub(rows.num_rows());
+            if names.len() < NAMED_CLIPS { Ok(()) } else { Err(StageError::Stopped) }
+        });
+        names.truncate(NAMED_CLIPS);
+        names
     }
 
     /// A source that is listed: shared where it can be, else lent, else listed once more.
@@ -205,12 +268,60 @@ impl UnitJob {
     }
 }
 
-fn lock(sources: &Mutex<Idle>) -> MutexGuard<'_, Idle> {
-    sources.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn stage_fault(stage: &str, source: StageError) -> JobError {
     RunError::Stage { stage: stage.to_owned(), source }.into()
+}
+
+/// Has the last of the sinks to get all rows of its unit call `computed`.
+fn tell_when_computed(network: &mut Network, computed: impl FnOnce() + Send + 'static) {
+    let n_sinks = network.segments.iter().filter(|segment| matches!(segment.work, SegmentWork::Sink(_))).count();
+    let computed: Mutex<Option<Computed>> = Mutex::new(Some(Box::new(computed)));
+    let computed = Arc::new((AtomicUsize::new(n_sinks), computed));
+    let told = |mut segment: Segment| {
+        segment.work = match segment.work {
+            SegmentWork::Sink(sink) => SegmentWork::Sink(Box::new(Telling { sink, computed: computed.clone() })),
+            work => work,
+        };
+        segment
+    };
+    network.segments = std::mem::take(&mut network.segments).into_iter().map(told).collect();
+}
+
+type Computed = Box<dyn FnOnce() + Send>;
+
+/// A sink that says when it has all rows of its unit.
+struct Telling {
+    sink: Box<dyn Sink>,
+    /// How many of the sinks have not, and what is called when all have.
+    computed: Arc<(AtomicUsize, Mutex<Option<Computed>>)>,
+}
+
+impl Sink for Telling {
+    fn open(&mut self, run: &RunInfo) -> Result<Vec<bool>, StageError> {
+        self.sink.open(run)
+    }
+
+    fn write(&mut self, unit: usize, rows: RecordBatch) -> Result<(), StageError> {
+        self.sink.write(unit, rows)
+    }
+
+    fn end_unit(&mut self, unit: usize, tally: UnitTally) -> Result<(), StageError> {
+        let (left, computed) = self.computed.as_ref();
+        if left.fetch_sub(1, Relaxed) == 1
+            && let Some(computed) = lock(computed).take()
+        {
+            computed();
+        }
+        self.sink.end_unit(unit, tally)
+    }
+
+    fn finish(&mut self) -> Result<SinkReport, StageError> {
+        self.sink.finish()
+    }
 }
 
 /// A source that goes back to where it was taken from.

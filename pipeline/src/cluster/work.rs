@@ -2,9 +2,9 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use ajepa_cluster::{Trouble, Work};
+use ajepa_cluster::{Free, Trouble, Work};
 
-use super::ticket::{Ticket, parse_item};
+use super::ticket::{Ticket, parse_item, program};
 use crate::engine::RunError;
 use crate::job::JobError;
 use crate::stage::StageError;
@@ -34,6 +34,8 @@ struct Opened {
 impl Units {
     /// For an executor on `host` that does `slots` tasks at once.
     pub fn new(registry: Registry, host: String, slots: usize) -> Self {
+        // Known before the first job comes.
+        program();
         Self { registry, host, slots, jobs: Mutex::default() }
     }
 
@@ -70,15 +72,28 @@ impl Units {
 }
 
 impl Work for Units {
-    fn work(&self, job: &str, item: &str) -> Result<String, Trouble> {
+    fn work(&self, job: &str, item: &str, free: Free) -> Result<String, Trouble> {
         let opened = self.opened(job)?;
         let (number, wanted) = parse_item(item).ok_or_else(|| self.lasting(&format!("{item:?} is no unit")))?;
         if let Some(why) = opened.ticket.differs(&opened.job, &[(number, wanted)]) {
             return Err(self.lasting(&why));
         }
         let limits = UnitLimits { jobs: 1, at_once: self.slots };
-        let row = opened.job.run(number, limits, &self.host).map_err(|error| trouble(&self.host, number, &error))?;
+        let row = opened.job.run_and_tell(number, limits, &self.host, free);
+        let row = row.map_err(|error| trouble(&self.host, number, &error))?;
         serde_json::to_string(&row).map_err(|e| self.lasting(&e.to_string()))
+    }
+
+    fn name(&self, job: &str, item: &str) -> String {
+        let number = parse_item(item).map_or(0, |(number, _)| number);
+        let slot = self.slot(job);
+        // Whoever lists the job holds it.
+        let opened = slot.try_lock().ok().and_then(|opened| opened.clone());
+        let words = opened.map_or_else(
+            || "the sources of the graph are not listed yet".to_owned(),
+            |opened| opened.job.how_far(number),
+        );
+        format!("on {}, unit {number}: {words}", self.host)
     }
 }
 

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
@@ -65,7 +66,9 @@ Examples:
   ajepa-pipe cluster executor --scheduler df://10.0.0.1:50050 --slots 4
 
 It listens on nothing, waits for its scheduler, and goes on when that comes back. Stopped by a
-signal it says good-bye, and what it had begun is done by others; killed, they do it after 20 s.")]
+signal it says good-bye, and what it had begun is done by others; killed, they do it after 20 s.
+A unit over its limit fails the job and keeps its slot until it ends by itself; when no other slot
+is left, the executor ends.")]
 pub struct ExecutorArgs {
     /// The scheduler, as df://host:50050
     #[arg(long, value_name = "URL")]
@@ -78,6 +81,10 @@ pub struct ExecutorArgs {
     /// Units done at once, each by one thread [default: one per core]
     #[arg(long, value_name = "N", value_parser = value::at_least_one)]
     pub slots: Option<NonZeroUsize>,
+
+    /// How long one unit may take before it counts as hung and the job fails, as 90s, 30m, 2h; 0 for ever
+    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = value::time_limit)]
+    pub unit_limit: Duration,
 
     /// What this machine is called in reports [default: its host name]
     #[arg(long, value_name = "NAME")]

@@ -91,6 +91,7 @@ fn what_does_not_fit_is_refused_in_words() {
         "cluster scheduler --listen everywhere",
         "cluster scheduler --token-file t --insecure",
         "cluster executor",
+        "cluster executor --scheduler df://h:1 --unit-limit 90",
         "run",
         "explain a.yaml --format png",
         "inspect out --clips 3",

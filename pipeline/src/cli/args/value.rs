@@ -3,6 +3,7 @@
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 /// A number of things of which there must be one.
 pub(super) fn at_least_one(text: &str) -> Result<NonZeroUsize, String> {
@@ -20,6 +21,12 @@ pub(super) fn size_bytes(text: &str) -> Result<u64, String> {
 pub(super) fn seconds(text: &str) -> Result<f64, String> {
     let found = text.parse::<f64>().ok().filter(|s| s.is_finite() && *s > 0.0);
     found.ok_or_else(|| "it must be a number of seconds, more than 0".to_owned())
+}
+
+/// A limit of time with its unit, or 0 for none.
+pub(super) fn time_limit(text: &str) -> Result<Duration, String> {
+    let limit = || if text == "0" { Some(Duration::ZERO) } else { text.parse::<jiff::SignedDuration>().ok()?.try_into().ok() };
+    limit().ok_or_else(|| "it must be a time with its unit: 90s, 30m, 1h30m; 0 for none".to_owned())
 }
 
 /// A level below full scale.

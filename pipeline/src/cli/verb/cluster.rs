@@ -69,10 +69,13 @@ fn executor(args: &ExecutorArgs, registry: &Registry) -> Exit {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let slots = args.slots.map_or(cores, std::num::NonZero::get);
     let host = args.name.clone().unwrap_or_else(host_name);
+    #[cfg(feature = "train")]
+    ajepa_model::share_heaps(slots.div_ceil(2));
     let units = Arc::new(Units::new(registry.clone(), host.clone(), slots));
     let scheduler = args.scheduler.clone();
+    let limit = Some(args.unit_limit).filter(|limit| !limit.is_zero());
     quiet_workers();
-    serve("executor", |say, until| execute(ExecutorOptions { scheduler, token, host, slots, say, until }, units))
+    serve("executor", |say, until| execute(ExecutorOptions { scheduler, token, host, slots, limit, say, until }, units))
 }
 
 fn host_name() -> String {

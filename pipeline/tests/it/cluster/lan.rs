@@ -22,9 +22,14 @@ impl Process {
     }
 
     pub fn start_in(place: &Place, name: &str, args: &str, folder: &Path) -> Self {
-        let log = place.path(&format!("{name}.log"));
         let mut command = place.command(args);
-        command.current_dir(folder).stderr(File::create(&log).expect("a log")).stdout(Stdio::null());
+        command.current_dir(folder);
+        Self::spawn(place, name, command)
+    }
+
+    pub fn spawn(place: &Place, name: &str, mut command: Command) -> Self {
+        let log = place.path(&format!("{name}.log"));
+        command.stderr(File::create(&log).expect("a log")).stdout(Stdio::null());
         Self { child: command.spawn().expect("starts"), log }
     }
 
@@ -101,9 +106,18 @@ impl Lan {
 
     /// One more executor.
     pub fn executor(&mut self, place: &Place) {
+        self.executor_with(place, &format!("--scheduler {} --slots 1", self.url));
+    }
+
+    /// One more, with other options.
+    pub fn executor_with(&mut self, place: &Place, options: &str) {
         let n = self.executors.len();
-        let args = format!("cluster executor --scheduler {} --slots 1 --name host{n} {}", self.url, self.options);
-        let executor = Process::start(place, &format!("executor{n}"), &args);
+        let args = format!("cluster executor {options} --name host{n} {}", self.options);
+        self.joins(Process::start(place, &format!("executor{n}"), &args));
+    }
+
+    /// One more, that was started elsewhere.
+    pub fn joins(&mut self, executor: Process) {
         executor.says("joined");
         self.executors.push(executor);
     }
