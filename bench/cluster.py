@@ -1,6 +1,7 @@
-"""A cluster of processes on this machine: two executors against one, 10,000 units queued, random kills.
+"""A cluster of processes on this machine: two executors against one, what units of 20 s cost beside their work, 10,000 units queued, random
+kills.
 
-    python3 bench/cluster.py PROGRAM [scale|queue|kills]... [--folder F] [--clips N] [--rounds N] [--kills N]
+    python3 bench/cluster.py PROGRAM [scale|overhead|queue|kills]... [--folder F] [--clips N] [--rounds N] [--kills N]
 
 Writes nothing but its folder; prints a line of JSON for each figure. Wall time means something on a machine that does nothing else:
 each executor is bound to a core of its own, and one and two take turns.
@@ -124,6 +125,43 @@ def scale(args, folder):
     }
 
 
+def cpu_s(*processes):
+    """CPU seconds of processes that live."""
+    ticks = (Path(f"/proc/{process.pid}/stat").read_text().rsplit(")", 1)[1].split() for process in processes)
+    return sum(int(of[11]) + int(of[12]) for of in ticks) / os.sysconf("SC_CLK_TCK")
+
+
+def spent(command, *others):
+    """Wall and CPU seconds of a command, and the CPU seconds that other processes took meanwhile."""
+    before, mine = cpu_s(*others), os.times()
+    wall_s, now = timed(command), os.times()
+    own = now.children_user + now.children_system - mine.children_user - mine.children_system
+    return wall_s, own + cpu_s(*others) - before
+
+
+def overhead(args, folder):
+    """One executor against a run of one worker without a cluster, in turn: units of about 20 s, and of a tenth of that."""
+    out, bound = folder / "out", ["taskset", "-c", str(min(os.sched_getaffinity(0)))]
+    local = lambda graph: [*bound, args.program, "run", graph, "--jobs", "1", "--progress", "off"]
+    n_warm = max(args.clips // 4, 1)
+    a_clip_s = timed(local(corpus(folder, n_warm, n_warm))) / n_warm
+    for unit_s, n_units in ((20, 3), (2, 20)):
+        per_shard = round(unit_s / a_clip_s)
+        graph, times = corpus(folder, n_units * per_shard, per_shard), []
+        for _ in range(args.rounds):
+            with Cluster(args.program, folder, 1) as cluster:
+                shutil.rmtree(out, ignore_errors=True)
+                one = spent(cluster.run(graph), cluster.scheduler, *cluster.executors)
+            shutil.rmtree(out, ignore_errors=True)
+            times.append((*one, *spent(local(graph))))
+        shutil.rmtree(out, ignore_errors=True)
+        over = lambda a, b: round(statistics.median(row[a] / row[b] for row in times) - 1, 4)
+        yield f"{n_units} units of {unit_s} s: one executor over a local run", {
+            "wall": over(0, 2), "cpu": over(1, 3), "clips_of_a_unit": per_shard,
+            "s": [[round(t, 2) for t in row] for row in times],
+        }
+
+
 def queue(args, folder):
     """10,000 units, a task each, with an executor that is stopped: how long until all are queued, and what the scheduler takes."""
     graph = corpus(folder, 10_000, 1)
@@ -174,7 +212,7 @@ def kills(args, folder):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    figures = {"scale": scale, "queue": queue, "kills": kills}
+    figures = {"scale": scale, "overhead": overhead, "queue": queue, "kills": kills}
     parser.add_argument("program", type=lambda path: str(Path(path).resolve()))
     parser.add_argument("figures", nargs="*", metavar="FIGURE", help=", ".join(figures))
     parser.add_argument("--folder", type=Path, help="where it works; a temporary one otherwise")
