@@ -14,14 +14,15 @@ use ballista_core::serde::protobuf::scheduler_grpc_client::SchedulerGrpcClient;
 use ballista_core::serde::protobuf::{ExecutorStoppedParams, PollWorkParams, TaskStatus, task_status};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
-use tonic::Code;
+use tonic::metadata::MetadataValue;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Channel;
+use tonic::{Code, Request};
 
 use super::MAX_MESSAGE_BYTES;
 use super::client::channel;
 use super::error::ClusterError;
-use super::gate::Say;
+use super::gate::{self, Say};
 use super::registration::registration;
 use super::task::{Bench, Ended, UnderWay, Work, now_ms};
 use super::token::{Bearer, Token};
@@ -235,7 +236,11 @@ impl Executor {
             num_free_vcores: u32::try_from(self.room()).unwrap_or(u32::MAX),
             task_status: self.ended.clone(),
         };
-        let given = self.scheduler.poll_work(asked).await?.into_inner();
+        let mut question = Request::new(asked);
+        if self.under_way.is_empty() && self.ended.is_empty() && self.room() > 0 {
+            question.metadata_mut().insert(gate::IDLE, MetadataValue::from_static("yes"));
+        }
+        let given = self.scheduler.poll_work(question).await?.into_inner();
         self.ended.clear();
         for job in given.jobs_to_clean {
             let of_job = self.under_way.values().filter(|(of, _)| *of == job.job_id);

@@ -6,12 +6,11 @@ use std::time::{Duration, Instant};
 
 use ballista_core::config::{BALLISTA_JOB_NAME, BALLISTA_SCHEDULER_MAX_PARTITIONS_PER_TASK};
 use ballista_core::serde::protobuf::execute_query_params::Query;
-use ballista_core::serde::protobuf::executor_resource::Resource;
 use ballista_core::serde::protobuf::scheduler_grpc_server::SchedulerGrpc;
 use ballista_core::serde::protobuf::{
     CancelJobParams, CancelJobResult, CleanJobDataParams, CleanJobDataResult, CreateUpdateSessionParams,
     CreateUpdateSessionResult, ExecuteQueryParams, ExecuteQueryResult, ExecuteQuerySuccessResult,
-    ExecutorResource, ExecutorSpecification, ExecutorStoppedParams, ExecutorStoppedResult, GetJobMetricsParams, GetJobMetricsResult, GetJobStatusParams,
+    ExecutorStoppedParams, ExecutorStoppedResult, GetJobMetricsParams, GetJobMetricsResult, GetJobStatusParams,
     GetJobStatusResult, HeartBeatParams, HeartBeatResult, JobStatus, KeyValuePair, PollWorkParams, PollWorkResult,
     QueuedJob, RegisterExecutorParams, RegisterExecutorResult, RemoveSessionParams, RemoveSessionResult, TaskStatus,
     UpdateTaskStatusParams, UpdateTaskStatusResult, execute_query_result, job_status, operator_metric,
@@ -36,6 +35,9 @@ const MAX_LINE_BYTES: usize = 64 << 10;
 
 /// How long a job may lie between two of Ballista's tables.
 const BETWEEN_TABLES: Duration = Duration::from_secs(10);
+
+/// In the head of a question: the executor has nothing under way, and nothing to say until it has.
+pub(crate) const IDLE: &str = "ajepa-idle";
 
 /// How long the question of an executor that has nothing to do is held, for a job to come: it begins at once, and asks seldom.
 const HELD: Duration = Duration::from_secs(1);
@@ -170,15 +172,6 @@ impl Gate {
     }
 }
 
-/// Places of an executor, all together.
-fn vcores(executor: &ExecutorSpecification) -> u32 {
-    let of = |resource: &ExecutorResource| match resource.resource {
-        Some(Resource::Vcores(n)) => n,
-        _ => 0,
-    };
-    executor.resources.iter().map(of).max().unwrap_or(0)
-}
-
 fn refused<T>(what: &str) -> Result<Response<T>, Status> {
     Err(Status::permission_denied(format!(
         "{what} is not served here: this scheduler hands out units and nothing else"
@@ -208,8 +201,7 @@ impl SchedulerGrpc for Gate {
             let mut jobs = self.jobs();
             asked.task_status.iter_mut().for_each(|status| jobs.take_lines(status));
         }
-        let vcores = asked.metadata.as_ref().and_then(|m| m.specification.as_ref()).map_or(0, vcores);
-        if asked.task_status.is_empty() && asked.num_free_vcores >= vcores {
+        if request.metadata().contains_key(IDLE) {
             return self.held(request.into_inner()).await;
         }
         SchedulerGrpc::poll_work(self.inner.as_ref(), request).await

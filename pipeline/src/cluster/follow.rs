@@ -19,7 +19,7 @@ use crate::units::{Ledger, UnitJob, UnitRow};
 const TICK: Duration = Duration::from_millis(300);
 
 /// A job is late by half a tick on average: no more than a small part of what it took.
-const TICKS: u32 = 200;
+const TICKS: u32 = 100;
 
 /// How often at the shortest.
 const SHORT_TICK: Duration = Duration::from_millis(20);
