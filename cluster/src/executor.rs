@@ -272,7 +272,9 @@ impl Executor {
             () = self.bench.changed.notified() => None,
             () = tokio::time::sleep_until((self.asked + pause).into()) => None,
         };
-        ended.into_iter().for_each(|ended| self.note(ended));
+        if let Some(ended) = ended {
+            self.note(ended);
+        }
         while let Some(Ok(ended)) = self.tasks.try_join_next() {
             self.note(ended);
         }

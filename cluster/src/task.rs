@@ -21,7 +21,7 @@ use super::plan::decode_task;
 const WORDS_WITHIN: Duration = Duration::from_secs(2);
 
 /// An item without a limit: a century.
-const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 86_400);
+const FOR_EVER: Duration = Duration::from_hours(100 * 365 * 24);
 
 /// Called once an item needs no core any more, and only waits for the disk.
 pub type Free = Box<dyn FnOnce() + Send>;
@@ -155,7 +155,7 @@ impl Bench {
             // Nobody hears it of what was left behind.
             move || work.work(&job, &item, Box::new(move || _ = free.send(())))
         });
-        Item { job, item, deadline, freed, done }
+        Item { job, text: item, deadline, freed, done }
     }
 
     async fn line_of(&self, mut item: Item) -> Result<String, FailedTask> {
@@ -170,9 +170,9 @@ impl Bench {
     /// Gives up an item that hangs: a thread cannot be killed, so its slot stays taken until it ends by itself. Says what it is.
     async fn leave_behind(&self, item: Item) -> String {
         self.hung.fetch_add(1, Ordering::Relaxed);
-        let (work, job, text) = (self.work.clone(), item.job.clone(), item.item.clone());
+        let (work, job, text) = (self.work.clone(), item.job.clone(), item.text.clone());
         let words = timeout(WORDS_WITHIN, spawn_blocking(move || work.name(&job, &text))).await;
-        let words = words.ok().and_then(Result::ok).unwrap_or_else(|| item.item.clone());
+        let words = words.ok().and_then(Result::ok).unwrap_or_else(|| item.text.clone());
         let limit = self.limit.unwrap_or(FOR_EVER);
         let (bench, name) = (self.clone(), words.clone());
         tokio::spawn(async move {
@@ -191,7 +191,7 @@ impl Bench {
 /// An item that was begun.
 struct Item {
     job: Arc<str>,
-    item: String,
+    text: String,
     deadline: Instant,
     freed: oneshot::Receiver<()>,
     done: JoinHandle<Result<String, Trouble>>,
