@@ -7,8 +7,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ballista_core::serde::protobuf::failed_task::FailedReason;
 use ballista_core::serde::protobuf::{
-    ExecutionError, FailedTask, IoError, NamedCount, OperatorMetric, OperatorMetricsSet, SuccessfulTask, TaskDefinition,
-    TaskKilled, TaskStatus, operator_metric, task_status,
+    ExecutionError, FailedTask, IoError, NamedCount, OperatorMetric, OperatorMetricsSet, SuccessfulTask,
+    TaskDefinition, TaskKilled, TaskStatus, operator_metric, task_status,
 };
 use tokio::sync::{Notify, oneshot};
 use tokio::task::{JoinHandle, spawn_blocking};

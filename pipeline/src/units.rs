@@ -12,7 +12,9 @@ use arrow::array::{AsArray, RecordBatch};
 use crossbeam::channel::never;
 use serde::{Deserialize, Serialize};
 
-use crate::engine::{self, ErrorPolicy, Metrics, Network, RunError, RunOptions, Segment, SegmentWork, Share, peak_resident_bytes};
+use crate::engine::{
+    self, ErrorPolicy, Metrics, Network, RunError, RunOptions, Segment, SegmentWork, Share, peak_resident_bytes,
+};
 use crate::job::{JobError, JobOptions, build_stage, network_over, run_info, run_options};
 use crate::plan::Graph;
 use crate::stage::{RunInfo, Sink, SinkReport, Source, Stage, StageError, StageKind, Unit, UnitTally};

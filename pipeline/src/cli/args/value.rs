@@ -25,7 +25,8 @@ pub(super) fn seconds(text: &str) -> Result<f64, String> {
 
 /// A limit of time with its unit, or 0 for none.
 pub(super) fn time_limit(text: &str) -> Result<Duration, String> {
-    let limit = || if text == "0" { Some(Duration::ZERO) } else { text.parse::<jiff::SignedDuration>().ok()?.try_into().ok() };
+    let limit =
+        || if text == "0" { Some(Duration::ZERO) } else { text.parse::<jiff::SignedDuration>().ok()?.try_into().ok() };
     limit().ok_or_else(|| "it must be a time with its unit: 90s, 30m, 1h30m; 0 for none".to_owned())
 }
 

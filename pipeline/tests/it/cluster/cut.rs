@@ -71,7 +71,9 @@ impl State {
             match from.read(&mut bytes) {
                 Ok(0) => break,
                 Ok(n) if to.write_all(&bytes[..n]).is_err() => break,
-                Err(error) if !matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut) => {
+                Err(error)
+                    if !matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut) =>
+                {
                     break;
                 }
                 _ => {}

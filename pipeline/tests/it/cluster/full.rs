@@ -19,7 +19,8 @@ impl Disk {
         std::fs::create_dir(at).expect("a folder");
         let size = format!("size={size}");
         let mut mount = Command::new("mount");
-        let mounted = mount.args(["-t", "tmpfs", "-o", &size, "none"]).arg(at).output().is_ok_and(|o| o.status.success());
+        let mounted =
+            mount.args(["-t", "tmpfs", "-o", &size, "none"]).arg(at).output().is_ok_and(|o| o.status.success());
         mounted.then(|| Self(at.to_owned()))
     }
 
@@ -73,12 +74,11 @@ fn a_full_disk_fails_the_job_by_name_and_the_same_command_completes_it() {
     let word = if disk.is_some() { "No space left on device" } else { "File too large" };
     assert!(ended.err.contains("on host") && ended.err.contains(", unit "), "{ended:?}");
     assert!(ended.err.contains("part-000") && ended.err.contains(word), "{ended:?}");
-    match &disk {
-        Some(disk) => disk.grow("64m"),
-        None => {
-            lan.executors.iter_mut().for_each(Process::kill);
-            lan.executor(&place);
-        }
+    if let Some(disk) = &disk {
+        disk.grow("64m");
+    } else {
+        lan.executors.iter_mut().for_each(Process::kill);
+        lan.executor(&place);
     }
     let again = place.done(&lan.run(""));
     assert!(again.out.contains("80 rows in 20 shards"), "{again:?}");

@@ -35,7 +35,8 @@ fn a_unit_over_its_limit_fails_the_job_by_name_and_keeps_its_slot_until_it_ends(
     lan.executor_with(&place, &format!("--scheduler {} --slots 2 --unit-limit 500ms", lan.url));
     let ended = place.run(&lan.run(""));
     assert_eq!(ended.code, Some(1), "{ended:?}");
-    let words = ["on host0, unit 0: ", " of 3000 clips are through its first stage, the next are c", "not done in 500ms"];
+    let words =
+        ["on host0, unit 0: ", " of 3000 clips are through its first stage, the next are c", "not done in 500ms"];
     assert!(words.iter().all(|words| ended.err.contains(words)) && ended.err.contains("--unit-limit"), "{ended:?}");
     // The other slot is of use at once, and this one when the unit has ended, which nothing has torn.
     let small = "--set stages.sink_shards.path=small --set stages.clips.limit=6 --set resources.clips_per_shard=2";
