@@ -177,6 +177,12 @@ pub trait Source: Send {
         None
     }
 
+    /// Names of a few clips of unit `k`, from the `first` on, as far as they are known without reading anything: for people.
+    fn names(&mut self, unit: usize, first: usize, n: usize) -> Vec<String> {
+        let _ = (unit, first, n);
+        Vec::new()
+    }
+
     /// Seconds of audio of unit `k`, as far as they are known or can be guessed: work is shared out by it. No part of what a unit is.
     fn seconds(&self, unit: usize) -> f64 {
         self.units()[unit].n_clips as f64 * TYPICAL_CLIP_S

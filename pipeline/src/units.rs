@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use arrow::array::{AsArray, RecordBatch};
+use arrow::array::RecordBatch;
 use crossbeam::channel::never;
 use serde::{Deserialize, Serialize};
 
@@ -238,17 +238,7 @@ impl UnitJob {
             let fork = lock(&self.sources).get(node)?.last()?.fork()?;
             (of_source < fork.units().len()).then_some((fork, of_source))
         });
-        let Some((mut source, unit)) = fork else { return Vec::new() };
-        let (mut skip, mut names) = (first, Vec::new());
-        // It ends early by the error; what was found by then is what there is to say.
-        let _ = source.read(unit, &mut |rows| {
-            let ids = rows.column_by_name("clip_id").and_then(|ids| ids.as_string_opt::<i32>());
-            names.extend(ids.into_iter().flatten().flatten().skip(skip).map(str::to_owned));
-            skip = skip.saturating_sub(rows.num_rows());
-            if names.len() < NAMED_CLIPS { Ok(()) } else { Err(StageError::Stopped) }
-        });
-        names.truncate(NAMED_CLIPS);
-        names
+        fork.map_or_else(Vec::new, |(mut source, unit)| source.names(unit, first, NAMED_CLIPS))
     }
 
     /// A source that is listed: shared where it can be, else lent, else listed once more.

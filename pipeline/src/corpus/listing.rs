@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ajepa_ops::seed;
-use arrow::array::RecordBatch;
+use arrow::array::{AsArray, RecordBatch};
 use blake3::Hasher;
 
 use super::ahead::{Ahead, batches};
@@ -155,6 +155,14 @@ impl<L: Listing + 'static> Source for Listed<L> {
         let (order, units, seconds) = (self.order.clone(), self.units.clone(), self.seconds.clone());
         let Self { clips_per_unit, ahead_bytes, .. } = *self;
         Some(Box::new(Self { listing: self.listing.fork()?, order, units, seconds, clips_per_unit, ahead_bytes }))
+    }
+
+    fn names(&mut self, unit: usize, first: usize, n: usize) -> Vec<String> {
+        let clips: Vec<u32> = self.order.iter().copied().skip(unit * self.clips_per_unit + first).take(n).collect();
+        let left = self.units.get(unit).map_or(0, |unit| unit.n_clips as usize).saturating_sub(first);
+        let rows = self.listing.columns(&clips[..clips.len().min(left)]).ok();
+        let ids = rows.as_ref().and_then(|rows| rows.column_by_name("clip_id")?.as_string_opt::<i32>());
+        ids.into_iter().flatten().flatten().map(str::to_owned).collect()
     }
 
     fn seconds(&self, unit: usize) -> f64 {
