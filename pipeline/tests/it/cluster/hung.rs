@@ -1,8 +1,6 @@
 //! A unit that hangs fails its job by name, and takes no more along than its slot.
 
-use std::process::Command;
-
-use super::lan::{Lan, Process};
+use super::lan::Lan;
 use crate::program::{Place, assert_same, files};
 
 /// 3,000 clips in one unit: seconds of work.
@@ -51,20 +49,14 @@ fn a_unit_over_its_limit_fails_the_job_by_name_and_keeps_its_slot_until_it_ends(
 #[test]
 fn an_executor_whose_every_slot_hangs_tells_of_it_and_ends() {
     let place = place();
-    // Where this executor runs, the list is a pipe that nobody writes to: to open it takes for ever.
-    std::fs::create_dir(place.path("elsewhere")).expect("a folder");
-    let made = Command::new("mkfifo").arg(place.path("elsewhere/clips.csv")).status().expect("mkfifo");
-    assert!(made.success());
     let mut lan = Lan::new(&place, 0, "");
-    let args = format!("cluster executor --scheduler {} --slots 1 --name odd --unit-limit 1s", lan.url);
-    lan.joins(Process::start_in(&place, "odd", &args, &place.path("elsewhere")));
+    lan.executor_with(&place, &format!("--scheduler {} --slots 1 --unit-limit 500ms", lan.url));
     let ended = place.run(&lan.run(""));
     assert_eq!(ended.code, Some(1), "{ended:?}");
-    let words = "on odd, unit 0: the sources of the graph are not listed yet; not done in 1s";
-    assert!(ended.err.contains(words), "{ended:?}");
-    let odd = lan.executors[0].ended();
-    assert_eq!(odd.code, Some(1), "{odd:?}");
-    assert!(odd.err.contains("taken by something that hangs"), "{odd:?}");
+    assert!(ended.err.contains("on host0, unit 0: ") && ended.err.contains("not done in 500ms"), "{ended:?}");
+    let gone = lan.executors[0].ended();
+    assert_eq!(gone.code, Some(1), "{gone:?}");
+    assert!(gone.err.contains("taken by something that hangs"), "{gone:?}");
     // The scheduler knows that it is gone: another does the work.
     lan.executor(&place);
     let again = place.done(&lan.run(""));
