@@ -3,7 +3,7 @@
 use super::lan::Lan;
 use crate::program::{Place, assert_same, files};
 
-/// 3,000 clips in one unit: seconds of work.
+/// 8,000 clips in one unit: seconds of work.
 const SLOW: &str = "
 pipeline: slow
 stages:
@@ -12,7 +12,7 @@ stages:
   - { type: resample, rate_hz: 16000 }
   - { id: mel, type: log_mel, rate_hz: 16000, seconds: 2, frames: 128, n_mels: 64 }
   - { type: sink_shards, path: out, dtype: f16 }
-resources: { clips_per_shard: 3000, memory: 256MiB }
+resources: { clips_per_shard: 8000, memory: 256MiB }
 ";
 
 /// That graph over one file, again and again.
@@ -20,7 +20,7 @@ fn place() -> Place {
     let place = Place::new();
     place.copies(1);
     let file = files(&place.path("audio")).into_keys().next().expect("a clip");
-    let rows = (0..3000).map(|n| format!("c{n:04},audio/{file}\n"));
+    let rows = (0..8000).map(|n| format!("c{n:04},audio/{file}\n"));
     place.write("clips.csv", format!("clip_id,path\n{}", rows.collect::<String>()));
     place.write("graph.yaml", SLOW);
     place
@@ -34,7 +34,7 @@ fn a_unit_over_its_limit_fails_the_job_by_name_and_keeps_its_slot_until_it_ends(
     let ended = place.run(&lan.run(""));
     assert_eq!(ended.code, Some(1), "{ended:?}");
     let words =
-        ["on host0, unit 0: ", " of 3000 clips are through its first stage, the next are c", "not done in 500ms"];
+        ["on host0, unit 0: ", " of 8000 clips are through its first stage, the next are c", "not done in 500ms"];
     assert!(words.iter().all(|words| ended.err.contains(words)) && ended.err.contains("--unit-limit"), "{ended:?}");
     // The other slot is of use at once, and this one when the unit has ended, which nothing has torn.
     let small = "--set stages.sink_shards.path=small --set stages.clips.limit=6 --set resources.clips_per_shard=2";
@@ -60,5 +60,5 @@ fn an_executor_whose_every_slot_hangs_tells_of_it_and_ends() {
     // The scheduler knows that it is gone: another does the work.
     lan.executor(&place);
     let again = place.done(&lan.run(""));
-    assert!(again.err.contains("for 1 places") && again.out.contains("3,000 rows in 1 shard"), "{again:?}");
+    assert!(again.err.contains("for 1 places") && again.out.contains("8,000 rows in 1 shard"), "{again:?}");
 }
