@@ -12,7 +12,6 @@ use ajepa_pipe::cli::args::Cli;
 use ajepa_pipe::cli::exit::Exit;
 use ajepa_pipe::cli::verb;
 use ajepa_pipe::stages::builtin;
-use clap::Parser;
 
 fn main() -> Exit {
     #[cfg(feature = "vulkan")]
@@ -20,7 +19,7 @@ fn main() -> Exit {
         return if works { Exit::Done } else { Exit::Failed };
     }
     add_drivers(drivers());
-    verb::act(&Cli::parse(), &builtin())
+    verb::act(&Cli::read(), &builtin())
 }
 
 fn drivers() -> Vec<Driver> {

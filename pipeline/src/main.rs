@@ -4,8 +4,7 @@ use ajepa_pipe::cli::args::Cli;
 use ajepa_pipe::cli::exit::Exit;
 use ajepa_pipe::cli::verb;
 use ajepa_pipe::stages::builtin;
-use clap::Parser;
 
 fn main() -> Exit {
-    verb::act(&Cli::parse(), &builtin())
+    verb::act(&Cli::read(), &builtin())
 }

@@ -1,5 +1,6 @@
 //! The command line: verbs, options, and what is refused before anything is opened.
 
+mod addresses;
 mod cluster;
 mod dataset;
 mod eval;
@@ -7,10 +8,11 @@ mod model;
 mod query;
 mod value;
 
+use std::ffi::OsString;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 pub use cluster::{ClusterArgs, ClusterPart, ExecutorArgs, SchedulerArgs};
 pub use dataset::{
@@ -43,6 +45,24 @@ pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub verb: Verb,
+}
+
+impl Cli {
+    /// Reads the command line of this process; ends it with a word where that is not as it should be.
+    pub fn read() -> Self {
+        Self::of(std::env::args_os()).unwrap_or_else(|error| error.exit())
+    }
+
+    /// The same of other words.
+    ///
+    /// # Errors
+    /// What is wrong, as the user is told.
+    pub fn of<Word: Into<OsString> + Clone>(words: impl IntoIterator<Item = Word>) -> Result<Self, clap::Error> {
+        let mut command = Self::command();
+        let mut matches = command.try_get_matches_from_mut(words)?;
+        addresses::refuse_strays(&mut command, &matches)?;
+        Self::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))
+    }
 }
 
 /// The verbs.
@@ -223,8 +243,8 @@ Examples:
   ajepa-pipe inspect birds.parquet                 what made these embeddings
   ajepa-pipe inspect out/model                     as `checkpoint show`")]
 pub struct InspectArgs {
-    /// A folder of shards, a checkpoint, or a file of embeddings
-    #[arg(value_name = "PATH")]
+    /// A folder of shards, also s3://BUCKET/FOLDER or gs://BUCKET/FOLDER, a checkpoint, or a file of embeddings
+    #[arg(value_name = "PATH", value_parser = value::place)]
     pub path: PathBuf,
 
     /// Draw clips as PNG files into this folder
@@ -266,8 +286,8 @@ Examples:
 
 One pass over every byte. Each damaged shard and clip is named on stdout; the exit code is then 1.")]
 pub struct VerifyArgs {
-    /// A folder of shards, or a checkpoint
-    #[arg(value_name = "PATH")]
+    /// A folder of shards, also s3://BUCKET/FOLDER or gs://BUCKET/FOLDER, or a checkpoint
+    #[arg(value_name = "PATH", value_parser = value::place)]
     pub path: PathBuf,
 }
 
@@ -282,11 +302,11 @@ Every page is checked against its checksum as it passes. A copy that was cut off
 are there are kept, and the manifest comes last.")]
 pub struct CopyArgs {
     /// A finished set: a folder, s3://BUCKET/FOLDER or gs://BUCKET/FOLDER
-    #[arg(value_name = "FROM")]
+    #[arg(value_name = "FROM", value_parser = value::place)]
     pub from: PathBuf,
 
     /// Where it is to be: likewise; without files of another set
-    #[arg(value_name = "TO")]
+    #[arg(value_name = "TO", value_parser = value::place)]
     pub to: PathBuf,
 
     /// How to show progress on stderr

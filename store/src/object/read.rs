@@ -80,7 +80,7 @@ pub fn list(folder: &Path, deep: bool, n: usize) -> io::Result<Vec<(String, Abou
     Ok(found)
 }
 
-/// A list may take thousands of requests: when one breaks off, it goes on behind what has come.
+/// A list may take thousands of requests: when one breaks off, it goes on behind what has come, where that came in order.
 async fn list_all(store: &dyn ObjectStore, prefix: &Key, n: usize) -> object_store::Result<Vec<ObjectMeta>> {
     let (mut metas, mut tries): (Vec<ObjectMeta>, u32) = (Vec::new(), 1);
     loop {
@@ -101,6 +101,9 @@ async fn list_all(store: &dyn ObjectStore, prefix: &Key, n: usize) -> object_sto
         };
         if tries >= TRIES || !broke_off(&failed) {
             return Err(failed);
+        }
+        if !metas.is_sorted_by(|one, next| one.location < next.location) {
+            metas.clear();
         }
         tries = pause(tries).await;
     }

@@ -1,7 +1,7 @@
 //! Values of options that have a form of their own, each with a message that says what would fit.
 
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -21,6 +21,12 @@ pub(super) fn size_bytes(text: &str) -> Result<u64, String> {
 pub(super) fn seconds(text: &str) -> Result<f64, String> {
     let found = text.parse::<f64>().ok().filter(|s| s.is_finite() && *s > 0.0);
     found.ok_or_else(|| "it must be a number of seconds, more than 0".to_owned())
+}
+
+/// A folder of this machine or of an object store.
+pub(super) fn place(text: &str) -> Result<PathBuf, String> {
+    let place = ajepa_store::plain(Path::new(text)).map_err(|error| error.to_string())?;
+    ajepa_store::check(&place).map(|()| place).map_err(|error| error.to_string())
 }
 
 /// A limit of time with its unit, or 0 for none.

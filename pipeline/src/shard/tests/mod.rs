@@ -5,13 +5,15 @@ mod figures;
 mod generations;
 mod hostile;
 mod killed;
+#[cfg(all(feature = "objects", feature = "sql"))]
+mod objects;
 mod readers;
 mod reading;
 mod stages;
 mod writing;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::array::{
