@@ -35,7 +35,7 @@ pub(super) fn refuse_foreign(fs: &dyn Fs, root: &Path) -> Result<(), ShardError>
         return refuse("a training of a sink_train".to_owned());
     }
     let ours: Vec<String> = names.into_iter().filter(|name| layout::is_file_of_a_set(name)).collect();
-    if ours.is_empty() || is_claimed(fs, root, &in_units) || is_sealed(fs, root) {
+    if ours.is_empty() || is_claimed(fs, root, &in_units)? || is_sealed(fs, root)? {
         return Ok(());
     }
     let more = if ours.len() > SHOWN { " and more" } else { "" };
@@ -54,12 +54,35 @@ fn list(fs: &dyn Fs, dir: &Path) -> Result<Vec<String>, ShardError> {
     }
 }
 
-fn is_claimed(fs: &dyn Fs, root: &Path, in_units: &[String]) -> bool {
-    let mut generations = in_units.iter().filter_map(|name| layout::parse_generation(name));
-    generations.any(|number| fs.len(&layout::generation_dir(root, number).join(layout::JOB)).is_ok())
+/// A store that cannot be asked has not said no.
+fn unless_absent<T>(answer: std::io::Result<T>, path: &Path) -> Result<Option<T>, ShardError> {
+    match answer {
+        Ok(answer) => Ok(Some(answer)),
+        Err(error) if is_absence(&error) => Ok(None),
+        Err(error) => Err(ShardError::io("read", path, error)),
+    }
 }
 
-fn is_sealed(fs: &dyn Fs, root: &Path) -> bool {
-    let bytes = fs.read(&root.join(layout::MANIFEST), MAX_JSON_BYTES);
-    bytes.is_ok_and(|bytes| ajepa_store::unseal::<serde_json::Value>(&bytes, FORMAT).is_ok())
+/// Whether the system says that there is no such file, and not that it cannot tell.
+pub(super) fn is_absence(error: &std::io::Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::IsADirectory | ErrorKind::InvalidInput
+    )
+}
+
+fn is_claimed(fs: &dyn Fs, root: &Path, in_units: &[String]) -> Result<bool, ShardError> {
+    for number in in_units.iter().filter_map(|name| layout::parse_generation(name)) {
+        let path = layout::generation_dir(root, number).join(layout::JOB);
+        if unless_absent(fs.len(&path), &path)?.is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn is_sealed(fs: &dyn Fs, root: &Path) -> Result<bool, ShardError> {
+    let path = root.join(layout::MANIFEST);
+    let bytes = unless_absent(fs.read(&path, MAX_JSON_BYTES), &path)?;
+    Ok(bytes.is_some_and(|bytes| ajepa_store::unseal::<serde_json::Value>(&bytes, FORMAT).is_ok()))
 }

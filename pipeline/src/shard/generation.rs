@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use super::diff::differences;
 use super::error::ShardError;
+use super::foreign::is_absence;
 use super::layout;
 use super::manifest::{FORMAT, Job, MAX_JSON_BYTES, Manifest, UnitRecord};
 use crate::stage::{RunInfo, Unit};
@@ -84,7 +85,7 @@ pub(super) fn choose(
         }
         let mut earlier = claims(fs, root, &known);
         if let Some(at) = latest_of(&earlier, job)
-            && (!run.fresh || !earlier[at].has_any_of(run))
+            && (!run.fresh || !earlier[at].has_any_of(run)?)
         {
             let chosen = earlier.swap_remove(at);
             chosen.take_over(&earlier, run, notes)?;
@@ -111,7 +112,10 @@ pub(super) fn claimed(
     run: &RunInfo,
     notes: &mut Vec<String>,
 ) -> Result<Generation, ShardError> {
-    let known = if fs.list(&layout::units_dir(root)).is_ok() { jobs(fs.as_ref(), root)? } else { Vec::new() };
+    let known = match jobs(fs.as_ref(), root) {
+        Err(ShardError::Io { source, .. }) if is_absence(&source) => Vec::new(),
+        known => known?,
+    };
     let mut claimed = claims(fs, root, &known);
     let Some(at) = latest_of(&claimed, job) else {
         return Err(ShardError::NotClaimed { dir: root.to_owned() });
@@ -157,7 +161,11 @@ fn next_number(fs: &dyn Fs, root: &Path, known: &[Known]) -> Result<u32, ShardEr
     let names = fs.list(root).map_err(|e| ShardError::io("list", root, e))?;
     // Parts without a claim (a set copied without `_units`) are somebody's too.
     let parts = names.iter().filter_map(|name| layout::generation_of_part(name)).max().unwrap_or(0);
-    let manifest = Manifest::read(root).map_or(0, |manifest| manifest.generation);
+    let manifest = match Manifest::read(root) {
+        Ok(manifest) => manifest.generation,
+        Err(error @ ShardError::Io { .. }) => return Err(error),
+        Err(_) => 0,
+    };
     let claimed =
         known.iter().filter(|(_, job)| !matches!(job, Ok(None))).map(|(number, _)| *number).max().unwrap_or(0);
     Ok(parts.max(manifest).max(claimed).saturating_add(1))
@@ -209,10 +217,12 @@ impl Generation {
     }
 
     /// Whether a unit of this process has a record here.
-    fn has_any_of(&self, run: &RunInfo) -> bool {
-        let there: HashSet<String> = self.fs.list(&self.dir()).unwrap_or_default().into_iter().collect();
+    fn has_any_of(&self, run: &RunInfo) -> Result<bool, ShardError> {
+        let dir = self.dir();
+        let there = self.fs.list(&dir).map_err(|e| ShardError::io("list", &dir, e))?;
+        let there: HashSet<String> = there.into_iter().collect();
         let mut mine = run.mine.iter().enumerate().filter(|(_, mine)| **mine);
-        mine.any(|(unit, _)| there.contains(&layout::record_name(unit)))
+        Ok(mine.any(|(unit, _)| there.contains(&layout::record_name(unit))))
     }
 
     /// Reads and judges the records of `units` and tells of each, in order: of this job, and its part is there with the right length.
@@ -235,7 +245,16 @@ impl Generation {
             }
             let part = |record: &UnitRecord| Some(self.root.join(&record.part.as_ref()?.file));
             let parts: Vec<PathBuf> = read.iter().flatten().filter_map(|record| part(record.as_ref().ok()?)).collect();
-            let mut lens = self.fs.len_all(&parts).into_iter();
+            let lens = self.fs.len_all(&parts);
+            for (part, len) in parts.iter().zip(&lens) {
+                // A part that is gone is made again; one that cannot be asked for may be well.
+                if let Err(error) = len
+                    && !is_absence(error)
+                {
+                    return Err(ShardError::io("look at", part, io::Error::new(error.kind(), error.to_string())));
+                }
+            }
+            let mut lens = lens.into_iter();
             for (((unit, wanted), path), record) in some.iter().zip(paths).zip(read) {
                 let len = record.as_ref().and_then(|r| r.as_ref().ok()).and_then(part).and_then(|_| lens.next());
                 let state = match record.map(|record| record.and_then(|record| self.judge(record, *unit, wanted, len)))
@@ -315,7 +334,11 @@ impl Generation {
 
 /// Gives a file that is about to be replaced, and that cannot be proved worthless, a second name.
 pub(super) fn keep_aside(fs: &dyn Fs, path: &Path) -> Result<(), ShardError> {
-    let Ok(bytes) = fs.read(path, MAX_JSON_BYTES) else { return Ok(()) };
+    let bytes = match fs.read(path, MAX_JSON_BYTES) {
+        Ok(bytes) => bytes,
+        Err(error) if is_absence(&error) => return Ok(()),
+        Err(error) => return Err(ShardError::io("read", path, error)),
+    };
     if ajepa_store::unseal::<serde_json::Value>(&bytes, FORMAT).is_ok() {
         return Ok(());
     }
