@@ -72,7 +72,7 @@ class Line:
 
         try:
             await asyncio.gather(ask(), answer())
-        except (ConnectionError, asyncio.IncompleteReadError):
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass
         finally:
             writer.close()
