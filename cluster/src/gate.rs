@@ -42,6 +42,9 @@ pub(crate) const IDLE: &str = "ajepa-idle";
 /// How long the question of an executor that has nothing to do is held, for a job to come: it begins at once, and asks seldom.
 const HELD: Duration = Duration::from_secs(1);
 
+/// A job that is unknown for so long has ended, and is forgotten.
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(1);
+
 /// How long a job may take from the gate to its first task.
 const PLANNED_WITHIN: Duration = Duration::from_millis(300);
 
@@ -161,14 +164,26 @@ impl Gate {
                 .collect()
         };
         for job_id in same {
-            let asked = Request::new(GetJobStatusParams { job_id: job_id.clone() });
-            let status = SchedulerGrpc::get_job_status(self, asked).await.ok()?.into_inner().status;
-            if let Some(job_status::Status::Queued(_) | job_status::Status::Running(_)) = status.and_then(|s| s.status)
-            {
+            if let Some(job_status::Status::Queued(_) | job_status::Status::Running(_)) = self.status(&job_id).await {
                 return Some(job_id);
             }
         }
         None
+    }
+
+    /// What Ballista knows of a job that was handed in. It forgets a job some minutes after its end, and knows nothing of one for a moment
+    /// while it lies between two tables: that one is asked for again.
+    async fn status(&self, job_id: &str) -> Option<job_status::Status> {
+        let since = Instant::now();
+        loop {
+            let asked = Request::new(GetJobStatusParams { job_id: job_id.to_owned() });
+            let answer = SchedulerGrpc::get_job_status(self.inner.as_ref(), asked).await.ok()?;
+            let status = answer.into_inner().status.and_then(|status| status.status);
+            if status.is_some() || since.elapsed() > FORGOTTEN_AFTER {
+                return status;
+            }
+            sleep(LOOK).await;
+        }
     }
 }
 

@@ -29,7 +29,7 @@ pub use object::{ObjectFs, register};
 pub use object_store;
 pub use page::{Checksums, PAGE_BYTES, PageWriter};
 pub use place::{
-    About, Fetch, Opened, ReadSeek, Wanted, about, check, fs_of, is_url, join, list, open, open_local, plain, scheme,
-    walk,
+    About, Fetch, Opened, ReadSeek, Wanted, about, check, fs_of, is_misspelt, is_url, join, list, open, open_local,
+    plain, scheme, walk,
 };
 pub use sealed::{checksum, seal, to_hex, unseal, words_from_hex, words_to_hex};

@@ -79,6 +79,12 @@ pub fn is_url(place: &Path) -> bool {
     scheme(place).is_some()
 }
 
+/// Whether `place` would be a path and is surely meant as an address: `s3:/bucket/key`.
+pub fn is_misspelt(place: &Path) -> bool {
+    let text = place.as_os_str().as_encoded_bytes();
+    !is_url(place) && [&b"s3:"[..], b"gs:", b"file:/"].iter().any(|scheme| text.starts_with(scheme))
+}
+
 /// `path` as it is meant under `root`: addresses and absolute paths stay as they are.
 pub fn join(root: &Path, path: &str) -> PathBuf {
     if is_url(Path::new(path)) { PathBuf::from(path) } else { root.join(path) }
@@ -165,6 +171,8 @@ mod tests {
         for path in ["a/b", "/a", "s3:/b", "://x", "3s://b", "a b://c", ""] {
             assert!(!is_url(Path::new(path)), "{path}");
         }
+        assert!(is_misspelt(Path::new("s3:/b/k")) && is_misspelt(Path::new("gs:b")));
+        assert!(!is_misspelt(Path::new("s3://b")) && !is_misspelt(Path::new("./s3:/b")));
         let join = |root: &str, path: &str| join(Path::new(root), path).display().to_string();
         assert_eq!(join("s3://b/audio", "x/y.flac"), "s3://b/audio/x/y.flac");
         assert_eq!(join("s3://b/audio/", "y.flac"), "s3://b/audio/y.flac");

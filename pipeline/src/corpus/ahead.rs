@@ -138,7 +138,7 @@ fn with_bytes(
             Err(error) => match error.kind() {
                 ErrorKind::NotFound => format!("missing: {path}: {error}"),
                 ErrorKind::UnexpectedEof => format!("truncated: {path}: {error}"),
-                ErrorKind::PermissionDenied => format!("io: {path}: {error}"),
+                ErrorKind::PermissionDenied | ErrorKind::InvalidInput => format!("io: {path}: {error}"),
                 _ => return Err(StageError::io(format!("cannot read {path}"), error)),
             },
         };

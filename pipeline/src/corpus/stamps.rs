@@ -88,8 +88,10 @@ impl Stamps {
         let mut far = known.as_ref().clone();
         for (folder, n) in folders.into_iter().filter(|(_, n)| *n >= LIST_FROM) {
             let found = match ajepa_store::list(Path::new(&folder), n * LIST_TIMES) {
-                // Some may read and not list.
-                Err(error) if error.kind() == ErrorKind::PermissionDenied => Vec::new(),
+                // Some may read and not list, and a name that cannot be read is one clip's fault.
+                Err(error) if matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::InvalidInput) => {
+                    Vec::new()
+                }
                 found => found?,
             };
             let found = found.iter().map(|(name, about)| Far::new(&format!("{folder}/{name}"), *about));
@@ -103,7 +105,7 @@ impl Stamps {
                 match about {
                     Ok(about) => far.push(Far::new(place, about)),
                     // Its clip will say so.
-                    Err(error) if error.kind() == ErrorKind::NotFound => {}
+                    Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::InvalidInput) => {}
                     Err(error) => {
                         let told = io::Error::new(error.kind(), format!("{place}: {error}"));
                         if error.kind() != ErrorKind::PermissionDenied {

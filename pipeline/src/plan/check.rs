@@ -2,7 +2,7 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use ajepa_store::is_url;
+use ajepa_store::{is_misspelt, is_url};
 
 use super::draft::{Draft, DraftFault, DraftStage, Where};
 use super::topology::{self, IN_STEP};
@@ -80,8 +80,11 @@ fn addresses(draft: &Draft, i: usize, faults: &mut Vec<DraftFault>) {
             serde_json::Value::Array(items) => items.iter().filter_map(|item| item.as_str()).collect(),
             other => other.as_str().into_iter().collect::<Vec<_>>(),
         };
-        for text in texts.into_iter().filter(|text| is_url(Path::new(text))) {
-            let fault = if parsed.config.takes_addresses() {
+        for text in texts.into_iter().filter(|text| is_url(Path::new(text)) || is_misspelt(Path::new(text))) {
+            let fault = if is_misspelt(Path::new(text)) {
+                let help = "write s3://bucket/folder; a folder of this name is ./s3:";
+                DraftFault::stage(i, format!("{text}: an address has two slashes"), help)
+            } else if parsed.config.takes_addresses() {
                 let Err(error) = ajepa_store::check(Path::new(text)) else { continue };
                 DraftFault::stage(i, format!("{text} cannot be reached"), error.to_string())
             } else {

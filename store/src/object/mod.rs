@@ -125,11 +125,15 @@ fn broke_off(error: &Error) -> bool {
 /// A store's word as the system would say it.
 #[allow(clippy::needless_pass_by_value, reason = "what `map_err` hands over")]
 fn io_error(error: Error) -> io::Error {
-    use io::ErrorKind::{AlreadyExists, NotFound, Other, PermissionDenied, Unsupported};
+    use io::ErrorKind::{AlreadyExists, InvalidInput, NotFound, Other, PermissionDenied, Unsupported};
     let (kind, cure) = match &error {
         Error::NotFound { .. } => (NotFound, ""),
         Error::AlreadyExists { .. } | Error::Precondition { .. } => (AlreadyExists, ""),
         Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => (PermissionDenied, stores::CREDENTIALS),
+        Error::InvalidPath { .. } => (
+            InvalidInput,
+            "; objects whose names have empty parts, `.` or `..` between slashes cannot be read: rename them",
+        ),
         Error::NotImplemented { .. } | Error::NotSupported { .. } => (Unsupported, ""),
         // Where a machine of the provider's would have its credentials from.
         other if other.to_string().contains("http://169.254.") => (PermissionDenied, stores::CREDENTIALS),

@@ -138,7 +138,8 @@ fn s3(bucket: &str) -> io::Result<Arc<dyn ObjectStore>> {
 fn patience() -> RetryConfig {
     let longest = Duration::from_secs(5);
     let backoff = BackoffConfig { max_backoff: longest, ..BackoffConfig::default() };
-    RetryConfig { backoff, max_retries: 40, retry_timeout: Duration::from_mins(1) }
+    // The time is what counts; waits are drawn, and may be short.
+    RetryConfig { backoff, max_retries: 10_000, retry_timeout: Duration::from_mins(1) }
 }
 
 /// Whether somebody listens at an endpoint that was named: a typing error is said at once, and not after a minute.

@@ -95,6 +95,7 @@ fn what_does_not_fit_is_refused_in_words() {
         "run a.yaml --report s3://bucket/report.html",
         "bench s3://bucket/mel",
         "verify ftp://host/mel",
+        "copy out/mel s3:/bucket/mel",
         "run",
         "explain a.yaml --format png",
         "inspect out --clips 3",
