@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+#[cfg(any(feature = "cluster", feature = "objects"))]
+use std::time::{Duration, Instant};
 
 use ajepa_pipe::report::RunReport;
 use ajepa_pipe::shard::ShardSet;
@@ -146,4 +148,21 @@ pub fn clip_ids(shards: &Path) -> Vec<String> {
         }
     }
     ids
+}
+
+/// How long anything may take, where this machine has much else to do.
+#[cfg(any(feature = "cluster", feature = "objects"))]
+const PATIENCE: Duration = Duration::from_mins(2);
+
+/// Polls until there is something.
+#[cfg(any(feature = "cluster", feature = "objects"))]
+pub fn wait<T>(what: &str, mut look: impl FnMut() -> Option<T>, why: impl Fn() -> String) -> T {
+    let since = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(since.elapsed() < PATIENCE, "{what} did not come: {}", why());
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }

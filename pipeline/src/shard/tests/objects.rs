@@ -1,6 +1,7 @@
 //! The same promises over an object store: every request fails in turn, and what is there is whole.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use ajepa_store::object_store::memory::InMemory;

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use ajepa_pipe::report::RunReport;
 
-use super::lan::{Lan, Process, records};
-use crate::program::{Place, assert_same, files};
+use super::lan::{Lan, Process, place, records};
+use crate::program::{assert_same, files, wait};
 use crate::promises::SEEDED;
 
 /// How often a connection looks whether it still is one.
@@ -84,19 +84,9 @@ impl State {
     }
 }
 
-/// 400 clips in 100 units, and the shards that are made of them here.
-fn place() -> (Place, std::collections::BTreeMap<String, Vec<u8>>) {
-    let place = Place::new();
-    place.copies(400);
-    place.write("graph.yaml", SEEDED);
-    place.done("run graph.yaml --progress off --set stages.sink_shards.path=local");
-    let whole = files(&place.path("local"));
-    (place, whole)
-}
-
 #[test]
 fn a_network_that_stands_still_loses_an_executor_and_gives_it_back() {
-    let (place, whole) = place();
+    let (place, whole) = place(400, SEEDED);
     let mut lan = Lan::new(&place, 1, "");
     let way = Way::to(&lan.url);
     lan.executor_with(&place, &format!("--scheduler {} --slots 1", way.url));
@@ -115,7 +105,7 @@ fn a_network_that_stands_still_loses_an_executor_and_gives_it_back() {
     // What was on its way arrives late, under a name that is struck off; and it is of use again.
     way.stand_still(false);
     let joined = || lan.executors[1].said().lines().filter(|line| line.contains("joined")).count();
-    super::lan::wait("its return", || (joined() >= 2).then_some(()), || lan.executors[1].said());
+    wait("its return", || (joined() >= 2).then_some(()), || lan.executors[1].said());
     lan.executors[0].signal("-TERM");
     let again = place.done(&lan.run("--set stages.sink_shards.path=again"));
     assert_same(&whole, &files(&place.path("again")), "with the one that came back");
@@ -124,7 +114,7 @@ fn a_network_that_stands_still_loses_an_executor_and_gives_it_back() {
 
 #[test]
 fn connections_that_break_all_the_time_lose_and_double_nothing() {
-    let (place, whole) = place();
+    let (place, whole) = place(400, SEEDED);
     let mut lan = Lan::new(&place, 0, "");
     let way = Way::to(&lan.url);
     for _ in 0..2 {

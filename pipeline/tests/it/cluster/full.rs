@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::lan::{Lan, Process};
+use super::lan::{Lan, Process, place};
 use crate::program::{Place, assert_same, files};
 use crate::promises::SEEDED;
 
@@ -49,20 +49,14 @@ fn small_executor(place: &Place, lan: &mut Lan) {
     lan.joins(Process::spawn(place, &format!("executor{n}"), command));
 }
 
-/// A graph that writes to `disk/out`, and the shards that are made of it on a disk with room.
-fn place(n: usize) -> (Place, std::collections::BTreeMap<String, Vec<u8>>) {
-    let place = Place::new();
-    place.copies(n);
-    place.write("graph.yaml", SEEDED);
-    place.done("run graph.yaml --progress off --set stages.sink_shards.path=local");
-    place.write("graph.yaml", SEEDED.replace("path: out", "path: disk/out"));
-    let whole = files(&place.path("local"));
-    (place, whole)
+/// The graph with its set on that disk.
+fn on_disk() -> String {
+    SEEDED.replace("path: out", "path: disk/out")
 }
 
 #[test]
 fn a_full_disk_fails_the_job_by_name_and_the_same_command_completes_it() {
-    let (place, whole) = place(80);
+    let (place, whole) = place(80, &on_disk());
     let disk = Disk::mount(&place.path("disk"), "400k");
     let mut lan = Lan::new(&place, 0, "");
     for _ in 0..2 {
@@ -87,7 +81,7 @@ fn a_full_disk_fails_the_job_by_name_and_the_same_command_completes_it() {
 
 #[test]
 fn where_one_disk_is_full_the_other_machine_does_the_work() {
-    let (place, whole) = place(400);
+    let (place, whole) = place(400, &on_disk());
     let mut lan = Lan::new(&place, 0, "");
     small_executor(&place, &mut lan);
     lan.executor(&place);

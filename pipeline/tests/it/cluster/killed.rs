@@ -1,22 +1,12 @@
 //! Whoever is killed, the job ends right, or fails with a word and a resubmission completes it.
 
-use super::lan::{Lan, Process, records, wait};
-use crate::program::{Place, assert_same, files};
+use super::lan::{Lan, Process, place, records};
+use crate::program::{Place, assert_same, files, wait};
 use crate::promises::SEEDED;
-
-/// A graph of `n` clips and the shards that it makes here.
-fn place(n: usize) -> (Place, std::collections::BTreeMap<String, Vec<u8>>) {
-    let place = Place::new();
-    place.copies(n);
-    place.write("graph.yaml", SEEDED);
-    place.done("run graph.yaml --progress off --set stages.sink_shards.path=local");
-    let whole = files(&place.path("local"));
-    (place, whole)
-}
 
 #[test]
 fn an_executor_is_killed_and_the_other_ends_its_work() {
-    let (place, whole) = place(400);
+    let (place, whole) = place(400, SEEDED);
     let mut lan = Lan::new(&place, 2, "");
     let mut client = Process::start(&place, "client", &lan.run(""));
     records(&place.path("out"), 3);
@@ -31,7 +21,7 @@ fn an_executor_is_killed_and_the_other_ends_its_work() {
 
 #[test]
 fn an_executor_that_hangs_is_lost_too_and_does_no_harm_when_it_wakes() {
-    let (place, whole) = place(400);
+    let (place, whole) = place(400, SEEDED);
     let lan = Lan::new(&place, 2, "");
     let mut client = Process::start(&place, "client", &lan.run(""));
     records(&place.path("out"), 3);
@@ -48,7 +38,7 @@ fn an_executor_that_hangs_is_lost_too_and_does_no_harm_when_it_wakes() {
 
 #[test]
 fn a_client_is_killed_and_the_same_command_follows_its_job() {
-    let (place, whole) = place(400);
+    let (place, whole) = place(400, SEEDED);
     let lan = Lan::new(&place, 1, "");
     let mut client = Process::start(&place, "client", &lan.run(""));
     records(&place.path("out"), 3);
@@ -60,7 +50,7 @@ fn a_client_is_killed_and_the_same_command_follows_its_job() {
 
 #[test]
 fn a_scheduler_is_killed_and_the_same_command_goes_on() {
-    let (place, whole) = place(400);
+    let (place, whole) = place(400, SEEDED);
     let mut lan = Lan::new(&place, 2, "");
     let mut client = Process::start(&place, "client", &lan.run(""));
     records(&place.path("out"), 3);
@@ -75,7 +65,7 @@ fn a_scheduler_is_killed_and_the_same_command_goes_on() {
 
 #[test]
 fn ctrl_c_cancels_the_job_and_the_same_command_goes_on() {
-    let (place, whole) = place(400);
+    let (place, whole) = place(400, SEEDED);
     let lan = Lan::new(&place, 1, "");
     let mut client = Process::start(&place, "client", &lan.run(""));
     records(&place.path("out"), 2);

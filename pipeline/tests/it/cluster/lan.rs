@@ -1,14 +1,11 @@
 //! Scheduler and executors as processes, which end with the test.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
-use crate::program::{Ended, Place};
-
-/// How long anything may take, where this machine has much else to do.
-const PATIENCE: Duration = Duration::from_mins(2);
+use crate::program::{Ended, Place, files, wait};
 
 /// A process that is killed at the end, and what it says.
 pub struct Process {
@@ -68,16 +65,14 @@ impl Drop for Process {
     }
 }
 
-/// Polls until there is something.
-pub fn wait<T>(what: &str, mut look: impl FnMut() -> Option<T>, why: impl Fn() -> String) -> T {
-    let since = Instant::now();
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(since.elapsed() < PATIENCE, "{what} did not come: {}", why());
-        std::thread::sleep(Duration::from_millis(20));
-    }
+/// `n` clips, a graph over them as `graph.yaml`, and the shards that it makes here.
+pub fn place(n: usize, graph: &str) -> (Place, BTreeMap<String, Vec<u8>>) {
+    let place = Place::new();
+    place.copies(n);
+    place.write("graph.yaml", graph);
+    place.done("run graph.yaml --progress off --set stages.sink_shards.path=local");
+    let whole = files(&place.path("local"));
+    (place, whole)
 }
 
 /// A scheduler and executors of one place each, in the folder of `place`.

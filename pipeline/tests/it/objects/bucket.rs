@@ -5,7 +5,6 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
 
 use crate::program::{Place, files};
 
@@ -150,13 +149,4 @@ fn break_one(number: usize, mut client: TcpStream, server: &str, count: &AtomicU
     }
     count.fetch_add(1, Ordering::Relaxed);
     let _ = client.shutdown(Shutdown::Both);
-}
-
-/// Waits for something to be so.
-pub fn until(what: &str, mut so: impl FnMut() -> bool) {
-    let since = Instant::now();
-    while !so() {
-        assert!(since.elapsed() < Duration::from_mins(2), "{what} did not come");
-        std::thread::sleep(Duration::from_millis(20));
-    }
 }

@@ -10,10 +10,10 @@ use std::sync::atomic::Ordering;
 use ajepa_pipe::shard::ShardSet;
 use arrow::array::{ArrayRef, AsArray, BinaryArray, RecordBatch, StringArray, StructArray};
 use arrow::datatypes::{DataType, Field};
-use bucket::{BadLine, Bucket, SKIPPED, until};
+use bucket::{BadLine, Bucket, SKIPPED};
 use parquet::arrow::ArrowWriter;
 
-use crate::program::{Place, assert_same, files};
+use crate::program::{Place, assert_same, files, wait};
 use crate::promises::SEEDED;
 
 macro_rules! bucket {
@@ -101,7 +101,7 @@ fn a_run_into_a_bucket_that_is_killed_goes_on() {
     for round in 1..=3 {
         let mut run = place.command("run far.yaml --progress off --jobs 1");
         let mut run = run.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("starts");
-        until("a unit", || records(&bucket) >= round * 5);
+        units(&bucket, round * 5);
         run.kill().expect("kill -9");
         run.wait().expect("ends");
         assert!(records(&bucket) < 50, "it was done before it was killed");
@@ -120,13 +120,18 @@ fn a_cluster_reads_and_writes_a_bucket_and_loses_an_executor() {
     place.write("graph.yaml", far());
     let mut lan = Lan::new(&place, 2, "");
     let mut client = Process::start(&place, "client", &lan.run(""));
-    until("a unit", || records(&bucket) >= 5);
+    units(&bucket, 5);
     lan.executors[0].kill();
     let ended = client.ended();
     assert_eq!(ended.code, Some(0), "{ended:?}");
     place.done("copy s3://corpus/out back --progress off");
     assert_same(&whole, &parts(&place, "back"), "by a cluster");
     assert!(place.done(&lan.run("")).out.contains("nothing to do"));
+}
+
+/// Waits until the set of the bucket has `n` records.
+fn units(bucket: &Bucket, n: usize) {
+    wait("a unit", || (records(bucket) >= n).then_some(()), || format!("{} are", records(bucket)));
 }
 
 /// Units with a record in the set of the bucket.
